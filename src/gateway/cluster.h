@@ -1,0 +1,44 @@
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "gateway/session.h"
+
+namespace outlast::gateway {
+
+struct DatabaseRow {
+  DatabaseId id;
+  std::string name;
+  RangeId range;
+};
+struct SettingRow {
+  std::string name, value, type, default_value, help;
+};
+
+/// What SQL may ask of the cluster as a whole. Thread-safety: any thread.
+class Cluster {
+ public:
+  virtual ~Cluster() = default;
+  virtual std::unique_ptr<Session> open_session() = 0;
+  virtual std::vector<DatabaseRow> databases() const = 0;
+  /// Returns when the new database answers on its leaseholder and this gateway knows the way to it.
+  virtual boost::asio::awaitable<Result<void>> create_database(std::string name) = 0;
+  virtual boost::asio::awaitable<Result<void>> drop_database(std::string name) = 0;
+  virtual std::vector<SettingRow> settings() const = 0;
+  /// The value in force here; kUndefinedObject for an unknown name.
+  virtual Result<std::string> setting(const std::string& name) const = 0;
+  /// Checked against the setting's type and limits; returns when it is durable.
+  virtual boost::asio::awaitable<Result<void>> set_setting(std::string name, std::string value) = 0;
+  virtual boost::asio::awaitable<Result<void>> reset_setting(std::string name) = 0;
+  /// This node, for functions like outlast_node_id() and for the cancel key.
+  virtual NodeId node() const = 0;
+  virtual std::int64_t wall_micros() const = 0;
+  /// Empty when new sessions are welcome; else why not (57P03).
+  virtual std::string refuse_sessions() const = 0;
+};
+
+}  // namespace outlast::gateway

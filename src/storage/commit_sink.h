@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+
+namespace outlast::storage {
+
+/// Who asked for a write and how it ended, kept in the log entry's header (protocol A5.6). gateway 0 = internal write.
+struct RequestOutcome {
+  std::uint64_t gateway{0};   ///< Incarnation of the gateway.
+  std::uint64_t sequence{0};  ///< The gateway's own counter.
+  std::int64_t changes{0};    ///< Rows, for the command tag.
+  std::string tag;            ///< E.g. "INSERT"; empty for COMMIT of a transaction.
+};
+
+/// One committed transaction, as collected from SQLite's WAL: the last image of each page, pages > db_pages left out.
+struct CommitPages {
+  std::uint32_t page_size{4096};
+  std::uint32_t db_pages{0};  ///< Size of the database after the commit.
+  RequestOutcome request;
+  std::vector<std::pair<std::uint32_t, std::string>> pages;  ///< Page number (from 1) and image, ascending.
+};
+
+/// Where the VFS shim hands a commit over, inside the sync of the WAL and before any reader can see it (A5.1).
+/// Implemented by replication. Thread-safety: called on SQL threads, one commit of a range at a time.
+class CommitSink {
+ public:
+  virtual ~CommitSink() = default;
+  /// Assigns the next LSN and queues the entry. Everything that can fail does so here, before the LSN exists; then
+  /// SQLite rolls the transaction back. Must not block on the network.
+  virtual Result<Lsn> commit(CommitPages pages) = 0;
+  /// Blocks until every assigned LSN is durable on all in-sync replicas (the checkpoint guard), or fails when the
+  /// leadership ended or `patience` has passed.
+  virtual Result<void> wait_all_durable() = 0;
+  virtual Lsn assigned() const = 0;
+};
+
+}  // namespace outlast::storage
