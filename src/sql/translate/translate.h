@@ -1,0 +1,75 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "sql/types.h"
+
+namespace outlast::sql {
+
+enum class StatementKind : std::uint8_t {
+  kEmpty,       ///< Nothing between semicolons.
+  kQuery,       ///< SELECT, VALUES, TABLE: rows.
+  kWrite,       ///< INSERT, UPDATE, DELETE, with or without RETURNING.
+  kDdl,         ///< CREATE, DROP, ALTER, TRUNCATE of what lives in a range: `sql` runs in one transaction.
+  kNothing,     ///< Accepted and without effect here (VACUUM, ANALYZE, COMMENT, GRANT, …).
+  kBegin, kCommit, kRollback, kSavepoint, kRelease, kRollbackTo,
+  kSet, kReset, kShow,                    ///< Session settings.
+  kCopyFrom, kCopyTo,
+  kCreateDatabase, kDropDatabase,
+  kSetClusterSetting, kResetClusterSetting, kShowClusterSetting,  ///< `name` empty: all of them.
+  kPrepare, kExecute, kDeallocate, kDiscard,
+  kDeclareCursor, kFetch, kCloseCursor,
+};
+
+/// A result column as far as it is known before the statement runs; oid 0 = take it from the table's declared type.
+struct ColumnHint {
+  Oid oid{0};
+  std::int32_t typmod{-1};
+  std::string name;  ///< PostgreSQL's name for it ("count", "?column?"); empty = SQLite's.
+};
+
+struct CopySpec {
+  std::string table;
+  std::vector<std::string> columns;  ///< As written; empty = all.
+  std::string query_sql;             ///< COPY (SELECT …) TO: translated; else empty.
+  bool from{false};
+  bool header{false};
+  bool csv{false};
+  std::string delimiter{"\t"};
+  std::string null_text{"\\N"};
+};
+
+/// One PostgreSQL statement, ready to run on SQLite.
+struct Translated {
+  StatementKind kind{StatementKind::kEmpty};
+  std::string tag;               ///< Command tag without counts: "SELECT", "INSERT", "CREATE TABLE".
+  std::vector<std::string> sql;  ///< SQLite statements; one for kQuery and kWrite. Parameters are ?1, ?2, …
+  bool returns_rows{false};
+  bool catalog{false};           ///< Reads pg_catalog or information_schema: runs on the gateway's catalog snapshot.
+  std::vector<ColumnHint> columns;  ///< One a result column, or empty when not known (SELECT *).
+  std::vector<Oid> parameters;      ///< One a parameter; 0 = unknown (sent as text).
+  std::vector<std::string> notices; ///< NOTICE texts, e.g. of DROP TABLE IF EXISTS, that are known before it runs.
+
+  // Of the kinds that need them.
+  std::string name;              ///< Savepoint, setting, prepared statement, cursor, database.
+  std::string value;             ///< Setting's new value.
+  bool if_exists{false}, if_not_exists{false}, local{false}, all{false};
+  bool read_only{false};         ///< kBegin READ ONLY.
+  std::optional<CopySpec> copy;
+  std::string inner_sql;         ///< kPrepare, kDeclareCursor: the PostgreSQL text inside.
+  std::vector<std::string> execute_params;  ///< kExecute: literal texts.
+  std::int64_t fetch_count{0};   ///< kFetch; -1 = ALL.
+  std::string source;            ///< The statement's own text.
+};
+
+/// Splits, parses (libpg_query, PostgreSQL 15's grammar) and translates by walking the tree. The whole string is parsed
+/// before anything runs, as PostgreSQL does. What cannot be translated is refused with a sentence, never guessed:
+/// kSyntax, kUndefinedFunction, kUndefinedObject; `position` is the 1-based character in `text`.
+/// `parameter_types`: from Parse, may be shorter than the number of parameters. Thread-safety: any thread.
+Result<std::vector<Translated>> translate(std::string_view text, const std::vector<Oid>& parameter_types = {});
+
+}  // namespace outlast::sql
