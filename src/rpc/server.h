@@ -1,0 +1,48 @@
+#pragma once
+#include <boost/asio/any_io_executor.hpp>
+#include <functional>
+#include <memory>
+
+#include "base/loop.h"
+#include "executor/channel.h"
+#include "proto/peer.grpc.pb.h"
+#include "rpc/peer_links.h"
+
+namespace outlast::rpc {
+
+/// What the server hands its calls to. All may be called on any thread; callbacks may be called on any thread.
+struct Services {
+  Hello self;
+  PeerLinks* links{nullptr};
+  std::function<std::unique_ptr<executor::Channel>()> open_channel;
+  std::function<void(proto::PlaceRequest, Callback<void>)> place;
+  std::function<void(RangeId, Callback<proto::DigestReply>)> digest;
+  std::function<proto::NodeStatusReply()> node_status;
+  std::function<proto::RangesReply()> ranges;
+  std::function<void()> stop;
+  /// Membership of the caller: an error refuses it (decommissioned nodes).
+  std::function<Result<void>(const Hello&)> admit;
+};
+
+/// The node-to-node and CLI-to-node server of one worker, on a listener of its own (A8.1).
+class Server {
+ public:
+  /// Binds `address` (host:port, port 0 = any). kUnavailable with the address when it is taken.
+  static Result<std::unique_ptr<Server>> start(const std::string& address, Services services,
+                                               boost::asio::any_io_executor executor);
+  ~Server();
+  int port() const { return port_; }
+  /// Ends every call and waits for it. End the streams' other sides first (PeerLinks::stop).
+  void stop();
+
+ private:
+  class PeerService;
+  class AdminService;
+  Server();
+  std::unique_ptr<PeerService> peer_;
+  std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<grpc::Server> server_;
+  int port_{0};
+};
+
+}  // namespace outlast::rpc
