@@ -5,6 +5,7 @@ outlast_proto(peer GRPC DEPS range exec)
 
 add_library(outlast_test_main STATIC ${CMAKE_SOURCE_DIR}/tests/support/test_main.cc)
 target_link_libraries(outlast_test_main PUBLIC outlast_flags GTest::gtest GTest::gmock spdlog::spdlog)
+target_include_directories(outlast_test_main PUBLIC ${CMAKE_SOURCE_DIR})
 
 outlast_room(base LIBS Boost::headers spdlog::spdlog)
 outlast_room(lifecycle DEPS base)
