@@ -19,9 +19,9 @@ outlast_room(executor DEPS base storage replication lifecycle proto_exec LIBS Pk
 outlast_room(gateway DEPS base executor meta)
 outlast_room(sql DEPS base gateway LIBS PkgConfig::SQLITE3 PkgConfig::PROTOBUF_C ${PG_QUERY_LIBRARY})
 outlast_room(rpc DEPS base gateway executor replication proto_peer)
-outlast_room(http DEPS base LIBS prometheus-cpp::core)
+outlast_room(http DEPS base)
 outlast_room(handover DEPS base meta)
-outlast_room(server DEPS base http sql rpc handover gateway tasks LIBS Boost::json)
+outlast_room(server DEPS base http sql rpc handover gateway tasks LIBS Boost::json prometheus-cpp::core)
 outlast_room(cli DEPS server LIBS PkgConfig::LIBPQ Boost::json)
 
 add_executable(outlast ${CMAKE_SOURCE_DIR}/src/cli/main.cc)
