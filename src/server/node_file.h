@@ -1,0 +1,19 @@
+#pragma once
+#include <string>
+
+#include "base/ids.h"
+#include "base/result.h"
+
+namespace outlast::server {
+
+/// STORE/NODE.json: where a serving node can be reached. Replaced atomically at each start of a worker.
+struct NodeFile {
+  NodeId node;
+  Incarnation incarnation;
+  int supervisor_pid{0}, worker_pid{0};
+  std::string listen_addr, sql_addr, http_addr;
+};
+std::string encode(const NodeFile& file);
+Result<void> write_node_file(const std::string& store, const NodeFile& file);
+
+}  // namespace outlast::server
