@@ -22,7 +22,7 @@ outlast_room(rpc DEPS base gateway executor replication proto_peer)
 outlast_room(http DEPS base)
 outlast_room(handover DEPS base meta)
 outlast_room(server DEPS base http sql rpc handover gateway tasks LIBS Boost::json prometheus-cpp::core)
-outlast_room(cli DEPS server LIBS PkgConfig::LIBPQ Boost::json)
+outlast_room(cli DEPS server LIBS PkgConfig::LIBPQ Boost::json CLI11::CLI11 fmt::fmt)
 
 add_executable(outlast ${CMAKE_SOURCE_DIR}/src/cli/main.cc)
 target_link_libraries(outlast PRIVATE outlast_cli)

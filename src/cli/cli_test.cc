@@ -1,0 +1,93 @@
+#include <gtest/gtest.h>
+
+#include "cli/command.h"
+
+namespace outlast::cli {
+namespace {
+using namespace std::chrono_literals;
+
+class CommandLineTest : public testing::Test {
+ protected:
+  int parse(std::vector<const char*> words) {
+    words.insert(words.begin(), "outlast");
+    return run_command_line(static_cast<int>(words.size()), words.data(), commands_);
+  }
+  std::string text_{"table"};
+  bool flag_{false};
+  std::int64_t number_{3};
+  double ratio_{0.5};
+  Duration wait_{10s};
+  Bytes size_{1024};
+  std::vector<std::string> urls_, ids_;
+  int runs_{0};
+  Commands commands_{{.path = "node status",
+                      .summary = "Show nodes",
+                      .options = {{.name = "--format", .target = &text_, .choices = {"table", "json"}},
+                                  {.name = "--all", .target = &flag_},
+                                  {.name = "--count", .target = &number_, .min = 1, .max = 9},
+                                  {.name = "--ratio", .target = &ratio_},
+                                  {.name = "--wait", .target = &wait_},
+                                  {.name = "--size", .target = &size_},
+                                  {.name = "--url", .target = &urls_},
+                                  {.name = "ID", .target = &ids_}},
+                      .run = [this] { return ++runs_, kFailed; }},
+                     {.path = "stop",
+                      .summary = "Stop a node",
+                      .options = {{.name = "--store", .target = &text_, .required = true}},
+                      .run = [] { return kDone; }}};
+};
+
+TEST_F(CommandLineTest, ReadsEveryKindOfValueAndReturnsTheCommandsOwnCode) {
+  EXPECT_EQ(parse({"node", "status", "--format=json", "--all", "--count", "7", "--ratio=0.25", "--wait=1m30s",
+                   "--size=2KiB", "--url=a,b", "--url=c", "1", "2"}),
+            kFailed);
+  EXPECT_EQ(runs_, 1);
+  EXPECT_EQ(text_, "json");
+  EXPECT_TRUE(flag_);
+  EXPECT_EQ(number_, 7);
+  EXPECT_EQ(ratio_, 0.25);
+  EXPECT_EQ(wait_, 90s);
+  EXPECT_EQ(size_.value, 2048U);
+  EXPECT_EQ(urls_, (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(ids_, (std::vector<std::string>{"1", "2"}));
+}
+
+TEST_F(CommandLineTest, KeepsDefaultsThatNobodyChanged) {
+  EXPECT_EQ(parse({"node", "status"}), kFailed);
+  EXPECT_EQ(text_, "table");
+  EXPECT_EQ(number_, 3);
+  EXPECT_EQ(wait_, 10s);
+}
+
+TEST_F(CommandLineTest, RefusesWhatMakesNoSenseAndRunsNothing) {
+  for (const std::vector<const char*>& words : std::vector<std::vector<const char*>>{{"nope"},
+                                                                                     {"node"},
+                                                                                     {"stop"},
+                                                                                     {"node", "status", "--format=xml"},
+                                                                                     {"node", "status", "--count=10"},
+                                                                                     {"node", "status", "--count=x"},
+                                                                                     {"node", "status", "--wait=8"},
+                                                                                     {"node", "status", "--ratio=x"},
+                                                                                     {"node", "status", "--size=8 MeB"},
+                                                                                     {"node", "status", "--nope"}})
+    EXPECT_EQ(parse(words), kUsage) << words.back();
+  EXPECT_EQ(runs_, 0);
+}
+
+TEST_F(CommandLineTest, HelpIsNotAnError) {
+  EXPECT_EQ(parse({}), kDone);
+  EXPECT_EQ(parse({"--help"}), kDone);
+  EXPECT_EQ(parse({"node", "status", "--help"}), kDone);
+  EXPECT_EQ(runs_, 0);
+}
+
+TEST(AllCommands, HaveASummaryAndSomethingToRun) {
+  for (const Command& command : all_commands()) {
+    EXPECT_FALSE(command.summary.empty()) << command.path;
+    EXPECT_TRUE(command.run) << command.path;
+    for (const Option& option : command.options) EXPECT_FALSE(option.help.empty()) << command.path << option.name;
+  }
+}
+
+}  // namespace
+}  // namespace outlast::cli

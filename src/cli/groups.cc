@@ -1,0 +1,11 @@
+#include "cli/groups.h"
+
+namespace outlast::cli {
+
+Commands all_commands() {
+  Commands all;
+  add_version(all);
+  return all;
+}
+
+}  // namespace outlast::cli

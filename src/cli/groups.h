@@ -1,0 +1,9 @@
+#pragma once
+#include "cli/command.h"
+
+namespace outlast::cli {
+
+// One function for each file of commands; groups.cc calls them in the order of the help.
+void add_version(Commands& all);
+
+}  // namespace outlast::cli
