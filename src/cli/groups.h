@@ -4,6 +4,7 @@
 namespace outlast::cli {
 
 // One function for each file of commands; groups.cc calls them in the order of the help.
+void add_demo(Commands& all);
 void add_workload(Commands& all);
 void add_version(Commands& all);
 

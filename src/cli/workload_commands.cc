@@ -81,6 +81,11 @@ int run_load(const WorkloadOptions& options) {
     if (auto written = write_journals(options.journal, plan.run, load.journals()); !written.ok())
       return complain(written.error());
   if (interrupt.interrupted()) return kInterrupted;
+  if (record.statements().ok == 0) {
+    std::fputs("outlast: no statement succeeded: is a node listening at the urls, and was `workload init` run?\n",
+               stderr);
+    return kFailed;
+  }
   return record.statements().failed == 0 ? kDone : kVerdictNegative;
 }
 

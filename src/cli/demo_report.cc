@@ -1,0 +1,184 @@
+#include "cli/demo_report.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <boost/json.hpp>
+#include <cmath>
+
+namespace outlast::cli {
+namespace {
+namespace json = boost::json;
+
+json::value or_null(const std::optional<double>& value) {
+  return value ? json::value(*value) : json::value();
+}
+
+json::array words(const std::vector<std::string>& texts) {
+  json::array list;
+  for (const std::string& text : texts) list.emplace_back(text);
+  return list;
+}
+
+double round3(double value) {
+  return std::round(value * 1000) / 1000;
+}
+
+/// The promises about rows, over all nodes: what one node shows and another does not is broken at that one.
+CheckResult all_nodes(const DemoReport& report) {
+  CheckResult worst;
+  for (const CheckResult& one : report.read_back) {
+    worst.acked = std::max(worst.acked, one.acked);
+    worst.unknown = std::max(worst.unknown, one.unknown);
+    worst.unknown_applied = std::max(worst.unknown_applied, one.unknown_applied);
+    worst.missing = std::max(worst.missing, one.missing);
+    worst.duplicated = std::max(worst.duplicated, one.duplicated);
+    worst.resurrected = std::max(worst.resurrected, one.resurrected);
+    worst.unasked = std::max(worst.unasked, one.unasked);
+    worst.broken_balances = std::max(worst.broken_balances, one.broken_balances);
+    if (worst.details.empty()) worst.details = one.details;
+  }
+  return worst;
+}
+
+json::array events_json(const DemoReport& report) {
+  json::array list;
+  for (const DemoEvent& event : report.events)
+    list.push_back({{"at_seconds", round3(event.at_seconds)},
+                    {"kind", event.kind},
+                    {"node", event.node},
+                    {"ready_after_seconds", or_null(event.ready_after_seconds)}});
+  return list;
+}
+
+json::object statements_json(const StatementCounts& s) {
+  json::object by_code;
+  for (const auto& [code, count] : s.by_sqlstate) by_code[code] = count;
+  return {{"ok", s.ok},
+          {"retried", s.retried},
+          {"failed", s.failed},
+          {"unknown", s.unknown},
+          {"unknown_gateway_died", s.unknown_gateway_died},
+          {"by_sqlstate", by_code},
+          {"failed_without_sqlstate", s.unnamed}};
+}
+
+json::object rows_json(const DemoReport& report) {
+  const CheckResult r = all_nodes(report);
+  json::object rows{{"acked", r.acked},
+                    {"missing", r.missing},
+                    {"duplicated", r.duplicated},
+                    {"reported_as_not_applied_but_there", r.resurrected},
+                    {"never_asked_for", r.unasked},
+                    {"unknown", r.unknown},
+                    {"unknown_applied", r.unknown_applied},
+                    {"wrong_balances", r.broken_balances},
+                    {"read_through_nodes", report.read_back.size()},
+                    {"details", words(r.details)}};
+  if (!report.replicas) return rows;
+  rows["replicas"] = {{"ranges", report.replicas->ranges},
+                      {"compared", report.replicas->replicas},
+                      {"different", report.replicas->different},
+                      {"not_compared", report.replicas->not_compared},
+                      {"details", words(report.replicas->details)}};
+  return rows;
+}
+
+void rows_failures(const DemoReport& report, std::vector<std::string>& why) {
+  if (static_cast<int>(report.read_back.size()) < report.nodes || report.read_back.empty())
+    why.push_back(fmt::format("the data was read back through {} of {} nodes", report.read_back.size(), report.nodes));
+  const CheckResult r = all_nodes(report);
+  const auto broken = [&why](std::uint64_t count, const char* what) {
+    if (count != 0) why.push_back(fmt::format("{} {}", count, what));
+  };
+  broken(r.missing, "acknowledged rows are missing");
+  broken(r.duplicated, "rows are there more than once");
+  broken(r.resurrected, "rows are there that were reported as not applied");
+  broken(r.unasked, "rows are there that nobody wrote");
+  broken(r.broken_balances, "balances contradict their transfers");
+  if (!report.read_back.empty() && r.acked == 0) why.push_back("no write was acknowledged");
+  if (!report.replicas || report.replicas->ranges == 0) return why.push_back("the replicas were not compared");
+  broken(report.replicas->different, "ranges have replicas that differ at one LSN");
+  broken(report.replicas->not_compared, "ranges could not be compared");
+}
+
+}  // namespace
+
+std::vector<std::string> failures(const DemoReport& report) {
+  std::vector<std::string> why;
+  const bool crash = report.scenario == "crash";
+  if (!report.finished) why.push_back("the load did not run to its end");
+  if (report.statements.ok == 0) why.push_back("no statement succeeded");
+  if (report.statements.unnamed != 0)
+    why.push_back(fmt::format("{} statements got a wrong answer or none at all", report.statements.unnamed));
+  if (!crash && report.statements.failed != 0)
+    why.push_back(fmt::format("{} statements failed", report.statements.failed));
+  if (!crash && report.statements.unknown + report.statements.unknown_gateway_died != 0)
+    why.push_back("statements ended as unknown although nothing was killed");
+  rows_failures(report, why);
+  if (!report.under_replicated_after)
+    why.push_back("it is not known whether all ranges have their replicas again");
+  else if (*report.under_replicated_after != 0)
+    why.push_back(fmt::format("{} ranges lack replicas after the run", *report.under_replicated_after));
+  if (!crash) return why;
+  if (report.events.empty()) why.push_back("nothing was killed");
+  if (!report.p99_ratio) why.push_back("the latencies during and between the events were not measured");
+  for (const DemoEvent& event : report.events)
+    if (!event.ready_after_seconds)
+      why.push_back(
+          fmt::format("node {} did not come back after {} at {:.0f} s", event.node, event.kind, event.at_seconds));
+  return why;
+}
+
+std::string to_json(const DemoReport& report) {
+  const auto why = failures(report);
+  json::object all{
+      {"scenario", report.scenario},
+      {"seed", report.seed},
+      {"nodes", report.nodes},
+      {"seconds", round3(report.seconds)},
+      {"pass", why.empty()},
+      {"failures", words(why)},
+      {"events", events_json(report)},
+      {"statements", statements_json(report.statements)},
+      {"connections",
+       {{"opened", report.connections.opened},
+        {"closed_idle", report.connections.closed_idle},
+        {"lost", report.connections.lost}}},
+      {"rows", rows_json(report)},
+      {"latency_ms", {{"p50", round3(report.p50_ms)}, {"p99", round3(report.p99_ms)}, {"max", round3(report.max_ms)}}},
+      {"p99_ratio", or_null(report.p99_ratio)},
+      {"max_pause_ms", round3(report.max_pause_ms)},
+      {"restarts", report.restarts},
+      {"receipts", json::array{}},
+      {"under_replicated_after",
+       report.under_replicated_after ? json::value(*report.under_replicated_after) : json::value()},
+      {"complaints", words(report.complaints)}};
+  return json::serialize(all) + "\n";
+}
+
+std::string summary(const DemoReport& report) {
+  const CheckResult r = all_nodes(report);
+  const StatementCounts& s = report.statements;
+  std::string text = fmt::format(
+      "statements  {} ok ({:.0f}/s), {} retried, {} unknown, {} in flight when a gateway died, {} failed\n"
+      "latency     p50 {:.1f} ms, p99 {:.1f} ms, max {:.1f} ms; longest wait of one client {:.0f} ms\n"
+      "rows        {} acknowledged, {} missing, {} duplicated (read back through {} nodes)\n",
+      s.ok, static_cast<double>(s.ok) / std::max(report.seconds, 0.001), s.retried, s.unknown, s.unknown_gateway_died,
+      s.failed, report.p50_ms, report.p99_ms, report.max_ms, report.max_pause_ms, r.acked, r.missing, r.duplicated,
+      report.read_back.size());
+  if (report.replicas)
+    text += fmt::format("replicas    {} of {} ranges compared byte for byte, {} differ\n", report.replicas->replicas,
+                        report.replicas->ranges, report.replicas->different);
+  if (!report.events.empty())
+    text += fmt::format("events      {} kills, p99 during them {} x the rest's\n", report.events.size(),
+                        report.p99_ratio ? fmt::format("{:.1f}", *report.p99_ratio) : "?");
+  for (const auto& [code, count] : s.by_sqlstate) text += fmt::format("            {} x {}\n", count, code);
+  for (const std::string& complaint : report.complaints) text += "            first " + complaint + "\n";
+  const auto why = failures(report);
+  text += why.empty() ? "verdict     PASS: nothing acknowledged was lost\n" : "verdict     FAIL\n";
+  for (const std::string& reason : why) text += "            " + reason + "\n";
+  for (const std::string& one : r.details) text += "            " + one + "\n";
+  return text;
+}
+
+}  // namespace outlast::cli

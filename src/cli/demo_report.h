@@ -1,0 +1,52 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/workload_check.h"
+
+namespace outlast::cli {
+
+/// Something that the demo did to the cluster.
+struct DemoEvent {
+  double at_seconds{0};                       ///< Since the load began.
+  std::string kind;                           ///< "kill_worker" or "kill_node".
+  int node{0};                                ///< Counted from 1.
+  std::optional<double> ready_after_seconds;  ///< Until the node said ready again; empty: it did not.
+};
+
+/// Replicas of all ranges, compared at one LSN each.
+struct ReplicaComparison {
+  std::uint64_t ranges{0}, replicas{0};
+  std::uint64_t different{0};     ///< Ranges whose replicas differ at the same LSN.
+  std::uint64_t not_compared{0};  ///< Ranges that did not come to rest at one LSN, or did not answer.
+  std::vector<std::string> details;
+};
+
+/// One run of the demo, with one meaning for every scenario. What was not measured is empty, and fails the run.
+struct DemoReport {
+  std::string scenario;
+  std::uint64_t seed{0};
+  int nodes{0};
+  double seconds{0};
+  std::vector<DemoEvent> events;
+  int restarts{0};
+  bool finished{false};  ///< The load ran for its whole duration.
+  StatementCounts statements;
+  ConnectionCounts connections;
+  std::vector<std::string> complaints;
+  double p50_ms{0}, p99_ms{0}, max_ms{0}, max_pause_ms{0};
+  std::optional<double> p99_ratio;     ///< During the events (2 s before and after) / the rest. Crash scenario only.
+  std::vector<CheckResult> read_back;  ///< One for each node.
+  std::optional<ReplicaComparison> replicas;
+  std::optional<std::uint64_t> under_replicated_after;
+};
+
+/// Every reason why this run did not pass, in words; empty = it passed. Pure.
+std::vector<std::string> failures(const DemoReport& report);
+/// The report as JSON text, `pass` and `failures` included.
+std::string to_json(const DemoReport& report);
+/// For a person, a dozen lines.
+std::string summary(const DemoReport& report);
+
+}  // namespace outlast::cli

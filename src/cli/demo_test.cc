@@ -1,0 +1,193 @@
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "cli/demo_chaos.h"
+#include "cli/demo_proof.h"
+#include "cli/demo_report.h"
+#include "cli/http_get.h"
+#include "cli/local_cluster.h"
+#include "cli/scoreboard.h"
+
+namespace outlast::cli {
+namespace {
+using namespace std::chrono_literals;
+
+DemoReport good(const char* scenario) {
+  DemoReport r;
+  r.scenario = scenario;
+  r.seed = 7;
+  r.nodes = 3;
+  r.seconds = 20;
+  r.finished = true;
+  r.statements.ok = 1000;
+  r.read_back.assign(3, CheckResult{.acked = 500});
+  r.replicas = ReplicaComparison{.ranges = 6, .replicas = 18};
+  r.under_replicated_after = 0;
+  if (r.scenario == "crash") {
+    r.events = {{6, "kill_worker", 2, 0.4}};
+    r.p99_ratio = 3.0;
+    r.statements.unknown_gateway_died = 2;
+    r.statements.by_sqlstate["08006"] = 2;
+  }
+  return r;
+}
+
+TEST(DemoReport, PassesOnlyACompleteRun) {
+  EXPECT_TRUE(failures(good("steady")).empty());
+  EXPECT_TRUE(failures(good("crash")).empty());
+}
+
+/// One way to spoil a good report, and the scenario that it spoils.
+struct Spoiler {
+  const char* name;
+  const char* scenario;
+  void (*spoil)(DemoReport&);
+};
+class DemoReportSpoiled : public testing::TestWithParam<Spoiler> {};
+
+TEST_P(DemoReportSpoiled, Fails) {
+  DemoReport r = good(GetParam().scenario);
+  GetParam().spoil(r);
+  EXPECT_EQ(failures(r).size(), 1U);
+  EXPECT_FALSE(boost::json::parse(to_json(r)).at("pass").as_bool());
+  EXPECT_NE(summary(r).find("FAIL"), std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, DemoReportSpoiled,
+    testing::Values(Spoiler{"Unfinished", "steady", [](DemoReport& r) { r.finished = false; }},
+                    Spoiler{"NothingRan", "steady", [](DemoReport& r) { r.statements.ok = 0; }},
+                    Spoiler{"NothingAcked", "steady", [](DemoReport& r) { r.read_back.assign(3, CheckResult{}); }},
+                    Spoiler{"FailedStatement", "steady", [](DemoReport& r) { r.statements.failed = 1; }},
+                    Spoiler{"UnknownWithoutCrash", "steady", [](DemoReport& r) { r.statements.unknown = 1; }},
+                    Spoiler{"WrongAnswer", "crash", [](DemoReport& r) { r.statements.unnamed = 1; }},
+                    Spoiler{"MissingAtOneNode", "steady", [](DemoReport& r) { r.read_back[2].missing = 1; }},
+                    Spoiler{"Duplicated", "crash", [](DemoReport& r) { r.read_back[0].duplicated = 1; }},
+                    Spoiler{"Resurrected", "crash", [](DemoReport& r) { r.read_back[0].resurrected = 1; }},
+                    Spoiler{"NeverAskedFor", "steady", [](DemoReport& r) { r.read_back[1].unasked = 1; }},
+                    Spoiler{"Balance", "steady", [](DemoReport& r) { r.read_back[1].broken_balances = 1; }},
+                    Spoiler{"NodeNotRead", "steady", [](DemoReport& r) { r.read_back.pop_back(); }},
+                    Spoiler{"ReplicasNotMeasured", "steady", [](DemoReport& r) { r.replicas.reset(); }},
+                    Spoiler{"NoRanges", "steady", [](DemoReport& r) { r.replicas->ranges = 0; }},
+                    Spoiler{"ReplicasDiffer", "steady", [](DemoReport& r) { r.replicas->different = 1; }},
+                    Spoiler{"ReplicasNotAtOneLsn", "steady", [](DemoReport& r) { r.replicas->not_compared = 1; }},
+                    Spoiler{"ReplicationUnknown", "steady", [](DemoReport& r) { r.under_replicated_after.reset(); }},
+                    Spoiler{"UnderReplicated", "crash", [](DemoReport& r) { r.under_replicated_after = 1; }},
+                    Spoiler{"NothingKilled", "crash", [](DemoReport& r) { r.events.clear(); }},
+                    Spoiler{"RatioNotMeasured", "crash", [](DemoReport& r) { r.p99_ratio.reset(); }},
+                    Spoiler{"NeverCameBack", "crash", [](DemoReport& r) { r.events[0].ready_after_seconds.reset(); }}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(DemoReport, HasEveryFieldOfItsMeaning) {
+  const auto json = boost::json::parse(to_json(good("crash"))).as_object();
+  for (const char* field :
+       {"scenario", "seed", "nodes", "seconds", "pass", "events", "statements", "connections", "rows", "latency_ms",
+        "p99_ratio", "max_pause_ms", "restarts", "receipts", "under_replicated_after"})
+    EXPECT_TRUE(json.contains(field)) << field;
+  for (const char* field : {"ok", "retried", "failed", "unknown", "unknown_gateway_died", "by_sqlstate"})
+    EXPECT_TRUE(json.at("statements").as_object().contains(field)) << field;
+  for (const char* field : {"acked", "missing", "duplicated"})
+    EXPECT_TRUE(json.at("rows").as_object().contains(field)) << field;
+  EXPECT_EQ(json.at("events").as_array().at(0).at("kind"), "kill_worker");
+}
+
+TEST(ChaosPlan, KillsWorkersAndWholeNodesInTurnAndRepeatsItself) {
+  const auto run = [](std::uint64_t seed) {
+    ChaosPlan plan(seed, 3, 6s, 60s);
+    std::vector<std::pair<bool, int>> steps;
+    for (Duration now{0}; now < 60s; now += 100ms)
+      if (const auto step = plan.next(now, true)) steps.emplace_back(step->whole_node, step->node);
+    return steps;
+  };
+  const auto steps = run(1);
+  ASSERT_EQ(steps.size(), 9U);
+  for (std::size_t i = 0; i < steps.size(); ++i) EXPECT_EQ(steps[i].first, i % 2 == 1);
+  EXPECT_EQ(steps, run(1));
+  EXPECT_NE(steps, run(2));
+}
+
+TEST(ChaosPlan, WaitsForTheClusterToHealButNotForEver) {
+  ChaosPlan plan(1, 3, 6s, 600s);
+  EXPECT_FALSE(plan.next(5s, true));
+  ASSERT_TRUE(plan.next(6s, true));
+  EXPECT_FALSE(plan.next(13s, false));
+  EXPECT_FALSE(plan.next(23s, false));
+  EXPECT_TRUE(plan.next(24s, false));
+  EXPECT_FALSE(plan.next(598s, true));  // too near to the end to show the recovery
+}
+
+TEST(JudgeDigests, WantsOneLsnBeforeItCompares) {
+  EXPECT_EQ(judge_digests({}), DigestVerdict::kNotAtOneLsn);
+  EXPECT_EQ(judge_digests({{5, 1, 9, 4096}, {5, 1, 9, 4096}}), DigestVerdict::kEqual);
+  EXPECT_EQ(judge_digests({{5, 1, 9, 4096}, {4, 1, 9, 4096}}), DigestVerdict::kNotAtOneLsn);
+  EXPECT_EQ(judge_digests({{5, 1, 9, 4096}, {5, 1, 8, 4096}}), DigestVerdict::kDifferent);
+  EXPECT_EQ(judge_digests({{5, 1, 9, 4096}, {5, 1, 9, 8192}}), DigestVerdict::kDifferent);
+}
+
+TEST(FullyReplicated, NeedsALeaseholderAndEveryCopy) {
+  const RangeFacts whole{RangeId(1), "a", NodeId(1), {NodeId(1), NodeId(2), NodeId(3)}, 3, 2};
+  EXPECT_TRUE(fully_replicated({whole}, 3));
+  EXPECT_FALSE(fully_replicated({}, 3));
+  RangeFacts none = whole, thin = whole;
+  none.leaseholder = {};
+  thin.insync.pop_back();
+  EXPECT_FALSE(fully_replicated({whole, none}, 3));
+  EXPECT_FALSE(fully_replicated({whole, thin}, 3));
+}
+
+TEST(NodeFacts, ReadsWhatANodeWrites) {
+  const auto facts = parse_node_facts(R"({"node_id":2,"pid":10,"worker_pid":11,"listen_addr":"127.0.0.1:1",
+      "sql_addr":"127.0.0.1:2","http_addr":"127.0.0.1:3","from_a_newer_version":true})");
+  ASSERT_TRUE(facts.ok());
+  EXPECT_EQ(facts->node, NodeId(2));
+  EXPECT_EQ(facts->worker_pid, 11);
+  EXPECT_EQ(facts->http_addr, "127.0.0.1:3");
+  EXPECT_FALSE(parse_node_facts("{}").ok());
+  EXPECT_FALSE(parse_node_facts(R"({"node_id":2)").ok());
+}
+
+TEST(RangeFacts, ReadsBothFormsOfTheList) {
+  const std::string range = R"([{"range":4,"database":"d","leaseholder":1,"insync":[1,2],"rf":3,"min_insync":2}])";
+  for (const std::string& text : {range, R"({"ranges":)" + range + "}"}) {
+    const auto ranges = parse_ranges(text);
+    ASSERT_TRUE(ranges.ok()) << ranges.error().message;
+    ASSERT_EQ(ranges->size(), 1U);
+    EXPECT_EQ(ranges->front().range, RangeId(4));
+    EXPECT_EQ(ranges->front().insync, (std::vector<NodeId>{NodeId(1), NodeId(2)}));
+  }
+  EXPECT_FALSE(parse_ranges(R"([{"range":4}])").ok());
+  EXPECT_FALSE(parse_ranges("no").ok());
+  EXPECT_EQ(parse_digest(R"({"lsn":9,"epoch":2,"crc":4294967295,"file_size":8192})")->crc, 4294967295U);
+  EXPECT_FALSE(parse_digest("{}").ok());
+}
+
+TEST(HttpAnswer, SeparatesStatusAndBody) {
+  const auto answer = parse_http_answer("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno");
+  ASSERT_TRUE(answer.ok());
+  EXPECT_EQ(answer->status, 503);
+  EXPECT_EQ(answer->body, "no");
+  for (const char* bytes : {"", "HTTP/1.1", "HTTP/1.1 200 OK\r\n", "SSH-2.0-x\r\n\r\n", "HTTP/1.1 abc\r\n\r\n"})
+    EXPECT_EQ(parse_http_answer(bytes).error().code, Errc::kProtocolViolation) << bytes;
+}
+
+TEST(HttpGet, SaysThatNobodyListens) {
+  EXPECT_EQ(http_get("127.0.0.1:1", "/", 1s).error().code, Errc::kUnavailable);
+  EXPECT_EQ(http_get("nonsense", "/", 1s).error().code, Errc::kInvalidArgument);
+}
+
+TEST(Scoreboard, ShowsEveryNodeAndWhatIsNotKnown) {
+  const ScoreboardView view{.seconds = 3,
+                            .seconds_total = 20,
+                            .statements_per_second = 1234,
+                            .nodes = {{1, true, 4, "127.0.0.1:5"}, {2, false, -1, ""}},
+                            .last_event = "kill -9"};
+  const std::string board = render_board(view);
+  EXPECT_NE(board.find("1234 statements/s"), std::string::npos);
+  EXPECT_NE(board.find("DOWN"), std::string::npos);
+  EXPECT_NE(board.find("127.0.0.1:5"), std::string::npos);
+  EXPECT_NE(render_line(view).find("leases 4/?(down)"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace outlast::cli
