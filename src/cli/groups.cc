@@ -5,6 +5,10 @@ namespace outlast::cli {
 Commands all_commands() {
   Commands all;
   add_demo(all);
+  add_start(all);
+  add_init(all);
+  add_stop(all);
+  add_node(all);
   add_workload(all);
   add_version(all);
   return all;

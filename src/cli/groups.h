@@ -5,6 +5,10 @@ namespace outlast::cli {
 
 // One function for each file of commands; groups.cc calls them in the order of the help.
 void add_demo(Commands& all);
+void add_start(Commands& all);
+void add_init(Commands& all);
+void add_stop(Commands& all);
+void add_node(Commands& all);
 void add_workload(Commands& all);
 void add_version(Commands& all);
 

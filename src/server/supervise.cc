@@ -11,7 +11,7 @@
 #include <future>
 
 #include "handover/supervisor.h"
-#include "meta/keys.h"
+#include "meta/fencing.h"
 #include "server/asio_loop.h"
 #include "server/log.h"
 #include "server/meta_url.h"
@@ -46,18 +46,6 @@ Result<int> lock_supervisor(const std::string& store) {
   return Error(Errc::kStoreLocked, "the store " + store + " is in use by the node with pid " +
                                        std::string(holder, n > 0 ? static_cast<std::size_t>(n - 1) : 0) +
                                        "; stop that node first, or choose another --store");
-}
-
-/// Puts the fence of a worker that the kernel says is gone; asks again until metadata answers.
-void put_fence(AsioLoop& loop, meta::Store& store, liveness::Peer peer) {
-  meta::Txn txn;
-  txn.compares = {meta::Compare::absent(meta::keys::fence(peer))};
-  txn.then = {meta::Op::put(meta::keys::fence(peer), "{\"by\":\"supervisor\"}")};
-  store.txn(std::move(txn), 2s, [&loop, &store, peer](const Result<meta::TxnReply>& reply) {
-    if (reply.ok()) return;
-    spdlog::warn("supervisor: cannot fence incarnation {} yet: {}", peer.to_string(), reply.error().message);
-    loop.after(200ms, [&loop, &store, peer] { put_fence(loop, store, peer); });
-  });
 }
 
 int fail(const Error& error) {
@@ -107,7 +95,10 @@ int supervise(const StartOptions& options) {
   supervisor_options.http_fd = *http;
   supervisor_options.clock = &clock;
   supervisor_options.fence = [&](NodeId node, Incarnation incarnation) {
-    loop.post([&loop, &meta = **store, node, incarnation] { put_fence(loop, meta, {node, incarnation}); });
+    loop.post([&loop, &meta = **store, node, incarnation] {
+      meta::fence_now(meta, loop, {node, incarnation}, "supervisor", "the worker process is gone",
+                      [](const Result<void>&) {});
+    });
   };
   const int code = handover::Supervisor(std::move(supervisor_options)).run();
   // The last fence must reach the store: one more transaction behind it in the queue tells.

@@ -1,0 +1,141 @@
+// start, start-single-node, init, stop and the hidden worker.
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <thread>
+
+#include "cli/groups.h"
+#include "cli/local_cluster.h"
+#include "rpc/client.h"
+#include "server/init.h"
+#include "server/supervise.h"
+
+namespace outlast::cli {
+namespace {
+using server::StartOptions;
+
+int fail(const Error& error) {
+  std::fprintf(stderr, "outlast: %s\n", error.message.c_str());
+  return error.code == Errc::kInvalidArgument ? kUsage : kFailed;
+}
+
+std::vector<Option> start_options(StartOptions& o) {
+  return {{.name = "--store", .value_name = "DIR", .target = &o.store, .help = "where this node keeps its data", .required = true},
+          {.name = "--listen-addr", .value_name = "HOST:PORT", .target = &o.listen_addr, .help = "for other nodes and the command line"},
+          {.name = "--sql-addr", .value_name = "HOST:PORT", .target = &o.sql_addr, .help = "for PostgreSQL clients"},
+          {.name = "--http-addr", .value_name = "HOST:PORT", .target = &o.http_addr, .help = "for health checks, metrics and the API"},
+          {.name = "--advertise-addr", .value_name = "HOST", .target = &o.advertise_addr, .help = "what other nodes call this one; empty: the host of --listen-addr"},
+          {.name = "--max-connections", .value_name = "N", .target = &o.max_connections, .help = "SQL connections; more are refused with 53300", .min = 1, .max = 100'000},
+          {.name = "--log-file", .value_name = "FILE", .target = &o.log_file, .help = "where the log goes; empty: stderr"},
+          {.name = "--log-level", .value_name = "LEVEL", .target = &o.log_level, .help = "least level that is logged", .choices = {"trace", "debug", "info", "warn", "error", "off"}},
+          {.name = "--insecure", .value_name = "", .target = &o.insecure, .help = "allow addresses that other machines reach, without TLS"}};
+}
+
+Option meta_option(std::string& meta, bool required) {
+  return {.name = "--meta", .value_name = "URL", .target = &meta, .help = "the cluster's metadata: embedded:DIR, shared by the nodes of one machine", .required = required};
+}
+
+int start_single(StartOptions& options) {
+  options.single_node = true;
+  if (options.meta.empty()) options.meta = "embedded:" + options.store + "/meta";
+  return server::supervise(options);
+}
+
+struct StopOptions {
+  std::string store, host;
+  Duration timeout{std::chrono::seconds(60)};
+};
+
+/// Asks the node to stop and waits until its supervisor has let go of the store.
+int stop_node(const StopOptions& o) {
+  std::string address = o.host;
+  NodeFacts node;
+  if (address.empty()) {
+    std::ifstream in(o.store + "/NODE.json");
+    const std::string text((std::istreambuf_iterator<char>(in)), {});
+    Result<NodeFacts> facts = parse_node_facts(text);
+    if (!facts.ok())
+      return fail(Error(Errc::kInvalidArgument, "there is no node to stop at --store=" + o.store +
+                                                    ": name a store that is in use, or --host=HOST:PORT"));
+    node = *facts;
+    address = node.listen_addr;
+  }
+  if (auto asked = rpc::AdminClient(address).stop(std::chrono::seconds(5)); !asked.ok()) return fail(asked.error());
+  const auto end = std::chrono::steady_clock::now() + o.timeout;
+  while (node.pid != 0 && ::kill(node.pid, 0) == 0) {
+    if (std::chrono::steady_clock::now() > end)
+      return fail(Error(Errc::kDeadline, "the node still stops after " + format_duration(o.timeout) +
+                                             "; ask again, or kill -9 " + std::to_string(node.pid)));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  std::puts("ok");
+  return kDone;
+}
+}  // namespace
+
+void add_start(Commands& all) {
+  auto start = std::make_shared<StartOptions>();
+  std::vector<Option> options = start_options(*start);
+  options.push_back(meta_option(start->meta, true));
+  all.push_back({.path = "start",
+                 .summary = "Start a node of a cluster",
+                 .details = "The process that you start supervises the node: it keeps its pid, starts the working process again when\n"
+                            "that dies, and stops on SIGTERM. A new cluster waits for `outlast init`.\n\n"
+                            "  outlast start --store=/data/n1 --meta=embedded:/data/meta --sql-addr=127.0.0.1:26257",
+                 .options = options,
+                 .run = [start] { return server::supervise(*start); }});
+
+  auto single = std::make_shared<StartOptions>();
+  options = start_options(*single);
+  options.push_back(meta_option(single->meta, false));
+  all.push_back({.path = "start-single-node",
+                 .summary = "Start a cluster of one node",
+                 .details = "Initialises itself; metadata lies in the store unless --meta says otherwise.\n\n"
+                            "  outlast start-single-node --store=/tmp/one\n  psql -h 127.0.0.1 -p 26257 defaultdb",
+                 .options = options,
+                 .run = [single] { return start_single(*single); }});
+
+  auto worker = std::make_shared<server::WorkerOptions>();
+  auto supervisor_pid = std::make_shared<std::int64_t>(0);
+  options = start_options(worker->start);
+  options.push_back(meta_option(worker->start.meta, true));
+  options.push_back({.name = "--single-node", .value_name = "", .target = &worker->start.single_node, .help = "initialise the cluster"});
+  options.push_back({.name = "--supervisor-pid", .value_name = "PID", .target = supervisor_pid.get(), .help = "who started it"});
+  all.push_back({.path = "worker",
+                 .summary = "What `outlast start` runs; not for people",
+                 .details = "",
+                 .options = options,
+                 .run = [worker, supervisor_pid] {
+                   worker->supervisor_pid = static_cast<int>(*supervisor_pid);
+                   return server::work(*worker);
+                 }});
+}
+
+void add_init(Commands& all) {
+  auto meta = std::make_shared<std::string>();
+  all.push_back({.path = "init",
+                 .summary = "Initialise a new cluster, once",
+                 .details = "Nodes that were started wait for it. Running it again on an initialised cluster changes nothing and fails.",
+                 .options = {meta_option(*meta, true)},
+                 .run = [meta] {
+                   const Result<std::string> cluster = server::init_cluster(*meta);
+                   if (!cluster.ok()) return fail(cluster.error());
+                   std::printf("cluster %s initialised\n", cluster->c_str());
+                   return static_cast<int>(kDone);
+                 }});
+}
+
+void add_stop(Commands& all) {
+  auto o = std::make_shared<StopOptions>();
+  all.push_back({.path = "stop",
+                 .summary = "Stop a node gracefully",
+                 .details = "Hands the node's leases to other nodes, ends its sessions (57P01) and waits until the process is gone.",
+                 .options = {{.name = "--store", .value_name = "DIR", .target = &o->store, .help = "the store of the node on this machine"},
+                             {.name = "--host", .value_name = "HOST:PORT", .target = &o->host, .help = "or its --listen-addr; then only asks, without waiting"},
+                             {.name = "--timeout", .value_name = "TIME", .target = &o->timeout, .help = "how long to wait"}},
+                 .run = [o] { return stop_node(*o); }});
+}
+
+}  // namespace outlast::cli

@@ -1,0 +1,139 @@
+#include "server/cluster_state.h"
+
+namespace outlast::server {
+using liveness::State;
+
+ClusterState::ClusterState(meta::Store& store, Loop& loop)
+    : loop_(loop),
+      nodes_(meta::mirror_nodes(store)),
+      ranges_(meta::mirror_ranges(store)),
+      databases_(meta::mirror_databases(store)),
+      settings_(store) {
+  ranges_->on_change([this](const meta::RangeMirror::Change& change) {
+    const auto& config = (change.after ? change.after : change.before)->value;
+    std::optional<gateway::Route> route;
+    if (change.after && config.leaseholder)
+      route = gateway::Route{config.leaseholder->node, config.leaseholder->incarnation, config.epoch};
+    routes_.update(config.range, route);
+  });
+}
+
+bool ClusterState::ready() const {
+  return nodes_->ready() && ranges_->ready() && databases_->ready() && settings_.ready();
+}
+
+void ClusterState::attach(meta::LivenessDriver& driver, meta::Office& office) {
+  driver_ = &driver;
+  office_ = &office;
+}
+
+std::optional<Incarnation> ClusterState::live(NodeId node) const {
+  const auto view = driver_->current(node);
+  if (!view || view->state != State::kLive || view->phase != meta::Phase::kLive) return std::nullopt;
+  return view->peer.incarnation;
+}
+
+std::string ClusterState::store_of(NodeId node) const {
+  const auto entry = nodes_->find(meta::keys::node(node));
+  return entry ? entry->value.store_uuid : std::string();
+}
+
+std::map<NodeId, rpc::PeerAddress> ClusterState::peers(NodeId self) const {
+  std::map<NodeId, rpc::PeerAddress> peers;
+  for (const auto& entry : nodes_->snapshot()) {
+    const meta::NodeRecord& node = entry->value;
+    if (node.node == self || node.membership == meta::Membership::kDecommissioned) continue;
+    if (const auto view = driver_->current(node.node); view && !view->addr.empty())
+      peers[node.node] = {view->addr, view->peer.incarnation};
+  }
+  return peers;
+}
+
+void ClusterState::look(Instant now) {
+  for (const auto& entry : nodes_->snapshot()) {
+    const auto [it, is_new] = seen_live_.try_emplace(entry->value.node, now);
+    if (const auto view = driver_->current(entry->value.node); view && view->state == State::kLive) it->second = now;
+  }
+}
+
+bool ClusterState::is_dead(NodeId node) const {
+  const auto it = seen_live_.find(node);
+  return it != seen_live_.end() && loop_.now() - it->second >= settings_.duration("server.time_until_store_dead");
+}
+
+std::vector<gateway::DatabaseRow> ClusterState::databases() const {
+  std::vector<gateway::DatabaseRow> rows;
+  for (const auto& entry : databases_->snapshot())
+    rows.push_back({entry->value.id, entry->value.name, entry->value.range});
+  return rows;
+}
+
+std::optional<gateway::DatabaseRow> ClusterState::find_database(const std::string& name) const {
+  const auto entry = databases_->find(meta::keys::database(name));
+  if (!entry) return std::nullopt;
+  return gateway::DatabaseRow{entry->value.id, entry->value.name, entry->value.range};
+}
+
+std::string ClusterState::database_of(RangeId range) const {
+  for (const auto& entry : databases_->snapshot())
+    if (entry->value.range == range) return entry->value.name;
+  return {};
+}
+
+proto::NodeStatusReply ClusterState::node_status() const {
+  std::map<NodeId, std::pair<std::uint64_t, std::uint64_t>> counts;  // replicas, leases
+  for (const auto& entry : ranges_->snapshot()) {
+    for (const auto* list : {&entry->value.insync, &entry->value.learners})
+      for (const auto& replica : *list) ++counts[replica.node].first;
+    if (entry->value.leaseholder) ++counts[entry->value.leaseholder->node].second;
+  }
+  proto::NodeStatusReply reply;
+  for (const auto& entry : nodes_->snapshot()) {
+    const meta::NodeRecord& record = entry->value;
+    proto::NodeStatus& out = *reply.add_nodes();
+    const auto view = driver_->current(record.node);
+    out.set_id(record.node.value);
+    out.set_address(view ? view->addr : record.rpc_addr);
+    out.set_sql_address(record.sql_addr);
+    out.set_http_address(record.http_addr);
+    out.set_build(record.build);
+    out.set_started_at_micros(record.started_micros);
+    out.set_updated_at_micros(loop_.wall_micros());
+    out.set_incarnation(view ? view->peer.incarnation.value : record.incarnation.value);
+    out.set_liveness(view ? liveness::to_string(view->state) : "fenced");
+    out.set_is_live(view && view->state == State::kLive);
+    out.set_is_available(live(record.node).has_value());
+    out.set_replicas(counts[record.node].first);
+    out.set_leases(counts[record.node].second);
+    out.set_membership(std::string(meta::to_string(record.membership)));
+    out.set_is_decommissioning(record.membership != meta::Membership::kActive);
+    const auto leader = office_->leader();
+    out.set_is_leader_frontend(leader && leader->node == record.node);
+  }
+  return reply;
+}
+
+proto::RangesReply ClusterState::ranges_reply() const {
+  std::map<RangeId, std::string> names;
+  for (const auto& entry : databases_->snapshot()) names[entry->value.range] = entry->value.name;
+  proto::RangesReply reply;
+  for (const auto& entry : ranges_->snapshot()) {
+    const placement::RangeConfig& config = entry->value;
+    proto::RangeStatus& out = *reply.add_ranges();
+    out.set_range(config.range.value);
+    out.set_database(names[config.range]);
+    out.set_epoch(config.epoch.value);
+    out.set_cfg(config.cfg.value);
+    if (config.leaseholder) {
+      out.set_leaseholder(config.leaseholder->node.value);
+      out.set_leaseholder_incarnation(config.leaseholder->incarnation.value);
+    }
+    for (const auto& replica : config.insync) out.add_insync(replica.node.value);
+    for (const auto& replica : config.learners) out.add_learners(replica.node.value);
+    out.set_rf(static_cast<std::uint32_t>(config.rf));
+    out.set_min_insync(static_cast<std::uint32_t>(config.min_insync));
+  }
+  return reply;
+}
+
+}  // namespace outlast::server

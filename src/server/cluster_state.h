@@ -1,0 +1,63 @@
+#pragma once
+#include <map>
+#include <memory>
+
+#include "gateway/cluster.h"
+#include "gateway/router.h"
+#include "meta/databases.h"
+#include "meta/liveness_driver.h"
+#include "meta/mirrors.h"
+#include "meta/office.h"
+#include "meta/settings.h"
+#include "proto/peer.pb.h"
+#include "replication/parameters.h"
+#include "rpc/peer_links.h"
+
+namespace outlast::server {
+
+/// What this node knows of the cluster: the mirrors of the metadata, and the answers that other rooms want from them.
+/// Thread-safety: construct, destroy and the members marked (loop) on the loop; the rest from any thread.
+class ClusterState final : public replication::NodeDirectory {
+ public:
+  ClusterState(meta::Store& store, Loop& loop);
+
+  /// All mirrors have seen a full state. (loop)
+  bool ready() const;
+  /// The driver and office that the answers about liveness come from; set once, before anybody asks.
+  void attach(meta::LivenessDriver& driver, meta::Office& office);
+
+  std::optional<Incarnation> live(NodeId node) const override;
+  std::string store_of(NodeId node) const override;
+  /// Every other node that may be talked to: its present incarnation and the address of that very process. (loop)
+  std::map<NodeId, rpc::PeerAddress> peers(NodeId self) const;
+  /// Silent for server.time_until_store_dead. (loop)
+  bool is_dead(NodeId node) const;
+  /// Notes who is live now, for is_dead. (loop)
+  void look(Instant now);
+
+  std::vector<gateway::DatabaseRow> databases() const;
+  std::optional<gateway::DatabaseRow> find_database(const std::string& name) const;
+  std::string database_of(RangeId range) const;
+  proto::NodeStatusReply node_status() const;
+  proto::RangesReply ranges_reply() const;
+
+  meta::NodeMirror& nodes() { return *nodes_; }
+  meta::RangeMirror& ranges() { return *ranges_; }
+  meta::DatabaseMirror& database_mirror() { return *databases_; }
+  meta::Settings& settings() { return settings_; }
+  const meta::Settings& settings() const { return settings_; }
+  gateway::RouteTable& routes() { return routes_; }
+
+ private:
+  Loop& loop_;
+  std::unique_ptr<meta::NodeMirror> nodes_;
+  std::unique_ptr<meta::RangeMirror> ranges_;
+  std::unique_ptr<meta::DatabaseMirror> databases_;
+  meta::Settings settings_;
+  gateway::RouteTable routes_;
+  meta::LivenessDriver* driver_{nullptr};
+  meta::Office* office_{nullptr};
+  std::map<NodeId, Instant> seen_live_;  // loop
+};
+
+}  // namespace outlast::server

@@ -1,0 +1,25 @@
+#pragma once
+#include <functional>
+#include <string>
+
+#include "base/loop.h"
+#include "http/server.h"
+#include "proto/peer.pb.h"
+#include "server/metrics.h"
+
+namespace outlast::server {
+
+/// What the HTTP routes ask of the node. Any thread.
+struct HttpPorts {
+  /// Empty: ready. Else one sentence why not.
+  std::function<std::string()> not_ready;
+  const Metrics* metrics{nullptr};
+  std::function<proto::NodeStatusReply()> nodes;
+  std::function<proto::RangesReply()> ranges;
+  std::function<void(RangeId, Callback<proto::DigestReply>)> digest;
+};
+
+/// GET /health, /health?ready=1, /metrics, /api/nodes, /api/ranges, /api/ranges/<id>/digest.
+void add_routes(http::Server& server, HttpPorts ports);
+
+}  // namespace outlast::server
