@@ -31,6 +31,8 @@ class Renewer {
   /// The renewal under way certainly was not stored (or its fate is known to be "no" after reading back): try again
   /// soon, the lease stays what it was.
   void fail(Instant now, double jitter);
+  /// What the record says has changed: the next renewal goes out as soon as none is under way.
+  void hurry(Instant now) { next_at_ = now; }
   /// The store says that this incarnation is finished, or it fenced itself.
   void fence();
 

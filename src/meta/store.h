@@ -16,7 +16,8 @@ struct KeyValue {
   Revision mod_revision, create_revision;
 };
 
-/// One condition of a transaction. All must hold.
+/// One condition of a transaction. All must hold. Conditions see the state before the transaction, those of nested
+/// transactions too (as etcd does). A value condition on an absent key never holds, negated or not.
 struct Compare {
   enum class Kind : std::uint8_t { kModRevision, kCreateRevision, kValue };
   std::string key;
@@ -25,14 +26,20 @@ struct Compare {
   std::string value;  ///< For kValue.
   static Compare absent(std::string key) { return {std::move(key), Kind::kModRevision, {}, {}}; }
   static Compare unchanged(std::string key, Revision mod) { return {std::move(key), Kind::kModRevision, mod, {}}; }
-  static Compare exists_since(std::string key, Revision create) { return {std::move(key), Kind::kCreateRevision, create, {}}; }
+  static Compare exists_since(std::string key, Revision create) {
+    return {std::move(key), Kind::kCreateRevision, create, {}};
+  }
   /// The key exists, whatever its value: etcd and the embedded store both express it as "create revision is not 0".
   static Compare present(std::string key);
+  static Compare value_is(std::string key, std::string value) {
+    return {std::move(key), Kind::kValue, {}, std::move(value)};
+  }
   bool negated{false};  ///< "is not" instead of "is".
 };
 
 struct Txn;
-/// One operation. Gets return what the transaction sees, its own earlier puts included.
+/// One operation. Gets return what the transaction sees, its own earlier writes included; prefixes come in key order.
+/// A key is written at most once on every path through a transaction (etcd refuses more): kInvalidArgument.
 struct Op {
   enum class Kind : std::uint8_t { kPut, kDelete, kGet, kGetPrefix, kDeletePrefix, kTxn };
   Kind kind{Kind::kGet};
@@ -50,8 +57,8 @@ struct Txn {
 };
 struct OpReply;
 struct TxnReply {
-  bool succeeded{false};       ///< The compares held.
-  Revision revision;           ///< The store's revision after the transaction.
+  bool succeeded{false};         ///< The compares held.
+  Revision revision;             ///< The store's revision after the transaction; +1 if it changed anything.
   std::vector<OpReply> replies;  ///< One for each operation of the branch that ran.
 };
 struct OpReply {
@@ -65,7 +72,8 @@ struct Event {
   KeyValue kv;  ///< kDelete: key and the revision that deleted it.
 };
 /// What a watcher is told, in revision order and without a gap. On kReset the watcher forgets what it knew and takes
-/// `state` as the whole of its prefix at `revision` (first message of every watch, and after compaction).
+/// `state` as the whole of its prefix at `revision` (first message of every watch, and after compaction). A kEvents
+/// batch holds all changes of one revision; revisions that did not touch the prefix are left out.
 struct WatchBatch {
   enum class Kind : std::uint8_t { kReset, kEvents };
   Kind kind{Kind::kEvents};
@@ -76,10 +84,11 @@ struct WatchBatch {
 using WatchSink = std::move_only_function<void(const WatchBatch&)>;
 
 /// The metadata store: linearizable compare-and-set transactions and watches. Two implementations, embedded (one SQLite
-/// file for the processes of one machine, protocol A6) and etcd; meta/conformance.h is what both must pass.
+/// file for the processes of one machine, protocol A6) and etcd; meta/conformance_suite.h is what both must pass.
 /// Thread-safety: call from any thread; callbacks and sinks run on the Loop given at construction.
 /// Lifetime: destroying the store drops callbacks that have not run.
-/// Errors of txn: kMetaUnavailable (certainly not applied), kMetaInDoubt (may be applied: read back), kMetaTooManyOps.
+/// Errors of txn: kMetaUnavailable (certainly not applied), kMetaInDoubt (may be applied: read back), kMetaTooManyOps,
+/// kTooLarge and kInvalidArgument (see check_txn). A failed compare is no error: `succeeded` is false.
 class Store {
  public:
   using WatchId = std::uint64_t;
@@ -96,5 +105,15 @@ class Store {
   /// Called on the loop with every change of connected().
   virtual void on_connection(std::move_only_function<void(bool connected)> sink) = 0;
 };
+
+/// Bytes of keys and values in one transaction, below etcd's default request limit of 1.5 MiB.
+inline constexpr std::size_t kTxnBytesMax = 1 << 20;
+/// Operations of the longer branch, nested transactions and their operations each counted.
+std::size_t count_ops(const Txn& txn);
+/// What every implementation refuses before it looks at the data: more than `ops_max` operations (kMetaTooManyOps),
+/// more than kTxnBytesMax (kTooLarge), an empty key or a key written twice on one path (kInvalidArgument).
+Result<void> check_txn(const Txn& txn, std::size_t ops_max);
+/// Can any path through it write?
+bool is_read_only(const Txn& txn);
 
 }  // namespace outlast::meta

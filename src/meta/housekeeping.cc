@@ -1,0 +1,20 @@
+#include "meta/housekeeping.h"
+
+#include <spdlog/spdlog.h>
+
+#include "meta/events.h"
+
+namespace outlast::meta {
+
+void Housekeeping::run() {
+  schedule();
+  if (!office_.holds()) return;
+  store_.compact(kRevisionsKept, [](Result<Revision> compacted) {
+    if (!compacted.ok()) spdlog::warn("metadata history was not cut: {}", compacted.error().message);
+  });
+  prune_events(store_, kEventsKept, [](Result<std::size_t> pruned) {
+    if (!pruned.ok()) spdlog::warn("old events were not deleted: {}", pruned.error().message);
+  });
+}
+
+}  // namespace outlast::meta

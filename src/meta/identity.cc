@@ -1,0 +1,158 @@
+#include "meta/identity.h"
+
+#include <limits>
+#include <memory>
+
+#include "meta/cas.h"
+#include "meta/json_fields.h"
+#include "meta/keys.h"
+
+namespace outlast::meta {
+namespace {
+
+Result<ClusterRecord> decode_cluster(std::string_view text) {
+  ASSIGN_OR_RETURN(JsonFields fields, JsonFields::parse(text, "the cluster record"));
+  ClusterRecord record{.id = fields.text("id"), .created_micros = fields.signed_number("created")};
+  TRY(fields.check());
+  return record;
+}
+
+/// Draws the next number of the counter under `key`. A lost answer skips a number: nobody else gets it either.
+template <class Id>
+void draw(Store& store, std::string key, Callback<Id> done) {
+  auto drawn = std::make_shared<Id>();
+  Planner plan = [key, drawn](const Snapshot& seen) -> Result<Plan> {
+    std::uint64_t last = 0;
+    if (const auto it = seen.find(key); it != seen.end()) {
+      const auto number = keys::parse_number(it->second.value);
+      if (!number || *number >= std::numeric_limits<typename Id::rep>::max())
+        return Error(Errc::kCorrupt, "the metadata counter " + key + " holds no usable number");
+      last = *number;
+    }
+    *drawn = Id(static_cast<typename Id::rep>(last + 1));
+    Plan next;
+    next.ops.push_back(Op::put(key, drawn->to_string()));
+    return next;
+  };
+  update(store, {key}, std::move(plan), [drawn, done = std::move(done)](Result<Revision> written) mutable {
+    if (!written.ok()) return done(std::move(written).error());
+    done(*drawn);
+  });
+}
+
+Result<Membership> parse_membership(std::string_view text) {
+  for (const auto membership : {Membership::kActive, Membership::kDecommissioning, Membership::kDecommissioned})
+    if (to_string(membership) == text) return membership;
+  return Error(Errc::kCorrupt, "a node record has the unknown membership \"" + std::string(text) + "\"");
+}
+
+/// What to store for a node that registers, given what is stored.
+Result<NodeRecord> merge_registration(NodeRecord record, const Snapshot& seen) {
+  const auto it = seen.find(keys::node(record.node));
+  if (it == seen.end()) return record;
+  ASSIGN_OR_RETURN(const NodeRecord stored, decode_node_record(it->second.value));
+  if (stored.store_uuid != record.store_uuid)
+    return Error(Errc::kWrongCluster, "node " + record.node.to_string() + " is registered with the store " +
+                                          stored.store_uuid + ", not " + record.store_uuid +
+                                          "; a wiped or copied store must join as a new node");
+  if (stored.membership == Membership::kDecommissioned)
+    return Error(Errc::kInvalidState, "node " + record.node.to_string() +
+                                          " is decommissioned for good; start it with an empty store to join anew");
+  record.membership = stored.membership;
+  return record;
+}
+
+}  // namespace
+
+std::string_view to_string(Membership membership) {
+  switch (membership) {
+    case Membership::kActive:
+      return "active";
+    case Membership::kDecommissioning:
+      return "decommissioning";
+    case Membership::kDecommissioned:
+      return "decommissioned";
+  }
+  return "active";
+}
+
+std::string encode(const NodeRecord& record) {
+  return boost::json::serialize(boost::json::object{{"node", record.node.value},
+                                                    {"store", record.store_uuid},
+                                                    {"rpc", record.rpc_addr},
+                                                    {"sql", record.sql_addr},
+                                                    {"http", record.http_addr},
+                                                    {"build", record.build},
+                                                    {"incarnation", record.incarnation.value},
+                                                    {"started", record.started_micros},
+                                                    {"membership", std::string(to_string(record.membership))}});
+}
+
+Result<NodeRecord> decode_node_record(std::string_view text) {
+  ASSIGN_OR_RETURN(JsonFields fields, JsonFields::parse(text, "a node record"));
+  NodeRecord record;
+  record.node = NodeId(static_cast<NodeId::rep>(fields.number("node")));
+  record.store_uuid = fields.text("store");
+  record.rpc_addr = fields.text("rpc");
+  record.sql_addr = fields.text("sql");
+  record.http_addr = fields.text("http");
+  record.build = fields.text("build");
+  record.incarnation = Incarnation(fields.number("incarnation"));
+  record.started_micros = fields.signed_number("started");
+  const std::string membership = fields.text("membership", "active");
+  TRY(fields.check());
+  ASSIGN_OR_RETURN(record.membership, parse_membership(membership));
+  return record;
+}
+
+void init_cluster(Store& store, std::string cluster_id, std::int64_t wall_micros, Callback<void> done) {
+  const std::string key(keys::kCluster);
+  Planner plan = [key, cluster_id = std::move(cluster_id), wall_micros](const Snapshot& seen) -> Result<Plan> {
+    Plan next;
+    if (const auto it = seen.find(key); it != seen.end()) {
+      ASSIGN_OR_RETURN(const ClusterRecord stored, decode_cluster(it->second.value));
+      if (stored.id == cluster_id) return next;
+      return Error(Errc::kAlreadyInitialised, "the cluster is initialised already, with the id " + stored.id);
+    }
+    next.ops.push_back(
+        Op::put(key, boost::json::serialize(boost::json::object{{"id", cluster_id}, {"created", wall_micros}})));
+    return next;
+  };
+  update(store, {key}, std::move(plan), [done = std::move(done)](Result<Revision> written) mutable {
+    if (!written.ok()) return done(std::move(written).error());
+    done({});
+  });
+}
+
+void read_cluster(Store& store, Callback<ClusterRecord> done) {
+  read(store, std::string(keys::kCluster), [done = std::move(done)](Result<std::optional<KeyValue>> kv) mutable {
+    if (!kv.ok()) return done(std::move(kv).error());
+    if (!*kv) return done(Error(Errc::kNotInitialised, "the cluster is not initialised yet; run outlast init"));
+    done(decode_cluster((*kv)->value));
+  });
+}
+
+void allocate_node_id(Store& store, Callback<NodeId> done) {
+  draw<NodeId>(store, std::string(keys::kNodeCounter), std::move(done));
+}
+
+void draw_incarnation(Store& store, NodeId node, Callback<Incarnation> done) {
+  draw<Incarnation>(store, keys::incarnation(node), std::move(done));
+}
+
+void register_node(Store& store, NodeRecord record, Callback<NodeRecord> done) {
+  const std::string key = keys::node(record.node);
+  auto stored = std::make_shared<NodeRecord>();
+  Planner plan = [key, stored, record = std::move(record)](const Snapshot& seen) -> Result<Plan> {
+    ASSIGN_OR_RETURN(*stored, merge_registration(record, seen));
+    Plan next;
+    next.ops.push_back(Op::put(key, encode(*stored)));
+    return next;
+  };
+  update(store, {key}, std::move(plan), [stored, done = std::move(done)](Result<Revision> written) mutable {
+    if (!written.ok()) return done(std::move(written).error());
+    done(*stored);
+  });
+}
+
+}  // namespace outlast::meta

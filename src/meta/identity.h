@@ -1,0 +1,50 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "meta/store.h"
+
+namespace outlast::meta {
+
+/// /cluster: written once, by `outlast init`.
+struct ClusterRecord {
+  std::string id;                  ///< UUID text.
+  std::int64_t created_micros{0};  ///< Wall clock, for display.
+};
+
+/// Belongs to the cluster and is durable; neither liveness nor drain.
+enum class Membership : std::uint8_t { kActive, kDecommissioning, kDecommissioned };
+std::string_view to_string(Membership membership);
+
+/// /nodes/<id>.
+struct NodeRecord {
+  NodeId node;
+  std::string store_uuid;  ///< Of the node's store; a wiped store is another node.
+  std::string rpc_addr, sql_addr, http_addr;
+  std::string build;               ///< Version of the program, for display and upgrades.
+  Incarnation incarnation;         ///< Of the worker that wrote the record last.
+  std::int64_t started_micros{0};  ///< Wall clock, for display.
+  Membership membership{Membership::kActive};
+  friend bool operator==(const NodeRecord&, const NodeRecord&) = default;
+};
+std::string encode(const NodeRecord& record);
+Result<NodeRecord> decode_node_record(std::string_view text);
+
+// All functions call back on the store's loop. Errors beside the store's own are named. They may be repeated after any
+// error. Thread-safety: any thread.
+
+/// kAlreadyInitialised when the cluster has another id; success when it has this one.
+void init_cluster(Store& store, std::string cluster_id, std::int64_t wall_micros, Callback<void> done);
+/// kNotInitialised before `outlast init`.
+void read_cluster(Store& store, Callback<ClusterRecord> done);
+/// An id that nobody else ever had or gets; one given out and not used is lost.
+void allocate_node_id(Store& store, Callback<NodeId> done);
+/// Higher than every incarnation drawn for this node before, by whomever.
+void draw_incarnation(Store& store, NodeId node, Callback<Incarnation> done);
+/// Creates or refreshes the node's record and returns it as stored: membership is kept, and what `record` says about it
+/// counts for a new node only. kInvalidState for a decommissioned node, kWrongCluster when the record belongs to
+/// another store.
+void register_node(Store& store, NodeRecord record, Callback<NodeRecord> done);
+
+}  // namespace outlast::meta
