@@ -1,0 +1,27 @@
+#pragma once
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "executor/executor.h"
+
+namespace outlast::executor {
+
+class ChannelCore;
+
+/// What all channels of one executor share. Lives until the last of them is gone.
+struct Services {
+  Services(const replication::LeaseDirectory& d, SqlPool& p, const Clock& c, Parameters limits, ConnectionSetup setup)
+      : directory(d), sql(p), clock(c), parameters(limits), connections(c, limits.connections, std::move(setup)) {}
+  const replication::LeaseDirectory& directory;
+  SqlPool& sql;
+  const Clock& clock;
+  const Parameters parameters;
+  ConnectionPool connections;
+  Counters counters;
+
+  std::mutex mutex;  ///< Of `channels`; taken before a channel's own, never after.
+  std::unordered_map<const ChannelCore*, std::weak_ptr<ChannelCore>> channels;
+};
+
+}  // namespace outlast::executor

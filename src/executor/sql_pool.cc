@@ -1,0 +1,31 @@
+#include "executor/sql_pool.h"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+namespace outlast::executor {
+
+struct SqlPool::Threads {
+  explicit Threads(std::size_t n) : pool(n) {}
+  boost::asio::thread_pool pool;
+};
+
+SqlPool::SqlPool(std::size_t threads) : threads_(std::make_unique<Threads>(threads == 0 ? 1 : threads)) {}
+
+SqlPool::~SqlPool() {
+  stop();
+}
+
+void SqlPool::post(Task task) {
+  queued_.fetch_add(1, std::memory_order_relaxed);
+  boost::asio::post(threads_->pool, [this, work = std::move(task)]() mutable {
+    queued_.fetch_sub(1, std::memory_order_relaxed);
+    work();
+  });
+}
+
+void SqlPool::stop() {
+  threads_->pool.join();
+}
+
+}  // namespace outlast::executor
