@@ -91,10 +91,8 @@ Error PooledConnection::error(int code) {
   if (primary == SQLITE_INTERRUPT) return stopped_error();
   if (primary == SQLITE_AUTH && !refused_.empty())
     return Error(Errc::kInsufficientPrivilege, std::exchange(refused_, {}));
-  if (primary == SQLITE_IOERR) {
-    Error refused_commit = connection_->take_commit_error();
-    if (refused_commit.code != Errc::kInternal) return refused_commit;
-  }
+  Error refused_commit = connection_->take_commit_error();
+  if (refused_commit.code != Errc::kInternal) return refused_commit;
   if (primary == SQLITE_BUSY)
     return Error(Errc::kSerialization,
                  "could not serialize access: the data changed since this transaction's snapshot");

@@ -1,0 +1,61 @@
+#include "gateway/cluster_impl.h"
+
+#include <boost/asio/this_coro.hpp>
+
+#include "gateway/await_callback.h"
+#include "gateway/session_impl.h"
+
+namespace outlast::gateway {
+
+ClusterImpl::ClusterImpl(ClusterPorts ports, RouteTable& routes, ChannelFactory& channels, const Clock& clock,
+                         GatewayParameters parameters)
+    : gateway_(std::make_shared<Gateway>(std::move(ports), routes, channels, clock, parameters)) {}
+
+std::unique_ptr<Session> ClusterImpl::open_session() {
+  return std::make_unique<SessionImpl>(gateway_);
+}
+
+boost::asio::awaitable<Result<void>> ClusterImpl::create_database(std::string name) {
+  const std::shared_ptr<Gateway> gateway = gateway_;
+  Result<DatabaseRow> made = co_await await_callback<DatabaseRow>(
+      [gateway, name](Callback<DatabaseRow> done) { gateway->ports.create_database(name, std::move(done)); });
+  if (!made.ok()) co_return std::move(made).error();
+  const Instant patience = gateway->clock.now() + gateway->parameters.patience;
+  const auto executor = co_await boost::asio::this_coro::executor;
+  for (;;) {  // the mirrors follow within milliseconds
+    const std::optional<DatabaseRow> known = gateway->ports.find_database(name);
+    if (known && known->id == made->id) break;
+    if (gateway->clock.now() >= patience)
+      co_return Error(Errc::kNoLeaseholder, "database \"" + name +
+                                                "\" was created, but this node has not heard of it; "
+                                                "wait for it to appear in \\l");
+    co_await gateway->routes.wait_change(made->range, gateway->routes.find(made->range).version,
+                                         gateway->parameters.retry_min, gateway->routes.sleeper(executor));
+  }
+  SessionImpl session(gateway);
+  Result<void> entered = co_await session.use_database(name);
+  if (!entered.ok()) co_return entered;
+  Result<Rows> answered = co_await session.run({.sql = "SELECT 1", .tag = "SELECT", .internal = true});
+  if (!answered.ok()) co_return std::move(answered).error().within("database \"" + name + "\" was created");
+  co_return Result<void>();
+}
+
+boost::asio::awaitable<Result<void>> ClusterImpl::drop_database(std::string name) {
+  const std::shared_ptr<Gateway> gateway = gateway_;
+  co_return co_await await_callback<void>(
+      [gateway, name](Callback<void> done) { gateway->ports.drop_database(name, std::move(done)); });
+}
+
+boost::asio::awaitable<Result<void>> ClusterImpl::set_setting(std::string name, std::string value) {
+  const std::shared_ptr<Gateway> gateway = gateway_;
+  co_return co_await await_callback<void>(
+      [gateway, name, value](Callback<void> done) { gateway->ports.set_setting(name, value, std::move(done)); });
+}
+
+boost::asio::awaitable<Result<void>> ClusterImpl::reset_setting(std::string name) {
+  const std::shared_ptr<Gateway> gateway = gateway_;
+  co_return co_await await_callback<void>(
+      [gateway, name](Callback<void> done) { gateway->ports.reset_setting(name, std::move(done)); });
+}
+
+}  // namespace outlast::gateway

@@ -1,0 +1,32 @@
+#pragma once
+#include <cstdint>
+#include <string_view>
+
+#include "base/result.h"
+#include "proto/exec.pb.h"
+
+namespace outlast::gateway {
+
+/// What a gateway does with a leaseholder's error to a statement that runs outside a transaction, or opens one. Nothing
+/// has been sent to the client yet.
+enum class Verdict : std::uint8_t {
+  kGiveUp,   ///< The client gets the error.
+  kRepeat,   ///< Provably nothing was applied, or there was nothing to apply: again, by a fresh route.
+  kUnknown,  ///< A write was under way when the answer got lost.
+};
+struct Attempt {
+  Errc code{Errc::kInternal};
+  bool nothing_applied{false};
+  bool channel_alive{true};  ///< After the reply.
+  bool harmless{false};      ///< A read, or the first statement of a transaction: without its COMMIT nothing remains.
+};
+/// Protocol A11, last paragraph. Pure.
+Verdict judge(const Attempt& attempt);
+
+/// True for SQLite text that cannot write: SELECT and VALUES. Anything else counts as a write unless its tag says
+/// SELECT.
+bool is_query(std::string_view sql, std::string_view tag);
+
+Error to_error(const proto::ExecReply& reply);
+
+}  // namespace outlast::gateway
