@@ -43,8 +43,8 @@ class Replica {
   virtual ~Replica() = default;
 
   // The log.
-  virtual LogPosition log_end() const = 0;        ///< Last entry appended (written, not necessarily synced).
-  virtual LogPosition log_start() const = 0;      ///< Position before the first retained entry.
+  virtual LogPosition log_end() const = 0;    ///< Last entry appended (written, not necessarily synced).
+  virtual LogPosition log_start() const = 0;  ///< Position before the first retained entry.
   virtual Result<void> append(std::span<const LogEntryPtr> entries) = 0;  ///< Consecutive to log_end(); no sync.
   virtual Result<void> sync() = 0;
   /// Entries after `after`, up to about `bytes_max` (at least one if there is one).
@@ -89,11 +89,13 @@ class ReplicaStore {
   virtual Result<std::unique_ptr<Replica>> create(const ReplicaIdentity& identity) = 0;
   /// Recovers what is there: cuts a torn, never synced tail silently; kCorrupt for damage in a synced part.
   virtual Result<std::unique_ptr<Replica>> open(RangeId range) = 0;
-  /// Receives a snapshot piece by piece into `<id>.incoming`, resumable by offset after a restart; `finish` checks size,
-  /// then replaces the replica's files atomically with the file at `position` and an empty log after it.
+  /// Receives a snapshot piece by piece into `<id>.incoming`, resumable by offset after a restart; `finish` checks
+  /// size, then replaces the replica's files atomically with the file at `position` and an empty log after it.
   virtual Result<std::uint64_t> receive_snapshot(const ReplicaIdentity& identity, const LogPosition& position,
-                                                 std::uint64_t file_size, std::uint64_t offset, std::string_view data) = 0;
-  virtual Result<std::unique_ptr<Replica>> finish_snapshot(const ReplicaIdentity& identity, const LogPosition& position) = 0;
+                                                 std::uint64_t file_size, std::uint64_t offset,
+                                                 std::string_view data) = 0;
+  virtual Result<std::unique_ptr<Replica>> finish_snapshot(const ReplicaIdentity& identity,
+                                                           const LogPosition& position) = 0;
   virtual Result<void> remove(RangeId range) = 0;
 };
 

@@ -1,0 +1,46 @@
+#pragma once
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_set>
+
+#include "storage/database.h"
+#include "storage/replica_files.h"
+#include "storage/vfs_shim.h"
+
+namespace outlast::storage {
+
+/// See Database. `files` hold the database file at the log's end when it is opened.
+class DatabaseImpl final : public Database, public std::enable_shared_from_this<DatabaseImpl> {
+ public:
+  static Result<std::shared_ptr<DatabaseImpl>> open(std::shared_ptr<ReplicaFiles> files, CommitSink& sink);
+  ~DatabaseImpl() override;
+
+  Result<std::unique_ptr<Connection>> connect() override;
+  Result<Lsn> checkpoint() override;
+  std::uint64_t wal_bytes() const override;
+  void fence() override;
+
+  /// Copies the database file to `path`, exactly at the returned position, while commits go on. Checkpoints wait.
+  Result<LogPosition> copy_to(const std::string& path);
+  /// The digest of the file itself when a checkpoint covers everything; else (a long reader) of a copy at `path`.
+  Result<Digest> digest(const std::string& path);
+  void closed(sqlite3* connection);
+
+ private:
+  DatabaseImpl(std::shared_ptr<ReplicaFiles> files, CommitSink& sink);
+  Result<sqlite3*> open_connection();
+  Result<LogPosition> checkpoint_locked();
+  Result<LogPosition> copy_locked(const std::string& path);
+  Error checkpoint_error(int rc);
+
+  const std::shared_ptr<ReplicaFiles> files_;
+  const std::shared_ptr<ShimRange> shim_;
+  std::shared_ptr<void> registered_;
+  std::mutex checkpoint_mutex_;  ///< Held while the database file may change, or must not.
+  sqlite3* checkpointer_{nullptr};
+  std::mutex connections_mutex_;
+  std::unordered_set<sqlite3*> connections_;
+};
+
+}  // namespace outlast::storage

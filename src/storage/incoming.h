@@ -1,0 +1,47 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "storage/disk.h"
+#include "storage/replica.h"
+
+namespace outlast::storage {
+
+/// Snapshots that are arriving, one directory `<id>.incoming` each: `db` grows, `snapshot` says of what it is a copy
+/// and how much of it is surely on disk, so that a transfer goes on where it stopped, also after a restart.
+/// Thread-safety: any thread.
+class Incoming {
+ public:
+  Incoming(Disk& disk, std::string root) : disk_(disk), root_(std::move(root)) {}
+  /// Takes the piece at `offset` and returns the offset that is wanted next; a piece that is not wanted (a repeat, or
+  /// one after a gap) is ignored. A snapshot of another position or replica throws away what was there.
+  Result<std::uint64_t> receive(const ReplicaIdentity& identity, const LogPosition& position, std::uint64_t file_size,
+                                std::uint64_t offset, std::string_view data);
+  /// Checks that the snapshot is whole and syncs it; returns its directory. kInvalidState when something is missing.
+  Result<std::string> seal(const ReplicaIdentity& identity, const LogPosition& position);
+  void forget(RangeId range);
+
+ private:
+  struct Transfer {
+    std::string name;  ///< Identity, position and size in one line: what the pieces must agree on.
+    std::unique_ptr<File> file;
+    std::uint64_t size{0};
+    std::uint64_t received{0};
+    std::uint64_t synced{0};
+  };
+  std::string dir_of(RangeId range) const { return root_ + "/" + range.to_string() + ".incoming"; }
+  Result<Transfer> resume(const std::string& dir, const std::string& name, std::uint64_t size);
+  Result<Transfer> begin(const std::string& dir, const std::string& name, std::uint64_t size);
+  Result<void> note_progress(const std::string& dir, Transfer& transfer);
+
+  Disk& disk_;
+  const std::string root_;
+  std::mutex mutex_;
+  std::map<RangeId, Transfer> transfers_;
+};
+
+}  // namespace outlast::storage

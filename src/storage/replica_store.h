@@ -1,0 +1,29 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "storage/disk.h"
+#include "storage/page_file.h"
+#include "storage/replica.h"
+
+namespace outlast::storage {
+
+struct StoreOptions {
+  std::uint64_t log_keep_bytes{std::uint64_t{32} << 20};  ///< Per range, kept behind the mark for peers that return.
+  std::uint64_t log_segment_bytes{std::uint64_t{16} << 20};
+  std::uint64_t txn_bytes_max{std::uint64_t{256} << 20};  ///< txn.max_bytes: page images of one transaction.
+  std::size_t open_segments_max{256};
+  /// Bugs that the crash test plants to show that it would find them.
+  struct Planted {
+    ImageChoice image{ImageChoice::kLast};
+    bool mark_before_sync{false};  ///< Moves the checkpoint mark although the database file was not synced.
+  } planted;
+};
+
+/// The replicas under `<store_path>/ranges`; makes the directory when missing and finishes what a crash interrupted.
+/// `disk` must outlive the store and everything opened from it.
+Result<std::unique_ptr<ReplicaStore>> open_replica_store(Disk& disk, const std::string& store_path,
+                                                         const StoreOptions& options = {});
+
+}  // namespace outlast::storage
