@@ -1,0 +1,219 @@
+#include "replication/follower.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "replication/messages.h"
+
+namespace outlast::replication {
+
+using placement::RangeConfig;
+using storage::LogEntryPtr;
+using storage::LogPosition;
+
+namespace {
+constexpr std::size_t kTailMax = 4096;  // positions per Mismatch
+
+/// Positions from `from` downwards to what is known to be durable, newest first.
+Result<std::vector<LogPosition>> tail_positions(storage::Replica& replica, Lsn from, Lsn durable) {
+  std::vector<LogPosition> out;
+  const Lsn floor = std::max(std::min(durable, from), replica.log_start().lsn);
+  for (Lsn lsn = from; out.size() < kTailMax; lsn = Lsn(lsn.value - 1)) {
+    ASSIGN_OR_RETURN(auto position, replica.position_at(lsn));
+    out.push_back(position);
+    if (lsn <= floor) break;
+  }
+  return out;
+}
+}  // namespace
+
+/// What came of an Activate on the log's thread.
+struct Follower::Joined {
+  enum class Kind : std::uint8_t { kMatch, kMismatch, kDiverged } kind{Kind::kMatch};
+  LogPosition end;
+  std::vector<LogPosition> tail;
+};
+
+bool Follower::speaks(NodeId from, Incarnation incarnation, Epoch epoch, ReplicaId from_replica) {
+  const RangeConfig& accepted = held_->accepted;
+  if (epoch < accepted.epoch && !held_->node.bugs.epoch_not_compared) {
+    refuse(from, from_replica, Errc::kStaleEpoch, "this replica follows a newer epoch");
+    return false;
+  }
+  if (epoch > accepted.epoch) {
+    report_mismatch(from, from_replica);  // never activated in that epoch: let the leaseholder do it
+    return false;
+  }
+  if (held_->node.bugs.epoch_not_compared) return true;
+  const bool leads = accepted.leaseholder && *accepted.leaseholder == placement::Leaseholder{from, incarnation};
+  if (!leads) refuse(from, from_replica, Errc::kStaleEpoch, "another incarnation leads this epoch");
+  return leads;
+}
+
+void Follower::on_append(NodeId from, Incarnation incarnation, proto::RangeMessage message) {
+  const ReplicaId leader(message.from_replica());
+  const Epoch epoch(message.epoch());
+  if (!speaks(from, incarnation, epoch, leader) || frozen_ || joining_) return;
+  held_->followed = held_->accepted.epoch;
+  leader_node_ = from;
+  leader_replica_ = leader;
+  std::vector<LogEntryPtr> entries;
+  LogPosition expected = held_->log.tail();
+  for (auto& in : *message.mutable_append()->mutable_entries()) {
+    auto entry = entry_from(std::move(in));
+    if (!entry.ok()) {
+      spdlog::error("range {}: {}", held_->range.value, entry.error().to_string());
+      return report_mismatch(from, leader);
+    }
+    if ((*entry)->prev != expected) return report_mismatch(from, leader);
+    expected = (*entry)->at;
+    entries.push_back(*std::move(entry));
+  }
+  if (!entries.empty()) {
+    if (held_->node.bugs.ack_before_sync) acknowledge(from, leader, expected.lsn);
+    held_->log.append(std::move(entries), [me = shared_from_this(), from, leader, epoch](Result<Lsn> synced) {
+      if (!synced.ok()) return me->held_->fail(synced.error());
+      me->held_->log.note_synced(*synced);
+      if (epoch == me->held_->accepted.epoch && !me->frozen_) me->acknowledge(from, leader, *synced);
+    });
+  }
+  held_->learn_durable(Lsn(message.append().durable_lsn()));
+}
+
+void Follower::on_activate(NodeId from, Incarnation incarnation, const proto::RangeMessage& message) {
+  const ReplicaId leader(message.from_replica());
+  auto decoded = placement::decode_range_config(message.activate().config());
+  if (!decoded.ok()) return refuse(from, leader, decoded.error().code, decoded.error().message);
+  const RangeConfig& config = *decoded;
+  RangeConfig& accepted = held_->accepted;
+  if (config.epoch < accepted.epoch)
+    return refuse(from, leader, Errc::kStaleEpoch, "this replica follows a newer epoch");
+  if (!config.leaseholder || *config.leaseholder != placement::Leaseholder{from, incarnation})
+    return refuse(from, leader, Errc::kInvalidArgument, "the sender does not lead in the configuration it sent");
+  if (config.epoch == accepted.epoch && accepted.leaseholder && accepted.leaseholder != config.leaseholder)
+    return refuse(from, leader, Errc::kStaleEpoch, "another incarnation leads this epoch");
+  if (config.epoch == accepted.epoch && frozen_) return;  // a take-over is under way; it answers for us
+  const placement::ReplicaRef* mine = config.find(held_->ref.node);
+  if (mine == nullptr || *mine != held_->ref)
+    return refuse(from, leader, Errc::kNotFound, "the configuration does not name this replica");
+  frozen_ = false;
+  if (config.epoch > accepted.epoch || config.cfg > accepted.cfg) accepted = config;
+  held_->followed = accepted.epoch;
+  leader_node_ = from;
+  leader_replica_ = leader;
+  join(from, leader, end_of(message.activate()));
+}
+
+void Follower::join(NodeId from, ReplicaId leader, LogPosition end) {
+  joining_ = true;
+  const std::uint64_t mine = ++join_;
+  const Epoch epoch = held_->accepted.epoch;
+  held_->log.run<Joined>(
+      [config = held_->accepted, durable = held_->durable, end](storage::Replica& replica) -> Result<Joined> {
+        const auto recorded = replica.recorded_config();
+        if (!recorded || recorded->epoch < config.epoch || recorded->cfg < config.cfg)
+          TRY(replica.record_config(config));  // before the first acknowledgement of the epoch (A4.2)
+        Joined out;
+        out.end = replica.log_end();
+        if (end.lsn <= out.end.lsn) {
+          auto here = replica.position_at(end.lsn);
+          if (here.ok() && *here == end) {
+            if (end.lsn < durable) {
+              out.kind = Joined::Kind::kDiverged;  // never cut what is known to be committed
+              return out;
+            }
+            if (end.lsn < out.end.lsn) TRY(replica.cut_after(end.lsn));
+            out.end = end;
+            return out;
+          }
+        }
+        out.kind = end.lsn < durable ? Joined::Kind::kDiverged : Joined::Kind::kMismatch;
+        if (out.kind == Joined::Kind::kMismatch) {
+          ASSIGN_OR_RETURN(out.tail, tail_positions(replica, std::min(end.lsn, out.end.lsn), durable));
+        }
+        return out;
+      },
+      [me = shared_from_this(), mine, from, leader, epoch](Result<Joined> result) {
+        if (!result.ok()) return me->held_->fail(result.error());
+        if (result->kind == Joined::Kind::kMatch) me->held_->log.note_cut(result->end);
+        if (mine != me->join_) return;  // a later Activate is being worked on
+        me->joining_ = false;
+        if (epoch == me->held_->accepted.epoch && !me->frozen_) me->joined(from, leader, epoch, *std::move(result));
+      });
+}
+
+void Follower::joined(NodeId from, ReplicaId leader, Epoch epoch, Joined result) {
+  proto::RangeMessage out;
+  out.set_epoch(epoch.value);
+  if (result.kind == Joined::Kind::kMismatch) {
+    auto& mismatch = *out.mutable_mismatch();
+    mismatch.set_end_lsn(result.end.lsn.value);
+    mismatch.set_end_epoch(result.end.epoch.value);
+    mismatch.set_end_checksum(result.end.checksum);
+    for (const LogPosition& position : result.tail) set_position(*mismatch.add_tail(), position);
+  } else {
+    auto& ack = *out.mutable_activate_ack();
+    ack.set_known_durable_lsn(held_->durable.value);
+    ack.set_synced_lsn(result.kind == Joined::Kind::kMatch ? result.end.lsn.value : 0);
+  }
+  held_->send(from, leader, std::move(out));
+}
+
+void Follower::on_config_push(NodeId from, Incarnation incarnation, const proto::RangeMessage& message) {
+  auto config = placement::decode_range_config(message.config_push().config());
+  if (!config.ok() || config->epoch != held_->accepted.epoch || config->cfg <= held_->accepted.cfg) return;
+  if (!config->leaseholder || *config->leaseholder != placement::Leaseholder{from, incarnation}) return;
+  if (const auto* mine = config->find(held_->ref.node); mine == nullptr || *mine != held_->ref) return;
+  held_->accepted = *config;
+  held_->log.run<void>([config = *config](storage::Replica& replica) { return replica.record_config(config); },
+                       [me = shared_from_this()](Result<void> result) {
+                         if (!result.ok()) me->held_->fail(result.error());
+                       });
+}
+
+void Follower::unfreeze() {
+  if (!frozen_) return;
+  frozen_ = false;
+  if (leader_replica_ && !joining_ && held_->followed == held_->accepted.epoch) say_ready(held_->accepted);
+}
+
+void Follower::say_ready(const RangeConfig& record) {
+  if (!record.leaseholder) return;
+  const placement::ReplicaRef* leader = record.find_insync(record.leaseholder->node);
+  if (leader == nullptr || leader->node == held_->ref.node) return;
+  proto::RangeMessage out;
+  out.set_epoch(record.epoch.value);
+  auto& fetch = *out.mutable_fetch();
+  fetch.set_after_lsn(held_->log.tail().lsn.value);
+  fetch.set_after_epoch(held_->log.tail().epoch.value);
+  fetch.set_after_checksum(held_->log.tail().checksum);
+  held_->send(leader->node, leader->replica, std::move(out));
+}
+
+void Follower::acknowledge(NodeId to, ReplicaId leader, Lsn lsn) {
+  proto::RangeMessage out;
+  out.mutable_append_ack()->set_synced_lsn(lsn.value);
+  held_->send(to, leader, std::move(out));
+}
+
+void Follower::refuse(NodeId to, ReplicaId leader, Errc code, const std::string& why) {
+  proto::RangeMessage out;
+  auto& refused = *out.mutable_refused();
+  refused.set_epoch(held_->accepted.epoch.value);
+  refused.set_code(std::string(facts(code).name));
+  refused.set_message(why);
+  held_->send(to, leader, std::move(out));
+}
+
+void Follower::report_mismatch(NodeId to, ReplicaId leader) {
+  const LogPosition& end = held_->log.tail();
+  proto::RangeMessage out;
+  auto& mismatch = *out.mutable_mismatch();
+  mismatch.set_end_lsn(end.lsn.value);
+  mismatch.set_end_epoch(end.epoch.value);
+  mismatch.set_end_checksum(end.checksum);
+  held_->send(to, leader, std::move(out));  // without positions: asks for an Activate
+}
+
+}  // namespace outlast::replication

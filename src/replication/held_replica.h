@@ -1,0 +1,85 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "proto/range.pb.h"
+#include "replication/parameters.h"
+#include "replication/record_writer.h"
+#include "replication/replica_log.h"
+#include "replication/served_range.h"
+#include "replication/transport.h"
+
+namespace outlast::replication {
+
+/// What all replicas of a node share. Owned by Replicas; loop only.
+struct NodeContext {
+  Loop& loop;
+  LogPort& logs;
+  Workers& workers;
+  storage::ReplicaStore& store;
+  Transport& transport;
+  NodeDirectory& nodes;
+  RecordWriter* records;  ///< Never null once in use.
+  Identity self;
+  Parameters parameters;
+  PlantedBugs bugs;
+  EncodePages encode;
+  std::function<Instant()> lease_deadline;
+  std::function<void(RangeId, std::shared_ptr<ServedRange>)> publish;  ///< Null: no longer served.
+  std::function<void(RangeId, const Error&)> report_damage;
+  std::function<void(RangeId)> forget;  ///< The range was dropped and nothing of it is left here.
+
+  std::map<NodeId, Incarnation> peers;  ///< Connected.
+  std::set<std::pair<NodeId, Incarnation>> fences;
+  int snapshots_running{0};
+
+  bool fenced(const placement::Leaseholder& holder) const { return fences.contains({holder.node, holder.incarnation}); }
+  /// Runs `work` on the range's worker, `done` back on the loop.
+  template <class T>
+  void on_worker(RangeId range, std::move_only_function<Result<T>()> work, Callback<T> done) {
+    workers.submit(range.value, [&l = loop, work = std::move(work), done = std::move(done)]() mutable {
+      Result<T> result = work();
+      l.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+    });
+  }
+};
+
+/// An opened replica of this node: its log, the configuration it accepted, and what it knows to be durable. Applies
+/// durable entries to the database file in the background, and only those (invariant I6).
+/// Thread-safety: loop only. Lifetime: shared with callbacks under way.
+class HeldReplica : public std::enable_shared_from_this<HeldReplica> {
+ public:
+  HeldReplica(std::shared_ptr<NodeContext> context, placement::ReplicaRef me, RangeId range,
+              std::shared_ptr<storage::Replica> opened);
+
+  void send(NodeId to, ReplicaId to_replica, proto::RangeMessage message) const;
+  /// The leaseholder says that `lsn` is durable; counts as far as this log reaches.
+  void learn_durable(Lsn lsn);
+  /// Applies what is durable now; `done` when it is in the database file.
+  void apply_now(Callback<void> done);
+  void fail(Error error);
+
+  const std::shared_ptr<NodeContext> keep;
+  NodeContext& node;
+  const RangeId range;
+  const placement::ReplicaRef ref;
+  const std::shared_ptr<storage::Replica> replica;
+  ReplicaLog log;
+  placement::RangeConfig accepted;  ///< Highest accepted (epoch, cfg); epoch 0 before the first.
+  Lsn durable;                      ///< Known to be committed; never above the log's tail.
+  Epoch followed;                   ///< A leaseholder of this epoch has spoken to this process.
+  bool database_open{false};        ///< SQLite may still have the file open.
+  bool failed{false};
+  std::function<void(const Error&)> on_failure;
+
+ private:
+  void arm_apply();
+  void apply(Callback<void> done);
+  Lsn apply_target_{};
+  bool applying_{false};
+  Loop::TimerId timer_{0};
+};
+
+}  // namespace outlast::replication

@@ -1,0 +1,141 @@
+#pragma once
+#include "replication/member.h"
+#include "replication/snapshot_sender.h"
+
+namespace outlast::replication {
+
+/// One step that placement asks of a leaseholder.
+struct PlacementStep {
+  enum class Kind : std::uint8_t { kAddReplica, kRemoveReplica, kTransferLease } kind{Kind::kAddReplica};
+  RangeId range;
+  NodeId node;
+  int rf{0};  ///< Wanted replication factor; 0 = as configured.
+};
+
+/// What a leader needs of the machine around it.
+class LeaderHost {
+ public:
+  virtual ~LeaderHost() = default;
+  virtual const placement::RangeConfig& record() const = 0;
+  /// Compare-and-swap from record() to `next`; one at a time (see changing()). The leader has adopted the new record
+  /// when `done` reports success.
+  virtual void change(placement::RangeConfig next, std::vector<meta::Compare> also, Callback<void> done) = 0;
+  virtual bool changing() const = 0;
+  /// The leadership ended: by a newer epoch (`retire`), or by the leader's own wish.
+  virtual void leadership_over(const Error& why) = 0;
+  /// This replica's disk lost committed entries: `holder` knows better.
+  virtual void give_up_to(NodeId holder) = 0;
+};
+
+/// One leadership, from the record that names this incarnation until the next epoch: brings all of S' to this log's end
+/// (A4.3 iv, v), then opens the database and serves; ships commits; counts acknowledgements; removes members that do
+/// not answer and promotes learners that caught up; transfers the lease.
+/// Thread-safety: loop only. Lifetime: shared with its callbacks; dead after stop().
+class Leader : public std::enable_shared_from_this<Leader> {
+ public:
+  Leader(std::shared_ptr<HeldReplica> held, LeaderHost& host);
+
+  void start();
+  void on_message(NodeId from, Incarnation incarnation, proto::RangeMessage message);
+  void peer_up(NodeId node);
+  void peer_down(NodeId node);
+  /// The record changed within this epoch.
+  void adopt();
+  /// Looks for what an event made possible: a higher durable LSN, serving, the next change.
+  void advance();
+  void step(PlacementStep step, Callback<void> done);
+  void transfer(NodeId target, Callback<void> done);
+  void digest(Callback<storage::Digest> done);
+  /// Ends everything; afterwards callbacks do nothing. Waiters fail with `why`.
+  void stop(const Error& why);
+
+  bool serving() const { return served_ != nullptr && opened_; }
+  Epoch epoch() const { return epoch_; }
+  Lsn durable() const { return held_->durable; }
+
+ private:
+  struct Transfer;
+  using Handler = void (Leader::*)(Member&, proto::RangeMessage&);
+
+  // leader.cc: members, acknowledgements, durable LSN
+  void refresh_members();
+  void probe(Member& member, storage::LogPosition end);
+  void on_activate_ack(Member& member, const proto::ActivateAck& ack);
+  void on_mismatch(Member& member, const proto::Mismatch& mismatch);
+  void on_refused(Member& member, const proto::Refused& refused);
+  void acknowledged(Member& member, Lsn lsn);
+  void durable_moved();
+  void push_durable();
+  // leader_ship.cc: shipping
+  void on_commits();
+  void ship(Member& member);
+  void ship_all();
+  void read_for(Member& member);
+  void send_entries(Member& member, const std::vector<storage::LogEntryPtr>& entries);
+  void need_snapshot(Member& member);
+  void trim_recent();
+  bool close_enough(const Member& member) const;
+  // leader_config.cc: changes of the configuration, timers
+  void consider();
+  bool consider_removal();
+  bool consider_promotion();
+  bool consider_forgetting();
+  bool consider_steps();
+  void promoted(NodeId node, Result<void> result);
+  Result<placement::RangeConfig> next_for(const PlacementStep& step) const;
+  bool unresponsive(const Member& member) const;
+  void arm_timer();
+  void on_timer();
+  void check_stuck();
+  void push_config();
+  // leader_serve.cc: serving
+  void maybe_serve();
+  void opened(Result<std::shared_ptr<storage::Database>> database);
+  std::shared_ptr<ServedRange> make_served();
+  void maybe_checkpoint();
+  void checkpoint();
+  // transfer.cc
+  void transfer_locked(Result<WriterLock::Hold> hold);
+  void transfer_step();
+  void transfer_done(Result<void> result);
+
+  NodeContext& node() const { return held_->node; }
+  Member* find(NodeId id);
+  proto::RangeMessage message() const;
+  template <class F>
+  auto weakly(F work) {  // work(Leader&, args…), unless stopped by then
+    return [weak = weak_from_this(), work = std::move(work)](auto&&... args) mutable {
+      if (auto me = weak.lock(); me && !me->stopped_) work(*me, std::forward<decltype(args)>(args)...);
+    };
+  }
+
+  const std::shared_ptr<HeldReplica> held_;
+  LeaderHost& host_;
+  const Epoch epoch_;
+  bool stopped_{false};
+  bool recorded_{false};              ///< The epoch is on this disk.
+  storage::LogPosition end_;          ///< Where this log ended at the take-over: the new history.
+  std::map<NodeId, Member> members_;  ///< All replicas but this one.
+
+  std::deque<storage::LogEntryPtr> recent_;
+  std::size_t recent_bytes_{0};
+
+  std::shared_ptr<ServedRange> served_;
+  bool opening_{false}, opened_{false}, stalled_{false};
+  Instant pending_since_{};  ///< Since when the oldest entry that is not durable waits; moved with every advance.
+
+  std::optional<NodeId> promoting_;
+  Lsn promote_at_{};  ///< The promoting learner must have acknowledged up to here.
+  bool promotion_sent_{false};
+  std::deque<std::pair<PlacementStep, Callback<void>>> steps_;
+  std::set<ReplicaId> deleted_;  ///< Removed replicas whose holder says that the data is gone.
+  int rf_wanted_;
+
+  std::shared_ptr<Transfer> transfer_;
+  std::map<NodeId, std::shared_ptr<SnapshotSender>> snapshots_;
+  Loop::TimerId timer_{0}, push_timer_{0}, checkpoint_timer_{0};
+  std::size_t since_checkpoint_{0};
+  bool checkpointing_{false};
+};
+
+}  // namespace outlast::replication

@@ -1,0 +1,190 @@
+// Leader: changes of the configuration (protocol A3) and the timers that ask for them.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "replication/leader.h"
+
+namespace outlast::replication {
+
+using placement::RangeConfig;
+
+/// Looks for the next change to ask for; one is under way at a time. Called after everything that may matter.
+void Leader::consider() {
+  if (stopped_ || !recorded_ || host_.changing() || (transfer_ != nullptr && served_)) return;
+  (void)(consider_removal() || consider_promotion() || consider_forgetting() || consider_steps());
+}
+
+bool Leader::unresponsive(const Member& member) const {
+  if (member.broken) return true;
+  const Lsn wanted = opened_ ? held_->log.tail().lsn : end_.lsn;
+  if (member.activated && member.acked >= wanted && member.state != Member::State::kDown) return false;
+  if (opened_ && member.state == Member::State::kDown) return true;  // a broken stream: at once
+  return node().loop.now() - member.progress >= node().parameters.ack_timeout;
+}
+
+bool Leader::consider_removal() {
+  for (auto& [id, member] : members_) {
+    if (!(member.voter ? unresponsive(member) : member.broken)) continue;
+    auto next = member.voter
+                    ? placement::remove_backup(host_.record(), id)
+                    : placement::remove_learner(host_.record(), id);  // data gone bad: placement adds a new one
+    if (!next.ok()) continue;
+    spdlog::info("range {}: node {} does not follow; {}", held_->range.value, id.value,
+                 member.voter ? "it leaves the in-sync set" : "its learner leaves the range");
+    if (node().bugs.removal_before_confirmed) member.voter = false;
+    host_.change(*std::move(next), {}, weakly([](Leader& me, Result<void> result) {
+      if (!result.ok()) me.arm_timer();
+    }));
+    if (node().bugs.removal_before_confirmed) advance();
+    return true;
+  }
+  return false;
+}
+
+bool Leader::consider_promotion() {
+  const auto healthy = [](const Member& m) { return m.state == Member::State::kStreaming && m.activated && !m.broken; };
+  if (!promoting_) {
+    for (auto& [id, member] : members_)
+      if (!member.voter && healthy(member) && close_enough(member)) {
+        promoting_ = id;  // from now on commits need it (A4.4)
+        promote_at_ = opened_ ? held_->durable : end_.lsn;
+        break;
+      }
+    if (!promoting_) return false;
+  }
+  if (promotion_sent_) return false;
+  Member* member = find(*promoting_);
+  if (member == nullptr || member->voter || !healthy(*member)) {
+    promoting_.reset();
+    return false;
+  }
+  if (member->acked < promote_at_) return false;
+  const NodeId id = *promoting_;
+  auto next = placement::promote_learner(host_.record(), id, member->ref.store_uuid, rf_wanted_);
+  if (!next.ok()) return false;
+  promotion_sent_ = true;
+  if (node().bugs.promote_without_union) promoting_.reset();
+  host_.change(*std::move(next), {meta::Compare::absent(fence_key(id, member->incarnation))},
+               weakly([id](Leader& me, Result<void> result) { me.promoted(id, std::move(result)); }));
+  return true;
+}
+
+/// The outcome is known by now: only then may commits stop needing a learner that was not promoted.
+void Leader::promoted(NodeId id, Result<void> result) {
+  promotion_sent_ = false;
+  if (promoting_ == id) promoting_.reset();
+  if (!result.ok()) arm_timer();
+  advance();
+}
+
+bool Leader::consider_forgetting() {
+  for (const ReplicaId replica : deleted_) {
+    auto next = placement::forget_removed(host_.record(), replica);
+    if (!next.ok()) continue;
+    host_.change(*std::move(next), {}, weakly([replica](Leader& me, Result<void> result) {
+      if (result.ok()) me.deleted_.erase(replica);
+    }));
+    return true;
+  }
+  return false;
+}
+
+void Leader::step(PlacementStep step, Callback<void> done) {
+  if (step.kind == PlacementStep::Kind::kTransferLease) return transfer(step.node, std::move(done));
+  steps_.emplace_back(step, std::move(done));
+  consider();
+}
+
+Result<RangeConfig> Leader::next_for(const PlacementStep& step) const {
+  const RangeConfig& record = host_.record();
+  if (step.kind == PlacementStep::Kind::kAddReplica) {
+    if (!node().nodes.live(step.node))
+      return Error(Errc::kUnavailable, "node " + step.node.to_string() + " does not answer");
+    return placement::add_learner(record, step.node, node().nodes.store_of(step.node));
+  }
+  if (record.find_insync(step.node) != nullptr) return placement::remove_backup(record, step.node);
+  return placement::remove_learner(record, step.node);
+}
+
+bool Leader::consider_steps() {
+  while (!steps_.empty()) {
+    const PlacementStep step = steps_.front().first;
+    Callback<void> done = std::move(steps_.front().second);
+    steps_.pop_front();
+    if (step.rf > 0) rf_wanted_ = step.rf;
+    auto next = next_for(step);
+    if (!next.ok()) {
+      done(std::move(next).error());
+      continue;
+    }
+    const bool half = step.kind == PlacementStep::Kind::kRemoveReplica && next->find_learner(step.node) != nullptr;
+    host_.change(*std::move(next), {},
+                 weakly([step, half, finish = std::move(done)](Leader& me, Result<void> result) mutable {
+                   if (!result.ok() || !half) return finish(std::move(result));
+                   me.step(step, std::move(finish));  // out of S; now out of the range
+                 }));
+    return true;
+  }
+  return false;
+}
+
+/// One timer while something is owed by somebody; none when the range is idle and whole.
+void Leader::arm_timer() {
+  if (timer_ != 0 || stopped_ || !recorded_) return;
+  const placement::RangeConfig& record = host_.record();
+  const bool removable = static_cast<int>(record.insync.size()) > record.min_insync;
+  const bool pending = held_->durable < held_->log.tail().lsn;
+  bool owed = opened_ && pending && !stalled_;
+  for (const auto& [id, member] : members_) {
+    const bool behind = !member.activated || member.state == Member::State::kDown || (pending && !stalled_);
+    const bool joining = member.state == Member::State::kProbing || member.state == Member::State::kSnapshot;
+    owed = owed || (member.voter ? behind && removable : joining);
+  }
+  if (!owed) return;
+  timer_ = node().loop.after(node().parameters.ack_timeout / 4, weakly([](Leader& me) {
+                               me.timer_ = 0;
+                               me.on_timer();
+                             }));
+}
+
+void Leader::on_timer() {
+  const Instant now = node().loop.now();
+  for (auto& [id, member] : members_) {
+    const bool waits = member.state == Member::State::kProbing;
+    const Duration patience = node().parameters.ack_timeout * (waits ? 1 : 10);
+    if (member.voter || (!waits && member.state != Member::State::kSnapshot)) continue;
+    if (now - member.progress < patience || !node().peers.contains(id)) continue;
+    member.progress = now;  // its answer may be lost with a replica that was not open yet
+    probe(member, held_->log.tail());
+  }
+  consider();
+  if (!stopped_) check_stuck();
+  if (!stopped_) arm_timer();
+}
+
+/// A commit that cannot become durable stops the range: waiters learn that its fate is unknown, new work is refused
+/// until everything assigned is durable after all. The log tail is kept: another member may hold it (A5.4).
+void Leader::check_stuck() {
+  if (!opened_ || stalled_ || held_->durable == held_->log.tail().lsn) return;
+  if (node().loop.now() - pending_since_ < node().parameters.stuck) return;
+  spdlog::warn("range {}: commits after LSN {} wait for in-sync replicas that do not answer; the range stops serving",
+               held_->range.value, held_->durable.value);
+  stalled_ = true;
+  served_->set_gate(ServedRange::Gate::kStalled);
+  served_->fail_waiters({Errc::kRangeUnavailable, "the write did not reach all in-sync replicas in time"});
+}
+
+void Leader::push_config() {
+  const std::string config = placement::encode(host_.record());
+  const auto push = [&](NodeId to, ReplicaId replica) {
+    proto::RangeMessage out = message();
+    out.mutable_config_push()->set_config(config);
+    held_->send(to, replica, std::move(out));
+  };
+  for (const auto& [id, member] : members_)
+    if (member.state == Member::State::kStreaming) push(id, member.ref.replica);
+  for (const placement::ReplicaRef& gone : host_.record().removed) push(gone.node, gone.replica);
+}
+
+}  // namespace outlast::replication

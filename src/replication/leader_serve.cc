@@ -1,0 +1,134 @@
+// Leader: from "all of S' answered" to a database that serves, and its checkpoints.
+#include <spdlog/spdlog.h>
+
+#include "replication/leader.h"
+
+namespace outlast::replication {
+
+void Leader::maybe_serve() {
+  if (opening_ || held_->failed) return;
+  opening_ = true;
+  held_->durable = std::max(held_->durable, end_.lsn);  // A4.3 (v): now all of it is committed
+  held_->database_open = true;
+  served_ = make_served();
+  using Database = std::shared_ptr<storage::Database>;
+  held_->node.on_worker<Database>(
+      held_->range, [replica = held_->replica, sink = served_] { return replica->open_database(*sink); },
+      [weak = weak_from_this(), served = served_](Result<Database> database) mutable {
+        if (auto me = weak.lock(); me && !me->stopped_) return me->opened(std::move(database));
+        // The leadership ended meanwhile: the database goes with the range that nobody saw.
+        if (database.ok()) served->set_database(*std::move(database));
+      });
+}
+
+std::shared_ptr<ServedRange> Leader::make_served() {
+  Loop& loop = node().loop;
+  const std::weak_ptr<Leader> weak = weak_from_this();
+  const std::weak_ptr<HeldReplica> held = held_;
+  ServedRange::Hooks hooks;
+  hooks.committed = [&loop, weak] {
+    loop.post([weak] {
+      if (auto me = weak.lock()) me->on_commits();
+    });
+  };
+  hooks.synced = [&loop, weak, held](Result<Lsn> result) {
+    loop.post([weak, held, result = std::move(result)] {
+      const auto replica = held.lock();
+      if (!replica) return;
+      if (!result.ok()) return replica->fail(result.error());
+      replica->log.note_synced(*result);
+      if (auto me = weak.lock()) me->on_commits(), me->advance();
+    });
+  };
+  hooks.wake_lock = [&loop, weak](Instant at) {
+    loop.post([&loop, weak, at] {
+      loop.after(at - loop.now(), [&loop, weak] {
+        if (auto me = weak.lock(); me && me->served_) me->served_->expire_lock(loop.now());
+      });
+    });
+  };
+  hooks.closed = [&loop, held] {
+    loop.post([held] {
+      if (const auto replica = held.lock()) replica->database_open = false, replica->learn_durable(replica->durable);
+    });
+  };
+  hooks.lease_deadline = node().lease_deadline;
+  hooks.encode = node().encode;
+  return std::make_shared<ServedRange>(held_->range, epoch_, held_->log.tail(), node().logs, held_->replica,
+                                       node().parameters.pending_bytes, std::move(hooks));
+}
+
+void Leader::opened(Result<std::shared_ptr<storage::Database>> database) {
+  if (!database.ok()) return held_->fail(database.error());
+  served_->set_database(*std::move(database));
+  opened_ = true;
+  pending_since_ = node().loop.now();
+  spdlog::info("range {}: serves in epoch {} from LSN {}", held_->range.value, epoch_.value, end_.lsn.value);
+  node().publish(held_->range, served_);
+  push_durable();
+  push_config();
+  advance();
+}
+
+/// A large WAL slows readers down; a short one after the last commits lets the log go and makes the next opening quick.
+void Leader::maybe_checkpoint() {
+  if (checkpointing_ || since_checkpoint_ == 0) return;
+  if (since_checkpoint_ >= node().parameters.wal_bytes) return checkpoint();
+  if (checkpoint_timer_ != 0) return;
+  checkpoint_timer_ =
+      node().loop.after(node().parameters.checkpoint_idle, weakly([before = since_checkpoint_](Leader& me) {
+                          me.checkpoint_timer_ = 0;
+                          const bool idle = me.since_checkpoint_ == before;
+                          if (idle && me.held_->durable == me.held_->log.tail().lsn)
+                            me.checkpoint();
+                          else
+                            me.maybe_checkpoint();
+                        }));
+}
+
+void Leader::checkpoint() {
+  if (checkpointing_ || !serving()) return;
+  checkpointing_ = true;
+  since_checkpoint_ = 0;
+  node().on_worker<Lsn>(
+      held_->range, [served = served_] { return served->database().checkpoint(); },
+      weakly([](Leader& me, Result<Lsn> mark) {
+        me.checkpointing_ = false;
+        if (!mark.ok()) {
+          spdlog::info("range {}: checkpoint put off: {}", me.held_->range.value, mark.error().to_string());
+          ++me.since_checkpoint_;  // try again with the next commit or idle instant
+        }
+        me.maybe_checkpoint();
+      }));
+}
+
+void Leader::digest(Callback<storage::Digest> done) {
+  if (!serving()) return done(Error(Errc::kNotLeaseholder, "the range is not served here"));
+  auto shared = std::make_shared<Callback<storage::Digest>>(std::move(done));
+  const auto fail = [shared](Error why) { (*shared)(std::move(why)); };
+  const Instant deadline = node().loop.now() + std::chrono::seconds(5);
+  // No commit may run meanwhile: hold the writer lock, wait until what is assigned is durable, then read the file.
+  served_->writer_lock().acquire(
+      deadline, false, [&loop = node().loop, weak = weak_from_this(), shared, fail](Result<WriterLock::Hold> hold) {
+        loop.post([weak, shared, fail, hold = std::move(hold)]() mutable {
+          if (!hold.ok()) return fail(hold.error());
+          const auto me = weak.lock();
+          if (!me || !me->serving()) return fail({Errc::kNotLeaseholder, "the range is no longer served here"});
+          auto served = me->served_;
+          auto ready = [weak, shared, fail, served, hold = *std::move(hold)](Result<void> result) mutable {
+            const auto self = weak.lock();
+            if (!result.ok()) return fail(result.error());
+            if (!self || !self->serving()) return fail({Errc::kNotLeaseholder, "the range is no longer served here"});
+            self->node().on_worker<storage::Digest>(
+                served->id(), [served, replica = self->held_->replica] { return replica->digest(); },
+                [shared, hold = std::move(hold)](Result<storage::Digest> digest) mutable {
+                  hold.release();
+                  (*shared)(std::move(digest));
+                });
+          };
+          served->wait_durable(served->assigned(), std::move(ready));
+        });
+      });
+}
+
+}  // namespace outlast::replication

@@ -1,0 +1,68 @@
+#pragma once
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "base/ids.h"
+#include "base/loop.h"
+#include "placement/range_config.h"
+#include "storage/commit_sink.h"
+
+namespace outlast::replication {
+
+/// Protocol A1's table, as far as replication reads it.
+struct Parameters {
+  Duration ack_timeout = std::chrono::seconds(1);            ///< A member without progress for so long is removed.
+  Duration stuck = std::chrono::seconds(3);                  ///< A commit not durable for so long stops the range.
+  Duration recovery_wait = std::chrono::seconds(10);         ///< A4.7.
+  Duration takeover_step = std::chrono::milliseconds(100);   ///< Delay per position in the order of successors.
+  Duration transfer_limit = std::chrono::milliseconds(500);  ///< A7: steps 3 to 7.
+  Duration meta_timeout = std::chrono::seconds(2);           ///< For one metadata transaction.
+  Duration meta_retry = std::chrono::milliseconds(100);      ///< Until an answer in doubt is asked for again.
+  Duration durable_push = std::chrono::milliseconds(20);     ///< Backups learn the durable LSN of an idle range.
+  Duration apply_every = std::chrono::milliseconds(500);     ///< Backups write committed pages at least so often.
+  Duration checkpoint_idle = std::chrono::seconds(1);        ///< Without commits, before the leader writes its pages.
+  std::size_t apply_bytes = 4U << 20;                        ///< ... or after so many bytes of log.
+  std::size_t promote_lag = 64U << 10;                       ///< A learner this close is made a member.
+  std::size_t window_bytes = 8U << 20;                       ///< Sent and not acknowledged, per member.
+  std::size_t batch_bytes = 1U << 20;                        ///< Per Append message and per snapshot piece.
+  std::size_t recent_bytes = 32U << 20;                      ///< Log kept in memory for shipping, per range.
+  std::size_t pending_bytes = 64U << 20;                     ///< Not yet durable: beyond this commits are refused.
+  std::uint64_t wal_bytes = 4'000U * 4'120U;                 ///< Checkpoint when SQLite's WAL is larger.
+  int snapshots_at_once = 4;                                 ///< Sent by this node.
+  int changes_at_once = 128;                                 ///< Metadata transactions under way.
+  int replication_factor = 3;                                ///< Wanted; a range's rf grows to it with its members.
+};
+
+/// Who this process is.
+struct Identity {
+  NodeId node;
+  std::string store_uuid;
+  Incarnation incarnation;
+};
+
+/// What the node knows of the others. Called on the loop only.
+class NodeDirectory {
+ public:
+  virtual ~NodeDirectory() = default;
+  /// The incarnation of `node` that may serve now (live, neither fenced nor standby); none when it is silent.
+  virtual std::optional<Incarnation> live(NodeId node) const = 0;
+  /// The store that `node` registered; empty when unknown.
+  virtual std::string store_of(NodeId node) const = 0;
+};
+
+/// storage's encoding of a commit (storage/log_format.h).
+using EncodePages = std::function<std::string(const storage::CommitPages&)>;
+
+/// Bugs that tests plant to see that they are found. All off in a node.
+struct PlantedBugs {
+  bool removal_before_confirmed = false;   ///< Commits stop needing a member when its removal is asked for.
+  bool apply_whole_log = false;            ///< A backup applies what is not known to be durable.
+  bool epoch_not_compared = false;         ///< A backup takes appends of an epoch that is over.
+  bool promote_without_union = false;      ///< A learner is promoted though commits did not need it.
+  bool ack_before_sync = false;            ///< A backup acknowledges what its disk has not confirmed.
+  bool serve_before_all_answered = false;  ///< A new leaseholder serves before all of S' answered.
+};
+
+}  // namespace outlast::replication

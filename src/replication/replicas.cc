@@ -1,0 +1,284 @@
+#include "replication/replicas.h"
+
+#include <spdlog/spdlog.h>
+
+#include <charconv>
+
+#include "replication/range_machine.h"
+
+namespace outlast::replication {
+namespace {
+constexpr std::string_view kRanges = "/r/", kFences = "/fence/";
+
+template <class Id>
+std::optional<Id> parse_id(std::string_view text) {
+  typename Id::rep value{};
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return Id(value);
+}
+}  // namespace
+
+Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs bugs) : deps_(std::move(deps)) {
+  Identity me = self;
+  node_ = std::make_shared<NodeContext>(NodeContext{
+      .loop = deps_.loop,
+      .logs = deps_.logs,
+      .workers = deps_.workers,
+      .store = deps_.store,
+      .transport = deps_.transport,
+      .nodes = deps_.nodes,
+      .records = nullptr,
+      .self = std::move(self),
+      .parameters = parameters,
+      .bugs = bugs,
+      .encode = deps_.encode,
+      .lease_deadline = deps_.lease_deadline,
+      .publish = [this](RangeId range, std::shared_ptr<ServedRange> served) { publish(range, std::move(served)); },
+      .report_damage =
+          [this](RangeId range, const Error& why) {
+            if (deps_.on_replica_damaged) deps_.on_replica_damaged(range, why);
+          },
+      .forget =
+          [this](RangeId range) {
+            deps_.loop.post([this, alive = std::weak_ptr(alive_), range] {
+              if (!alive.expired()) machines_.erase(range);
+            });
+          },
+  });
+  records_ = std::make_unique<RecordWriter>(deps_.loop, deps_.meta, std::move(me), node_->parameters);
+  node_->records = records_.get();
+}
+
+Replicas::~Replicas() {
+  for (const auto watch : watches_) deps_.meta.unwatch(watch);
+  stop_all({Errc::kShuttingDown, "the node stops"});
+  machines_.clear();
+  node_->publish = [](RangeId, const std::shared_ptr<ServedRange>&) {};
+  node_->report_damage = [](RangeId, const Error&) {};
+  node_->forget = [](RangeId) {};
+}
+
+void Replicas::start() {
+  for (storage::ReplicaIdentity& identity : deps_.store.list()) {
+    if (identity.store_uuid != node_->self.store_uuid) continue;  // storage refuses foreign stores; belt and braces
+    make_machine(identity.range)->open_existing(identity);
+  }
+  // Fences first: a record without its fences would look as if its dead leaseholder lived.
+  watches_.push_back(
+      deps_.meta.watch(std::string(kFences), [this](const meta::WatchBatch& batch) { on_fences(batch); }));
+  watches_.push_back(
+      deps_.meta.watch(std::string(kRanges), [this](const meta::WatchBatch& batch) { on_ranges(batch); }));
+}
+
+std::shared_ptr<RangeMachine> Replicas::make_machine(RangeId range) {
+  auto& slot = machines_[range];
+  if (!slot) slot = std::make_shared<RangeMachine>(node_, range);
+  return slot;
+}
+
+RangeMachine* Replicas::machine(RangeId range) const {
+  const auto it = machines_.find(range);
+  return it == machines_.end() ? nullptr : it->second.get();
+}
+
+void Replicas::on_ranges(const meta::WatchBatch& batch) {
+  if (stopped_) return;
+  if (batch.kind == meta::WatchBatch::Kind::kReset) {
+    std::set<RangeId> present;
+    for (const meta::KeyValue& kv : batch.state)
+      if (const auto id = parse_id<RangeId>(std::string_view(kv.key).substr(kRanges.size()))) present.insert(*id);
+    auto copy = machines_;  // a machine may forget itself
+    for (const auto& [id, machine] : copy)
+      if (!present.contains(id)) machine->on_record_gone();
+    for (const meta::KeyValue& kv : batch.state) on_range_record(kv);
+    return;
+  }
+  for (const meta::Event& event : batch.events) {
+    if (event.kind == meta::Event::Kind::kPut)
+      on_range_record(event.kv);
+    else if (const auto id = parse_id<RangeId>(std::string_view(event.kv.key).substr(kRanges.size())))
+      if (const auto it = machines_.find(*id); it != machines_.end()) {
+        const auto keep = it->second;
+        keep->on_record_gone();
+      }
+  }
+}
+
+void Replicas::on_range_record(const meta::KeyValue& kv) {
+  auto config = placement::decode_range_config(kv.value);
+  if (!config.ok()) {
+    spdlog::error("{}: {}", kv.key, config.error().to_string());
+    return;
+  }
+  RangeMachine* known = machine(config->range);
+  if (known == nullptr && config->find(node_->self.node) == nullptr) return;  // none of ours
+  const auto keep = make_machine(config->range);
+  keep->on_record(*config, kv.mod_revision);
+}
+
+void Replicas::on_fences(const meta::WatchBatch& batch) {
+  for (const meta::KeyValue& kv : batch.state) add_fence(kv.key);
+  for (const meta::Event& event : batch.events)
+    if (event.kind == meta::Event::Kind::kPut) add_fence(event.kv.key);
+  if (stopped_) return;
+  auto copy = machines_;
+  for (const auto& [id, machine] : copy) machine->evaluate();
+}
+
+void Replicas::add_fence(const std::string& key) {
+  const std::string_view rest = std::string_view(key).substr(kFences.size());
+  const auto slash = rest.find('/');
+  if (slash == rest.npos) return;
+  const auto node = parse_id<NodeId>(rest.substr(0, slash));
+  const auto incarnation = parse_id<Incarnation>(rest.substr(slash + 1));
+  if (!node || !incarnation) return;
+  node_->fences.emplace(*node, *incarnation);
+  if (*node != node_->self.node || *incarnation != node_->self.incarnation || stopped_) return;
+  stop_all({Errc::kFenced, "this process was fenced; it is finished"});
+  if (deps_.on_fenced) deps_.on_fenced();
+}
+
+void Replicas::stop_all(const Error& why) {
+  stopped_ = true;
+  for (const auto& [id, machine] : machines_) machine->stop(why);
+}
+
+void Replicas::peer_up(NodeId node, Incarnation incarnation) {
+  if (stopped_) return;
+  node_->peers[node] = incarnation;
+  for (const auto& [id, machine] : machines_) machine->peer_up(node);
+}
+
+void Replicas::peer_down(NodeId node) {
+  if (stopped_ || node_->peers.erase(node) == 0) return;
+  for (const auto& [id, machine] : machines_) machine->peer_down(node);
+}
+
+void Replicas::on_message(NodeId from, Incarnation incarnation, proto::RangeMessage message) {
+  if (stopped_) return;
+  const RangeId range(message.range());
+  if (machine(range) == nullptr) {
+    if (message.body_case() == proto::RangeMessage::kRecoveryState ||
+        message.body_case() == proto::RangeMessage::kRefused)
+      return;
+    // Not even a record yet: an empty machine answers that there is no such replica, for this once.
+    return std::make_shared<RangeMachine>(node_, range)->on_message(from, incarnation, std::move(message));
+  }
+  const auto keep = machines_.at(range);
+  keep->on_message(from, incarnation, std::move(message));
+}
+
+void Replicas::publish(RangeId range, std::shared_ptr<ServedRange> served) {
+  const Epoch epoch = served ? served->epoch() : Epoch();
+  const bool leading = served != nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    if (leading)
+      served_[range] = std::move(served);
+    else
+      served_.erase(range);
+  }
+  if (deps_.on_leases_changed) deps_.on_leases_changed(range, epoch, leading);
+}
+
+Result<LeasedRangePtr> Replicas::find(RangeId range, Epoch epoch) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = served_.find(range);
+  if (it == served_.end() || (epoch && it->second->epoch() != epoch))
+    return Error(Errc::kNotLeaseholder, "range " + range.to_string() + " is not led here in that epoch");
+  return it->second;
+}
+
+void Replicas::place(PlacementStep step, Callback<void> done) {
+  RangeMachine* found = machine(step.range);
+  const auto leader = found != nullptr && !stopped_ ? found->leader() : nullptr;
+  if (!leader)
+    return done(Error(Errc::kNotLeaseholder, "range " + step.range.to_string() + " is not led by this node"));
+  leader->step(step, std::move(done));
+}
+
+void Replicas::transfer(RangeId range, NodeId target, Callback<void> done) {
+  place({PlacementStep::Kind::kTransferLease, range, target, 0}, std::move(done));
+}
+
+void Replicas::digest(RangeId range, Callback<storage::Digest> done) {
+  RangeMachine* found = machine(range);
+  if (found == nullptr || stopped_)
+    return done(Error(Errc::kNotFound, "range " + range.to_string() + " has no replica on this node"));
+  const auto keep = machines_.at(range);
+  keep->digest(std::move(done));
+}
+
+ReplicasStats Replicas::stats() const {
+  ReplicasStats out;
+  for (const auto& [id, machine] : machines_) {
+    const auto held = machine->held();
+    if (!held) continue;
+    ++out.replicas;
+    const auto leader = machine->leader();
+    const bool serving = leader && leader->serving();
+    out.leases += serving ? 1 : 0;
+    out.ranges.push_back({id, held->accepted.epoch, leader != nullptr, serving, held->durable, held->log.tail().lsn});
+  }
+  return out;
+}
+
+/// Leases that wait for their turn to move, when the node stops.
+struct Replicas::Shutdown {
+  static constexpr std::size_t kAtOnce = 32;
+  std::vector<std::pair<RangeId, NodeId>> queue;
+  std::size_t moving{0};
+  bool late{false};
+  Loop::TimerId timer{0};
+  Callback<std::size_t> done;
+};
+
+void Replicas::shutdown(Duration limit, Callback<std::size_t> done) {
+  if (shutdown_ || stopped_) return done(Error(Errc::kInvalidState, "the replicas are stopping already"));
+  shutdown_ = std::make_shared<Shutdown>();
+  shutdown_->done = std::move(done);
+  std::map<NodeId, std::size_t> given;  // spread what is given away
+  for (const auto& [id, machine] : machines_) {
+    const auto leader = machine->leader();
+    if (!leader || !leader->serving()) continue;
+    std::optional<NodeId> target;
+    for (const placement::ReplicaRef& ref : machine->record().insync)
+      if (ref.node != node_->self.node && deps_.nodes.live(ref.node) && node_->peers.contains(ref.node))
+        if (!target || given[ref.node] < given[*target]) target = ref.node;
+    if (!target) continue;
+    ++given[*target];
+    shutdown_->queue.emplace_back(id, *target);
+  }
+  shutdown_->timer = deps_.loop.after(limit, [this, alive = std::weak_ptr(alive_)] {
+    if (alive.expired() || !shutdown_) return;
+    shutdown_->late = true;
+    shutdown_step();
+  });
+  shutdown_step();
+}
+
+void Replicas::shutdown_step() {
+  const auto mine = shutdown_;
+  if (!mine->done) return;
+  while (!mine->late && mine->moving < Shutdown::kAtOnce && !mine->queue.empty()) {
+    const auto [range, target] = mine->queue.back();
+    mine->queue.pop_back();
+    ++mine->moving;
+    transfer(range, target, [this, alive = std::weak_ptr(alive_), mine](Result<void>) {
+      if (alive.expired()) return;
+      --mine->moving;
+      deps_.loop.post([this, alive] {  // not from within the leader that just ended
+        if (!alive.expired()) shutdown_step();
+      });
+    });
+  }
+  if (!mine->late && (mine->moving > 0 || !mine->queue.empty())) return;
+  deps_.loop.cancel(mine->timer);
+  const std::size_t left = stats().leases;
+  auto done = std::exchange(mine->done, nullptr);
+  stop_all({Errc::kShuttingDown, "the node stops"});
+  done(left);
+}
+
+}  // namespace outlast::replication

@@ -1,0 +1,98 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "replication/leader.h"
+#include "replication/log_port.h"
+#include "replication/parameters.h"
+#include "replication/transport.h"
+
+namespace outlast::replication {
+
+class RangeMachine;
+
+struct RangeStats {
+  RangeId range;
+  Epoch epoch;
+  bool leading{false}, serving{false};
+  Lsn durable, end;
+};
+struct ReplicasStats {
+  std::size_t replicas{0}, leases{0};
+  std::vector<RangeStats> ranges;
+};
+
+/// All replicas of this node and the leases it holds. Event-driven on one loop: follows the range records and fences in
+/// the metadata store, the connections and messages of its peers, and its own disk; nothing here blocks, reads a clock
+/// of its own or costs time while its ranges are idle. docs/replication.md has the rules.
+/// Thread-safety: find() from any thread, everything else on the loop. Lifetime: everything in Deps outlives this
+/// object and all LeasedRanges; destroy it on the loop. Callbacks that it was given may then never run.
+class Replicas final : public LeaseDirectory {
+ public:
+  struct Deps {
+    Loop& loop;
+    storage::ReplicaStore& store;
+    LogPort& logs;
+    Workers& workers;
+    meta::Store& meta;
+    Transport& transport;
+    NodeDirectory& nodes;
+    EncodePages encode;
+    std::function<Instant()> lease_deadline;  ///< Until when fast reads are allowed; asked from any thread.
+    /// A range began or ceased to be served here; on the loop.
+    std::function<void(RangeId, Epoch, bool leading)> on_leases_changed = {};
+    std::function<void(RangeId, const Error&)> on_replica_damaged = {};
+    /// This incarnation is fenced: it is finished for ever. On the loop.
+    std::function<void()> on_fenced = {};
+  };
+  Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs bugs = {});
+  ~Replicas() override;
+
+  /// Opens what the store holds and follows the metadata from now on.
+  void start();
+  void peer_up(NodeId node, Incarnation incarnation);
+  void peer_down(NodeId node);
+  void on_message(NodeId from, Incarnation incarnation, proto::RangeMessage message);
+
+  /// One step of placement, at the leaseholder. kNotLeaseholder elsewhere; kInvalidState when a precondition of
+  /// protocol A3 fails. Returns when the record is changed, not when a learner caught up.
+  void place(PlacementStep step, Callback<void> done);
+  /// Moves the lease to a live in-sync member. kDeadline: a write transaction stayed open; nothing has changed.
+  void transfer(RangeId range, NodeId target, Callback<void> done);
+  /// Hash of the database file here: of the leaseholder at its end, of a backup at what it knows to be durable.
+  void digest(RangeId range, Callback<storage::Digest> done);
+  /// Gives leases to live in-sync members as far as possible within `limit`, then closes all gates for ever. Value: how
+  /// many leases were still here.
+  void shutdown(Duration limit, Callback<std::size_t> done);
+  ReplicasStats stats() const;
+
+  Result<LeasedRangePtr> find(RangeId range, Epoch epoch) const override;
+
+ private:
+  struct Shutdown;
+  void on_ranges(const meta::WatchBatch& batch);
+  void on_fences(const meta::WatchBatch& batch);
+  void on_range_record(const meta::KeyValue& kv);
+  void add_fence(const std::string& key);
+  void publish(RangeId range, std::shared_ptr<ServedRange> served);
+  RangeMachine* machine(RangeId range) const;
+  std::shared_ptr<RangeMachine> make_machine(RangeId range);
+  void stop_all(const Error& why);
+  void shutdown_step();
+
+  Deps deps_;
+  std::unique_ptr<RecordWriter> records_;
+  std::shared_ptr<NodeContext> node_;
+  std::map<RangeId, std::shared_ptr<RangeMachine>> machines_;
+  std::vector<meta::Store::WatchId> watches_;
+  bool stopped_{false};
+  std::shared_ptr<Shutdown> shutdown_;
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
+
+  mutable std::mutex mutex_;
+  std::map<RangeId, LeasedRangePtr> served_;  ///< Guarded by mutex_.
+};
+
+}  // namespace outlast::replication

@@ -1,0 +1,82 @@
+#pragma once
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "replication/leased_range.h"
+#include "replication/log_port.h"
+#include "replication/parameters.h"
+#include "replication/writer_lock.h"
+
+namespace outlast::replication {
+
+/// One leadership as SQL threads see it: commits go in on their threads, get their LSN and are queued for the local log
+/// at once; the loop ships them and tells what became durable.
+/// Thread-safety: any thread, unless a member says "loop". Lifetime: shared with the executor; `closed` runs (any
+/// thread) when the last owner has let go and the database is closed.
+class ServedRange final : public LeasedRange, public storage::CommitSink {
+ public:
+  struct Hooks {
+    std::function<void()> committed;          ///< take_outbox() has something; any thread.
+    std::function<void(Result<Lsn>)> synced;  ///< The local log reached this LSN or failed; any thread.
+    std::function<void(Instant)> wake_lock;   ///< Call expire_lock() then; any thread.
+    std::function<void()> closed;             ///< Any thread.
+    std::function<Instant()> lease_deadline;  ///< Fast reads are allowed before it; any thread.
+    EncodePages encode;
+  };
+  enum class Gate : std::uint8_t { kOpen, kMoving, kStalled };
+
+  ServedRange(RangeId range, Epoch epoch, storage::LogPosition tail, LogPort& logs,
+              std::shared_ptr<storage::Replica> replica, std::size_t pending_bytes_max, Hooks hooks);
+  ~ServedRange() override;
+
+  RangeId id() const override { return range_; }
+  Epoch epoch() const override { return epoch_; }
+  storage::Database& database() override { return *database_; }
+  WriterLock& writer_lock() override { return lock_; }
+  Result<void> admit() const override;
+  Lsn assigned() const override;
+  Lsn durable() const override;
+  void wait_durable(Lsn lsn, Callback<void> done) override;
+  bool reads_allowed(Instant now) const override { return now < hooks_.lease_deadline(); }
+
+  Result<Lsn> commit(storage::CommitPages pages) override;
+  Result<void> wait_all_durable() override;
+
+  // For the leader, on the loop.
+  void set_database(std::shared_ptr<storage::Database> database) { database_ = std::move(database); }
+  std::vector<storage::LogEntryPtr> take_outbox();
+  void advance_durable(Lsn lsn);
+  void set_gate(Gate gate);
+  void fail_waiters(const Error& why);
+  void expire_lock(Instant now) { lock_.expire(now); }
+  std::uint64_t wal_bytes() const { return database_ ? database_->wal_bytes() : 0; }
+  /// Ends the leadership: nothing is admitted or committed any more, all waiters fail. Returns the log's last position.
+  storage::LogPosition end(const Error& why);
+
+ private:
+  const RangeId range_;
+  const Epoch epoch_;
+  LogPort& logs_;
+  const std::shared_ptr<storage::Replica> replica_;
+  const std::size_t pending_bytes_max_;
+  const Hooks hooks_;
+  FifoWriterLock lock_;
+  std::shared_ptr<storage::Database> database_;  ///< Set before the range is published.
+
+  mutable std::mutex mutex_;
+  std::condition_variable durable_moved_;
+  storage::LogPosition tail_;
+  Lsn durable_;
+  Gate gate_{Gate::kOpen};
+  std::optional<Error> ended_;
+  std::vector<storage::LogEntryPtr> outbox_;
+  std::deque<std::pair<Lsn, std::size_t>> pending_;  ///< Not yet durable, with their sizes.
+  std::size_t pending_bytes_{0};
+  std::multimap<Lsn, Callback<void>> waiters_;
+};
+
+}  // namespace outlast::replication

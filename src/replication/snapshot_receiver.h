@@ -1,0 +1,16 @@
+#pragma once
+#include "placement/range_config.h"
+#include "storage/log_entry.h"
+
+namespace outlast::replication {
+
+/// Where a learner stands in receiving a snapshot.
+struct SnapshotReceiver {
+  placement::ReplicaRef ref;
+  storage::LogPosition at;
+  std::uint64_t file_size{0};
+  std::uint64_t next{0};
+  bool busy{false};  ///< A piece is being written.
+};
+
+}  // namespace outlast::replication

@@ -1,0 +1,92 @@
+// Leader: the planned move of the lease (protocol A7).
+#include <spdlog/spdlog.h>
+
+#include "replication/leader.h"
+
+namespace outlast::replication {
+
+struct Leader::Transfer {
+  NodeId target;
+  Incarnation incarnation;
+  Callback<void> done;
+  WriterLock::Hold hold;  ///< No write transaction is open while it is held.
+  Loop::TimerId timer{0};
+  std::uint64_t ticket{0};
+  bool locked{false}, sent{false};
+};
+
+void Leader::transfer(NodeId target, Callback<void> done) {
+  const Member* member = find(target);
+  const auto live = node().nodes.live(target);
+  if (!serving() || stalled_) return done(Error(Errc::kNotLeaseholder, "the range is not served here at present"));
+  if (transfer_) return done(Error(Errc::kInvalidState, "the lease is moving already"));
+  if (member == nullptr || !member->voter || member->state != Member::State::kStreaming || !live ||
+      member->incarnation != *live)
+    return done(
+        Error(Errc::kInvalidState, "node " + target.to_string() + " is not a live in-sync member of the range"));
+  transfer_ = std::make_shared<Transfer>();
+  transfer_->target = target;
+  transfer_->incarnation = *live;
+  transfer_->done = std::move(done);
+  transfer_->timer = node().loop.after(
+      node().parameters.transfer_limit, weakly([](Leader& me) {
+        if (!me.transfer_ || me.transfer_->sent) return;  // once sent only the answer ends it
+        me.transfer_->timer = 0;
+        me.transfer_done(Error(Errc::kDeadline, "no instant without an open write transaction came in time"));
+      }));
+  const auto mine = transfer_;
+  mine->ticket = served_->writer_lock().acquire(
+      node().loop.now() + 2 * node().parameters.transfer_limit, true,
+      [&loop = node().loop, weak = weak_from_this(), mine](Result<WriterLock::Hold> hold) {
+        loop.post([weak, mine, hold = std::move(hold)]() mutable {
+          const auto me = weak.lock();
+          if (!me || me->stopped_ || me->transfer_ != mine) return;
+          me->transfer_locked(std::move(hold));
+        });
+      });
+}
+
+void Leader::transfer_locked(Result<WriterLock::Hold> hold) {
+  if (!hold.ok()) return transfer_done(hold.error());
+  transfer_->hold = *std::move(hold);
+  transfer_->locked = true;
+  served_->set_gate(ServedRange::Gate::kMoving);
+  transfer_step();
+}
+
+/// Sends the change once nothing is in the way: the gate is closed, all is durable, no other change is under way.
+void Leader::transfer_step() {
+  if (!transfer_->locked || transfer_->sent || host_.changing()) return;
+  if (held_->durable != served_->assigned()) return;
+  const Member* member = find(transfer_->target);
+  if (member == nullptr || !member->voter || member->state != Member::State::kStreaming)
+    return transfer_done(Error(Errc::kUnavailable, "the target of the transfer went away"));
+  auto next = placement::transfer_lease(host_.record(), transfer_->target, transfer_->incarnation);
+  if (!next.ok()) return transfer_done(next.error());
+  transfer_->sent = true;
+  host_.change(*std::move(next), {meta::Compare::absent(fence_key(transfer_->target, transfer_->incarnation))},
+               [weak = weak_from_this(), mine = transfer_](Result<void> result) {
+                 const auto me = weak.lock();
+                 if (me && !me->stopped_ && me->transfer_ == mine) me->transfer_done(std::move(result));
+               });
+}
+
+/// Success comes through stop() as well: the record then names another leaseholder and this leadership is over.
+void Leader::transfer_done(Result<void> result) {
+  const auto mine = std::exchange(transfer_, nullptr);
+  if (mine->timer != 0) node().loop.cancel(mine->timer);
+  const bool moved =
+      host_.record().epoch > epoch_ && host_.record().leaseholder && host_.record().leaseholder->node == mine->target;
+  if (!stopped_ && served_) {
+    if (!mine->locked) served_->writer_lock().withdraw(mine->ticket);
+    served_->set_gate(ServedRange::Gate::kOpen);
+  }
+  mine->hold.release();
+  if (moved)
+    mine->done({});
+  else
+    mine->done(result.ok() ? Result<void>(Error(Errc::kNotLeaseholder, "the leadership ended")) : std::move(result));
+  if (!stopped_) consider();
+}
+
+}  // namespace outlast::replication
