@@ -1,0 +1,373 @@
+#include "server/node.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "handover/control.h"
+#include "handover/supervisor.h"
+#include "meta/identity.h"
+#include "server/blocking.h"
+#include "server/http_api.h"
+#include "server/init.h"
+#include "server/log.h"
+#include "server/meta_url.h"
+#include "server/node_file.h"
+#include "server/ports.h"
+#include "server/supervise.h"
+
+namespace outlast::server {
+using namespace std::chrono_literals;
+using handover::ControlMessage;
+
+namespace {
+constexpr Duration kStopSessions = 10s;   ///< A graceful stop waits so long for open transactions.
+constexpr Duration kStopLeases = 5s;      ///< ... and so long for leases to leave.
+
+void tell_supervisor(const ControlMessage& message) {
+  if (auto sent = handover::send_control(handover::kControlFd, message); !sent.ok())
+    spdlog::warn("{}", sent.error().message);
+}
+}  // namespace
+
+Node::Node(WorkerOptions options) : options_(std::move(options)) {
+  for (int i = 0; i < 2; ++i)
+    io_threads_.emplace_back([this] {
+      pthread_setname_np(pthread_self(), "io");
+      io_.run();
+    });
+}
+
+// What others point to goes last: see the order of members. Everything that lives on the loop is destroyed there.
+Node::~Node() {
+  if (supervisor_watch_.joinable()) {
+    const std::uint64_t one = 1;
+    (void)!write(wake_fd_, &one, sizeof one);
+    supervisor_watch_.join();
+  }
+  if (wake_fd_ >= 0) close(wake_fd_);
+  if (http_) http_->stop();
+  if (remote_) remote_->stop();
+  if (links_) loop_.run_and_wait([this] { links_->stop(); });
+  if (rpc_server_) rpc_server_->stop();
+  sql_pool_.stop();
+  io_work_.reset();
+  io_.stop();
+  for (std::thread& thread : io_threads_) thread.join();
+  sql_.reset();
+  cluster_.reset();
+  executor_.reset();
+  workers_.stop();
+  log_writer_.reset();
+  loop_.run_and_wait([this] {
+    placer_.reset();
+    replicas_.reset();
+    office_.reset();
+    liveness_.reset();
+    state_.reset();
+    links_.reset();
+    meta_.reset();
+  });
+  loop_.stop();
+}
+
+Result<void> Node::open_store_and_meta() {
+  disk_ = storage::make_posix_disk();
+  ASSIGN_OR_RETURN(store_, storage::open_store(*disk_, options_.start.store));
+  TRY(store_->acquire_lock());
+  ASSIGN_OR_RETURN(meta_, open_meta(options_.start.meta, loop_));
+  if (options_.start.single_node) {
+    const auto made = wait_on<void>(loop_, [&](Callback<void> done) {
+      meta::init_cluster(*meta_, new_uuid(), loop_.wall_micros(), std::move(done));
+    });
+    if (!made.ok() && made.error().code != Errc::kAlreadyInitialised) return made.error();
+  }
+  return {};
+}
+
+void Node::start_http() {
+  http_addr_ = handover::address_of(handover::kHttpFd);
+  add_metrics();
+  HttpPorts ports;
+  ports.not_ready = [this] { return not_ready(); };
+  ports.metrics = &metrics_;
+  ports.nodes = [this] { return serving_ ? state_->node_status() : proto::NodeStatusReply(); };
+  ports.ranges = [this] { return serving_ ? state_->ranges_reply() : proto::RangesReply(); };
+  ports.digest = [this](RangeId range, Callback<proto::DigestReply> done) { digest(range, std::move(done)); };
+  http_ = std::make_unique<http::Server>(io_.get_executor());
+  add_routes(*http_, std::move(ports));
+  http_->start(handover::kHttpFd);
+}
+
+Result<void> Node::start_rpc() {
+  const rpc::Hello hello{member_.cluster, member_.node, member_.incarnation};
+  rpc::PeerLinks::Events events;
+  events.up = [this](NodeId node, Incarnation inc) { if (replicas_) replicas_->peer_up(node, inc); };
+  events.down = [this](NodeId node) { if (replicas_) replicas_->peer_down(node); };
+  events.message = [this](NodeId from, Incarnation inc, proto::RangeMessage&& message) {
+    if (replicas_) replicas_->on_message(from, inc, std::move(message));
+  };
+  links_ = std::make_unique<rpc::PeerLinks>(loop_, hello, std::move(events));
+  remote_ = std::make_unique<rpc::RemoteChannels>(hello);
+  rpc_client_ = std::make_unique<rpc::Client>(hello);
+  ASSIGN_OR_RETURN(rpc_server_, rpc::Server::start(options_.start.listen_addr, services(), io_.get_executor()));
+  std::string host = options_.start.advertise_addr;
+  if (host.empty()) host = options_.start.listen_addr.substr(0, options_.start.listen_addr.rfind(':'));
+  rpc_addr_ = host + ":" + std::to_string(rpc_server_->port());
+  return {};
+}
+
+Result<void> Node::start_liveness() {
+  ASSIGN_OR_RETURN(life_locks_, meta::LifeLocks::open(options_.start.meta.substr(options_.start.meta.find(':') + 1)));
+  TRY(life_locks_->hold(self()));
+  tell_supervisor({ControlMessage::Kind::kIncarnation, member_.node, member_.incarnation, {}});
+  const auto ready = [this] {
+    bool ready = false;
+    loop_.run_and_wait([&] { ready = state_->ready(); });
+    return ready;
+  };
+  loop_.run_and_wait([this] { state_ = std::make_unique<ClusterState>(*meta_, loop_); });
+  while (!ready())
+    if (wait_for_end(5ms) != Ending::kNone) return Error(Errc::kShuttingDown, "stopped while starting");
+  loop_.run_and_wait([this] {
+    meta::LivenessDriver::Options options;
+    options.self = self();
+    options.addr = rpc_addr_;
+    options.params = state_->settings().liveness_params();
+    options.seed = static_cast<std::uint64_t>(clock_.wall_micros()) ^ (std::uint64_t{member_.node.value} << 48);
+    options.deaths = life_locks_.get();
+    liveness_ = std::make_unique<meta::LivenessDriver>(*meta_, loop_, std::move(options));
+    office_ = std::make_unique<meta::Office>(*meta_, loop_, self(), liveness_->fences());
+    state_->attach(*liveness_, *office_);
+    liveness_->on_fenced([this] { end(Ending::kFenced); });
+    liveness_->on_peer([this](const meta::PeerView& peer) {
+      if (peer.state == liveness::State::kFenced) remote_->fence(peer.peer.node, peer.peer.incarnation);
+      refresh_peers();
+      if (placer_) placer_->nudge();
+    });
+    state_->settings().on_change([this](std::string_view name) {
+      if (name.starts_with("liveness.")) liveness_->set_params(state_->settings().liveness_params());
+    });
+    state_->nodes().on_batch([this] { refresh_peers(); });
+    office_->on_change([this](std::optional<liveness::Peer>, bool is_self) {
+      liveness_->set_leader_frontend(is_self);
+      if (placer_ && is_self) placer_->nudge();
+    });
+  });
+  return wait_on<void>(loop_, [this](Callback<void> done) { liveness_->start(meta::Phase::kLive, std::move(done)); });
+}
+
+Result<void> Node::start_replicas() {
+  ASSIGN_OR_RETURN(replica_store_, storage::open_replica_store(*disk_, store_->path(), storage_options(state_->settings())));
+  log_writer_ = storage::make_log_writer();
+  log_port_ = make_log_port(*log_writer_);
+  transport_ = make_transport(*links_);
+  loop_.run_and_wait([this] {
+    replication::Replicas::Deps deps{loop_, *replica_store_, *log_port_, workers_, *meta_, *transport_, *state_,
+                                     [](const storage::CommitPages& pages) { return storage::encode(pages); },
+                                     [this] { return liveness_->lease_deadline(); }};
+    deps.on_leases_changed = [this](RangeId, Epoch, bool) {
+      if (placer_) placer_->nudge();
+    };
+    deps.on_replica_damaged = [](RangeId range, const Error& why) {
+      spdlog::error("replica of range {} is damaged: {}", range.value, why.message);
+    };
+    deps.on_fenced = [this] { end(Ending::kFenced); };
+    replicas_ = std::make_unique<replication::Replicas>(
+        std::move(deps), replication::Identity{member_.node, member_.store_uuid, member_.incarnation},
+        replication_parameters(state_->settings()));
+    replicas_->start();
+    refresh_peers();
+  });
+  return {};
+}
+
+Result<void> Node::start_gateway() {
+  executor_ = std::make_unique<executor::Executor>(*replicas_, sql_pool_, clock_, executor::Parameters(),
+                                                   connection_setup(clock_));
+  channels_ = std::make_unique<gateway::LocalOrRemoteChannels>(
+      member_.node, member_.incarnation, [this] { return executor_->open_channel(member_.incarnation.value); },
+      [this](NodeId node, Incarnation incarnation) -> Result<std::unique_ptr<executor::Channel>> {
+        const auto view = liveness_->current(node);
+        if (!view || view->peer.incarnation != incarnation || view->addr.empty())
+          return Error(Errc::kUnavailable, "node " + node.to_string() + " has no live process of that incarnation");
+        return remote_->open(node, incarnation, view->addr);
+      });
+  cluster_ = std::make_unique<gateway::ClusterImpl>(cluster_ports(), state_->routes(), *channels_, clock_);
+  sql::SessionOptions options;
+  options.sessions_max = options_.start.max_connections;
+  sql_ = std::make_unique<sql::SqlServer>(io_.get_executor(), *cluster_, clock_, options);
+  sql_addr_ = handover::address_of(handover::kSqlFd);
+  sweep_forever();
+  return {};
+}
+
+/// The node's record, NODE.json, and the SQL port.
+Result<void> Node::announce() {
+  meta::NodeRecord record;
+  record.node = member_.node;
+  record.store_uuid = member_.store_uuid;
+  record.rpc_addr = rpc_addr_;
+  record.sql_addr = handover::address_of(handover::kSqlFd);
+  record.http_addr = http_addr_;
+  record.build = OUTLAST_VERSION;
+  record.incarnation = member_.incarnation;
+  record.started_micros = clock_.wall_micros();
+  const auto registered = wait_on<meta::NodeRecord>(loop_, [&](Callback<meta::NodeRecord> done) {
+    meta::register_node(*meta_, record, std::move(done));
+  });
+  if (!registered.ok()) return registered.error();
+  return {};
+}
+
+void Node::start_placement() {
+  loop_.run_and_wait([this] {
+    placer_ = std::make_unique<tasks::Placer>(loop_, placer_ports());
+    state_->ranges().on_batch([this] { placer_->nudge(); });
+    office_->stand();
+    placer_->start();
+    housekeeping();
+  });
+}
+
+Result<void> Node::start() {
+  TRY(open_store_and_meta());
+  start_http();
+  watch_supervisor();
+  ASSIGN_OR_RETURN(member_, join_cluster(loop_, *meta_, *store_, [this] { return wait_for_end(0s) != Ending::kNone; }));
+  TRY(start_rpc());
+  TRY(announce());
+  TRY(start_liveness());
+  TRY(start_replicas());
+  TRY(start_gateway());
+  start_placement();
+  serving_ = true;
+  TRY(sql_->listen(handover::kSqlFd));
+  const NodeFile file{member_.node, member_.incarnation, options_.supervisor_pid, getpid(), rpc_addr_, sql_addr_, http_addr_};
+  TRY(write_node_file(store_->path(), file));
+  spdlog::info("node {} incarnation {} serves: {}", member_.node.value, member_.incarnation.value, encode(file));
+  std::printf("%s\n", encode(file).c_str());
+  std::fflush(stdout);
+  tell_supervisor({ControlMessage::Kind::kReady, member_.node, member_.incarnation, {}});
+  return {};
+}
+
+int Node::run() {
+  if (auto started = start(); !started.ok()) {
+    const Error& error = started.error();
+    spdlog::error("cannot start: {}", error.message);
+    const Ending ending = wait_for_end(0s);
+    if (ending == Ending::kStop) return handover::kExitStopped;
+    const bool final = error.code == Errc::kWrongCluster || error.code == Errc::kWrongVersion ||
+                       error.code == Errc::kStoreLocked || error.code == Errc::kInvalidArgument ||
+                       error.code == Errc::kCorrupt || error.code == Errc::kInvalidState;
+    if (final) tell_supervisor({ControlMessage::Kind::kFatal, member_.node, member_.incarnation, error.message});
+    return final ? handover::kExitFatal : 1;
+  }
+  const Ending ending = wait_for_end(Duration::max());
+  if (ending == Ending::kStop) stop_gracefully();
+  if (ending == Ending::kFenced) spdlog::warn("this incarnation is fenced: the process ends, a new one follows");
+  if (ending != Ending::kStop) _exit(1);  // fenced or orphaned: nothing may be served any more, not even politely
+  return handover::kExitStopped;
+}
+
+void Node::stop_gracefully() {
+  spdlog::info("stopping: handing leases away");
+  stopping_ = true;
+  sql_->stop_accepting();
+  const auto left = wait_on<std::size_t>(loop_, [this](Callback<std::size_t> done) {
+    office_->resign([](const Result<void>&) {});
+    placer_.reset();
+    replicas_->shutdown(kStopLeases, std::move(done));
+  });
+  if (left.ok() && *left > 0) spdlog::warn("stopping: {} leases had nowhere to go", *left);
+  std::promise<void> sessions_ended;
+  sql_->stop(kStopSessions, [&] { sessions_ended.set_value(); });
+  sessions_ended.get_future().wait();
+  (void)wait_on<void>(loop_, [this](Callback<void> done) { liveness_->fence_self("stopped", std::move(done)); });
+  spdlog::info("stopped");
+}
+
+void Node::refresh_peers() {
+  if (replicas_) links_->set_peers(state_->peers(member_.node));
+}
+
+/// Once a second, on the loop: who is live (for is_dead), the default database, compaction of the metadata history.
+void Node::housekeeping() {
+  state_->look(loop_.now());
+  if (office_->holds()) {
+    if (state_->databases().empty())
+      meta::create_database(*meta_, "defaultdb", {member_.node, member_.incarnation, member_.store_uuid},
+                            loop_.wall_micros(), [](const Result<meta::DatabaseRecord>&) {});
+    if (loop_.now().time_since_epoch() / 1s % 60 == 0) meta_->compact(10'000, [](const Result<Revision>&) {});
+  }
+  loop_.after(1s, [this] { housekeeping(); });
+}
+
+void Node::sweep_forever() {
+  loop_.post([this] {
+    if (!executor_) return;
+    executor_->sweep();
+    loop_.after(100ms, [this] { sweep_forever(); });
+  });
+}
+
+/// Reads the control channel: a stop request, or the supervisor's death, which ends the worker too.
+void Node::watch_supervisor() {
+  wake_fd_ = eventfd(0, EFD_CLOEXEC);
+  fcntl(handover::kControlFd, F_SETFL, fcntl(handover::kControlFd, F_GETFL) | O_NONBLOCK);
+  supervisor_watch_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "supervisor");
+    for (;;) {
+      pollfd fds[2] = {{handover::kControlFd, POLLIN, 0}, {wake_fd_, POLLIN, 0}};
+      if (poll(fds, 2, -1) < 0) continue;
+      if (fds[1].revents != 0) return;
+      const auto message = handover::receive_control(handover::kControlFd);
+      if (!message.ok()) return end(Ending::kOrphaned);
+      if (message->has_value() && (*message)->kind == ControlMessage::Kind::kStop) end(Ending::kStop);
+    }
+  });
+}
+
+void Node::end(Ending how) {
+  if (how == Ending::kOrphaned) _exit(1);  // nobody would restart or fence this worker: end before doing harm
+  const std::lock_guard lock(mutex_);
+  if (ending_ == Ending::kNone || how == Ending::kFenced) ending_ = how;
+  if (how == Ending::kFenced && stopping_) _exit(1);
+  ended_.notify_all();
+}
+
+Node::Ending Node::wait_for_end(Duration at_most) {
+  std::unique_lock lock(mutex_);
+  const auto over = [this] { return ending_ != Ending::kNone; };
+  if (at_most == Duration::max()) ended_.wait(lock, over);
+  else ended_.wait_for(lock, at_most, over);
+  return ending_;
+}
+
+std::string Node::not_ready() const {
+  if (!serving_) return "the node is starting, or waits for `outlast init`";
+  if (stopping_) return "the node is shutting down";
+  if (liveness_->is_fenced()) return "this process of the node is fenced";
+  if (!meta_->connected()) return "the metadata store does not answer";
+  return {};
+}
+
+int work(const WorkerOptions& options) {
+  std::signal(SIGPIPE, SIG_IGN);
+  // The supervisor passes stop requests on; a signal to the whole process group must not overtake it.
+  for (const int s : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) std::signal(s, SIG_IGN);
+  for (const int fd : {handover::kControlFd, handover::kSqlFd, handover::kHttpFd}) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  if (auto log = open_log(options.start.log_file, options.start.log_level, "worker"); !log.ok()) {
+    std::fprintf(stderr, "outlast: %s\n", log.error().message.c_str());
+    return handover::kExitFatal;
+  }
+  return Node(options).run();
+}
+
+}  // namespace outlast::server

@@ -1,0 +1,111 @@
+#pragma once
+#include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "executor/executor.h"
+#include "gateway/cluster_impl.h"
+#include "http/server.h"
+#include "meta/life_locks.h"
+#include "replication/replicas.h"
+#include "rpc/client.h"
+#include "rpc/remote_channel.h"
+#include "rpc/server.h"
+#include "server/asio_loop.h"
+#include "server/cluster_state.h"
+#include "server/join.h"
+#include "server/metrics.h"
+#include "server/options.h"
+#include "sql/session/sql_server.h"
+#include "storage/log_writer.h"
+#include "storage/replica_store.h"
+#include "tasks/placer.h"
+
+namespace outlast::server {
+
+/// One worker process: all rooms of a node put together. Start-up order (protocol A2, A8): store lock, metadata,
+/// identity and incarnation (told to the supervisor), the node-to-node listener, the first liveness record, replicas,
+/// gateway, SQL. Thread-safety: run() on the main thread.
+class Node {
+ public:
+  explicit Node(WorkerOptions options);
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+  /// Serves until the supervisor, an admin call or a fence ends it. Returns the exit code for the supervisor.
+  int run();
+
+ private:
+  enum class Ending : std::uint8_t { kNone, kStop, kFenced, kOrphaned };
+  Result<void> start();
+  Result<void> open_store_and_meta();
+  void start_http();
+  Result<void> start_rpc();
+  Result<void> start_liveness();
+  Result<void> start_replicas();
+  Result<void> start_gateway();
+  Result<void> announce();
+  void start_placement();
+  void add_metrics();
+  gateway::ClusterPorts cluster_ports();
+  rpc::Services services();
+  tasks::Placer::Ports placer_ports();
+  void digest(RangeId range, Callback<proto::DigestReply> done);
+  void refresh_peers();
+  void housekeeping();
+  void sweep_forever();
+  void watch_supervisor();
+  Ending wait_for_end(Duration at_most);
+  void end(Ending how);
+  void stop_gracefully();
+  std::string not_ready() const;
+  liveness::Peer self() const { return {member_.node, member_.incarnation}; }
+
+  const WorkerOptions options_;
+  SystemClock clock_;
+  AsioLoop loop_;
+  boost::asio::io_context io_;
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> io_work_{io_.get_executor()};
+  std::vector<std::thread> io_threads_;
+  std::thread supervisor_watch_;
+  int wake_fd_{-1};  ///< eventfd: ends supervisor_watch_.
+
+  std::unique_ptr<storage::Disk> disk_;
+  std::unique_ptr<storage::StoreDir> store_;
+  std::unique_ptr<meta::Store> meta_;
+  Membership member_;
+  std::string rpc_addr_, sql_addr_, http_addr_;
+
+  ThreadWorkers workers_{3};
+  executor::SqlPool sql_pool_{8};
+  std::unique_ptr<storage::ReplicaStore> replica_store_;
+  std::unique_ptr<storage::LogWriter> log_writer_;
+  std::unique_ptr<replication::LogPort> log_port_;
+  std::unique_ptr<replication::Transport> transport_;
+  std::unique_ptr<ClusterState> state_;
+  std::unique_ptr<meta::LifeLocks> life_locks_;
+  std::unique_ptr<meta::LivenessDriver> liveness_;
+  std::unique_ptr<meta::Office> office_;
+  std::unique_ptr<rpc::PeerLinks> links_;
+  std::unique_ptr<rpc::RemoteChannels> remote_;
+  std::unique_ptr<rpc::Client> rpc_client_;
+  std::unique_ptr<replication::Replicas> replicas_;
+  std::unique_ptr<executor::Executor> executor_;
+  std::unique_ptr<gateway::ChannelFactory> channels_;
+  std::unique_ptr<gateway::ClusterImpl> cluster_;
+  std::unique_ptr<sql::SqlServer> sql_;
+  std::unique_ptr<rpc::Server> rpc_server_;
+  std::unique_ptr<http::Server> http_;
+  std::unique_ptr<tasks::Placer> placer_;
+  Metrics metrics_;
+
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  Ending ending_{Ending::kNone};  // under mutex_
+  std::atomic<bool> serving_{false}, stopping_{false};
+};
+
+}  // namespace outlast::server
