@@ -1,0 +1,81 @@
+# Debian packages that the project needs, each with its reason; docs/dependencies.md says why these and no others.
+# Sourced by ./dev.
+readonly PACKAGES=(
+  "clang-19|compiles C++23; Debian's g++ 12 miscompiles coroutines"
+  "libclang-rt-19-dev|runtime of the sanitizers"
+  "libfuzzer-19-dev|runs the fuzzers"
+  "llvm-19|names functions in sanitizer reports"
+  "clang-format-19|formats the code"
+  "clang-tidy-19|finds coroutine mistakes"
+  "cmake|configures the build"
+  "ninja-build|runs the build"
+  "mold|links"
+  "ccache|keeps compiled files between builds"
+  "pkgconf|finds SQLite and libpq"
+  "libboost1.81-dev|Asio: sockets, timers, coroutines; Beast: HTTP"
+  "libboost-system1.81-dev|needed by Asio"
+  "libboost-json1.81-dev|JSON"
+  "libssl-dev|hashes, and later TLS"
+  "libgrpc++-dev|node-to-node calls"
+  "protobuf-compiler|generates message code"
+  "protobuf-compiler-grpc|generates service code"
+  "libprotobuf-dev|messages between nodes"
+  "libprotobuf-c-dev|reads the syntax trees of libpg_query"
+  "libsqlite3-dev|stores and runs every range"
+  "libpg-query-dev|PostgreSQL's own parser"
+  "libpq-dev|the load's PostgreSQL client"
+  "libspdlog-dev|logs"
+  "libfmt-dev|text formatting"
+  "libcli11-dev|command line"
+  "prometheus-cpp-dev|metrics"
+  "libtomlplusplus-dev|configuration files"
+  "libgtest-dev|tests"
+  "libgmock-dev|tests"
+  "librapidcheck-dev|random tests that shrink"
+  "libbenchmark-dev|benchmarks"
+  "postgresql-15|pgbench, and the server that wire tests compare with"
+  "postgresql-client-15|psql"
+  "python3-psycopg2|a PostgreSQL driver for wire tests"
+  "curl|HTTP in tests"
+)
+
+# Names of those that are not installed. No network, no apt.
+missing_packages() {
+  local names=("${PACKAGES[@]%%|*}") installed
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${names[@]}" 2> /dev/null | sed -n 's/^installed //p')
+  comm -23 <(printf '%s\n' "${names[@]}" | sort) <(sort <<< "$installed")
+}
+
+# Installs what is missing and says what and why. Does nothing, and needs no root, when nothing is.
+install_packages() {
+  if ! command -v dpkg-query > /dev/null; then
+    echo "./dev: this is not Debian: install by hand what scripts/packages.sh lists (Debian 12's versions)" >&2
+    return
+  fi
+  local missing entry as_root=()
+  missing=$(missing_packages)
+  [ -z "$missing" ] && return
+  echo "Outlast needs these Debian packages:"
+  for entry in "${PACKAGES[@]}"; do
+    if grep -qxF "${entry%%|*}" <<< "$missing"; then printf '  %-26s %s\n' "${entry%%|*}" "${entry#*|}"; fi
+  done
+  if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo > /dev/null; then
+      echo "./dev: run as root, once: apt-get install" $missing >&2
+      exit 1
+    fi
+    as_root=(sudo)
+  fi
+  # Debian's PostgreSQL would start a server of its own; we only want its programs.
+  if grep -q '^postgresql-15$' <<< "$missing" && [ ! -e /etc/postgresql-common/createcluster.d/outlast.conf ]; then
+    "${as_root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
+    echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.d/outlast.conf > /dev/null
+  fi
+  # shellcheck disable=SC2086  # one word a package
+  if ! { "${as_root[@]}" apt-get update -qq &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; }; then
+    echo "./dev: apt could not install the packages above: check the network and /etc/apt/sources.list" \
+      "(Debian 12 \"bookworm\" with its security updates has all of them)" >&2
+    exit 1
+  fi
+}

@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# Runs test suites and ends with one line, "N passed, N failed"; returns non-zero when anything failed or nothing ran.
+# Called by `./dev test`.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/build.sh
+
+readonly DEFAULT_SUITES=(style unit wire system asan tsan fuzz)
+# ThreadSanitizer cannot see into Debian's gRPC: these rooms do not link it.
+readonly TSAN_ROOMS=(base lifecycle liveness placement meta storage replication executor gateway)
+readonly PROGRAM_TIMEOUT=${PROGRAM_TIMEOUT:-600}
+readonly RESULTS=build/results
+passed=0 failed=0 skipped=0
+failures=()
+
+suites=()
+while [ $# -gt 0 ] && [ "$1" != "--" ]; do suites+=("$1"); shift; done
+[ "${1:-}" = "--" ] && shift
+readonly GTEST_ARGS=("$@")
+[ ${#suites[@]} -eq 0 ] && suites=("${DEFAULT_SUITES[@]}")
+
+count_failure() { # WHAT
+  failed=$((failed + 1))
+  failures+=("$1")
+}
+
+# What ran, and how long it took.
+step() { # NAME COMMAND…
+  local name=$1 began=$SECONDS rc
+  shift
+  echo "== $name"
+  "$@"
+  rc=$?
+  echo "== $name: $((SECONDS - began)) s"
+  return $rc
+}
+
+build_for_test() { # PRESET TARGET…
+  step "build $*" build "$@" || { count_failure "build of $*"; return 1; }
+}
+
+# A GoogleTest program: counts come from its JSON, and a program that dies without one has failed.
+run_gtest() { # LABEL PROGRAM
+  local label=$1 json="$RESULTS/$1.json" rc tests bad skip
+  rm -f "$json"
+  mkdir -p "$(dirname "$json")"
+  timeout --kill-after=10 "$PROGRAM_TIMEOUT" "$2" --gtest_brief=1 "--gtest_output=json:$json" "${GTEST_ARGS[@]}" < /dev/null
+  rc=$?
+  if [ ! -s "$json" ]; then
+    count_failure "$label ended with code $rc before its tests did (124: it took longer than $PROGRAM_TIMEOUT s)"
+    return
+  fi
+  tests=$(sed -n '1,4s/.*"tests": \([0-9]*\),.*/\1/p' "$json" | head -1)
+  bad=$(sed -n '1,4s/.*"failures": \([0-9]*\),.*/\1/p' "$json" | head -1)
+  skip=$(grep -c -e '"result": "SKIPPED"' -e '"status": "NOTRUN"' "$json")
+  passed=$((passed + tests - bad - skip)) skipped=$((skipped + skip))
+  if [ "$bad" -gt 0 ]; then
+    failed=$((failed + bad))
+    failures+=("$label: $bad of $tests tests")
+  elif [ $rc -ne 0 ]; then
+    count_failure "$label passed its tests and then ended with code $rc"
+  fi
+}
+
+# Any other test program: its last line says "N passed, N failed".
+run_script() { # LABEL PROGRAM…
+  local label=$1 output rc ok bad
+  shift
+  output=$(mktemp)
+  timeout --kill-after=10 "$PROGRAM_TIMEOUT" "$@" < /dev/null 2>&1 | tee "$output"
+  rc=${PIPESTATUS[0]}
+  if [[ $(tail -n 1 "$output") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
+    ok=${BASH_REMATCH[1]} bad=${BASH_REMATCH[2]}
+    passed=$((passed + ok)) failed=$((failed + bad))
+    [ "$bad" -gt 0 ] && failures+=("$label: $bad of $((ok + bad))")
+    [ "$bad" -eq 0 ] && [ "$rc" -ne 0 ] && count_failure "$label passed its tests and then ended with code $rc"
+  else
+    count_failure "$label ended with code $rc and no closing line"
+  fi
+  rm -f "$output"
+}
+
+# Executable scripts of a folder under tests/.
+run_scripts() { # SUITE
+  local script
+  for script in tests/"$1"/*.sh tests/"$1"/*.py; do
+    if [ -x "$script" ]; then step "$1/$(basename "$script")" run_script "$1/$(basename "$script")" "$script"; fi
+  done
+}
+
+unit_programs() { # PRESET
+  test_programs "$1" | grep -vxE 'system_test|wire_test'
+}
+
+configure() { # PRESET
+  [ -f "build/$1/build.ninja" ] || cmake --preset "$1" > "$RESULTS/cmake-$1.log" 2>&1 ||
+    { cat "$RESULTS/cmake-$1.log"; count_failure "cmake --preset $1"; return 1; }
+}
+
+run_unit() { # PRESET LABEL [PROGRAM…]
+  local preset=$1 label=$2 programs program
+  shift 2
+  configure "$preset" || return
+  programs=("$@")
+  [ ${#programs[@]} -eq 0 ] && mapfile -t programs < <(unit_programs "$preset")
+  build_for_test "$preset" "${programs[@]}" || return
+  for program in "${programs[@]}"; do
+    step "$label/$program" run_gtest "$label/$program" "build/$preset/$program"
+  done
+}
+
+suite_tsan() {
+  local room programs=()
+  configure tsan || return
+  for room in "${TSAN_ROOMS[@]}"; do
+    if unit_programs tsan | grep -qx "${room}_test"; then programs+=("${room}_test"); fi
+  done
+  TSAN_OPTIONS="suppressions=$PWD/tests/support/tsan.supp halt_on_error=1 ${TSAN_OPTIONS:-}" \
+    run_unit tsan tsan "${programs[@]}"
+}
+
+# Suites that need a whole server: a GoogleTest program if there is one, and the scripts of the folder.
+suite_with_server() { # NAME
+  local targets=(outlast)
+  configure release || return
+  if test_programs release | grep -qx "$1_test"; then targets+=("$1_test"); fi
+  build_for_test release "${targets[@]}" || return
+  if [ ${#targets[@]} -gt 1 ]; then step "$1/$1_test" run_gtest "$1/$1_test" "build/release/$1_test"; fi
+  OUTLAST_BINARY="$PWD/build/release/outlast" run_scripts "$1"
+}
+
+run_suite() {
+  case "$1" in
+    style) step style run_script style scripts/style.sh ;;
+    unit) run_unit release unit ;;
+    wire | system) suite_with_server "$1" ;;
+    asan)
+      export ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19 UBSAN_OPTIONS=print_stacktrace=1
+      run_unit asan asan ;;
+    tsan) suite_tsan ;;
+    fuzz)
+      configure fuzz || return
+      step fuzz run_script fuzz scripts/fuzz.sh all "${FUZZ_SECONDS:-10}" ;;
+    fast) run_suite style && run_suite unit ;;
+    *) count_failure "there is no suite \"$1\": ./dev help lists them" ;;
+  esac
+}
+
+mkdir -p "$RESULTS"
+for suite in "${suites[@]}"; do run_suite "$suite"; done
+
+for what in "${failures[@]}"; do echo "FAILED: $what"; done
+[ "$skipped" -gt 0 ] && echo "skipped: $skipped"
+[ $((passed + failed)) -eq 0 ] && echo "no test ran"
+echo "took $SECONDS s"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
