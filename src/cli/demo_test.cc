@@ -148,7 +148,7 @@ TEST(NodeFacts, ReadsWhatANodeWrites) {
 }
 
 TEST(RangeFacts, ReadsBothFormsOfTheList) {
-  const std::string range = R"([{"range":4,"database":"d","leaseholder":1,"insync":[1,2],"rf":3,"min_insync":2}])";
+  const std::string range = R"([{"id":4,"database":"d","leaseholder":1,"insync":[1,2],"rf":3,"min_insync":2}])";
   for (const std::string& text : {range, R"({"ranges":)" + range + "}"}) {
     const auto ranges = parse_ranges(text);
     ASSERT_TRUE(ranges.ok()) << ranges.error().message;
@@ -156,7 +156,7 @@ TEST(RangeFacts, ReadsBothFormsOfTheList) {
     EXPECT_EQ(ranges->front().range, RangeId(4));
     EXPECT_EQ(ranges->front().insync, (std::vector<NodeId>{NodeId(1), NodeId(2)}));
   }
-  EXPECT_FALSE(parse_ranges(R"([{"range":4}])").ok());
+  EXPECT_FALSE(parse_ranges(R"([{"id":4}])").ok());
   EXPECT_FALSE(parse_ranges("no").ok());
   EXPECT_EQ(parse_digest(R"({"lsn":9,"epoch":2,"crc":4294967295,"file_size":8192})")->crc, 4294967295U);
   EXPECT_FALSE(parse_digest("{}").ok());

@@ -27,7 +27,7 @@ std::vector<NodeId> node_list(const json::value& value) {
 
 RangeFacts range_of(const json::object& object) {
   RangeFacts range;
-  range.range = RangeId(number<std::uint64_t>(object, "range"));
+  range.range = RangeId(number<std::uint64_t>(object, "id"));
   if (const auto* name = object.if_contains("database"); name != nullptr && name->is_string())
     range.database = std::string(name->as_string());
   const json::value& holder = object.at("leaseholder");
