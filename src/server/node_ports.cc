@@ -1,0 +1,179 @@
+// What a node's rooms ask of each other: the std::functions that the wiring hands out.
+#include "meta/databases.h"
+#include "server/node.h"
+
+namespace outlast::server {
+
+gateway::ClusterPorts Node::cluster_ports() {
+  gateway::ClusterPorts ports;
+  ports.node = member_.node;
+  ports.incarnation = member_.incarnation;
+  ports.databases = [this] { return state_->databases(); };
+  ports.find_database = [this](const std::string& name) { return state_->find_database(name); };
+  ports.create_database = [this](std::string name, Callback<gateway::DatabaseRow> done) {
+    const meta::Creator creator{member_.node, member_.incarnation, member_.store_uuid};
+    meta::create_database(*meta_, std::move(name), creator, clock_.wall_micros(),
+                          [done = std::move(done)](Result<meta::DatabaseRecord> made) mutable {
+                            if (!made.ok()) return done(std::move(made).error());
+                            done(gateway::DatabaseRow{made->id, made->name, made->range});
+                          });
+  };
+  ports.drop_database = [this](std::string name, Callback<void> done) {
+    meta::drop_database(*meta_, std::move(name), member_.node, clock_.wall_micros(),
+                        [done = std::move(done)](Result<meta::DatabaseRecord> dropped) mutable {
+                          if (!dropped.ok()) return done(std::move(dropped).error());
+                          done({});
+                        });
+  };
+  ports.settings = [this] {
+    std::vector<gateway::SettingRow> rows;
+    for (const meta::SettingLine& line : state_->settings().lines())
+      rows.push_back({line.name, line.value, line.type, line.default_value, line.help});
+    return rows;
+  };
+  ports.setting = [this](const std::string& name) { return state_->settings().text(name); };
+  ports.set_setting = [this](std::string name, std::string value, Callback<void> done) {
+    state_->settings().set(std::move(name), std::move(value), std::move(done));
+  };
+  ports.reset_setting = [this](std::string name, Callback<void> done) {
+    state_->settings().reset(std::move(name), std::move(done));
+  };
+  ports.refuse_sessions = [this] { return serving_ && !stopping_ ? std::string() : not_ready(); };
+  return ports;
+}
+
+rpc::Services Node::services() {
+  rpc::Services services;
+  services.self = {member_.cluster, member_.node, member_.incarnation};
+  services.links = links_.get();
+  services.open_channel = [this] { return executor_->open_channel(0); };
+  services.place = [this](const proto::PlaceRequest& request, Callback<void> done) {
+    replication::PlacementStep step;
+    step.kind = static_cast<replication::PlacementStep::Kind>(request.step());
+    step.range = RangeId(request.range());
+    step.node = NodeId(request.node());
+    step.rf = static_cast<int>(request.rf());
+    loop_.post([this, step, done = std::move(done)]() mutable {
+      if (!replicas_) return done(Error(Errc::kNotReady, "the node is starting"));
+      replicas_->place(step, std::move(done));
+    });
+  };
+  services.digest = [this](RangeId range, Callback<proto::DigestReply> done) { digest(range, std::move(done)); };
+  services.node_status = [this] { return serving_ ? state_->node_status() : proto::NodeStatusReply(); };
+  services.ranges = [this] { return serving_ ? state_->ranges_reply() : proto::RangesReply(); };
+  services.stop = [this] { end(Ending::kStop); };
+  services.admit = [this](const rpc::Hello& hello) -> Result<void> {
+    if (!serving_) return Error(Errc::kNotReady, "the node is starting; ask another one, or again");
+    const auto entry = state_->nodes().find(meta::keys::node(hello.node));
+    if (entry && entry->value.membership == meta::Membership::kDecommissioned)
+      return Error(Errc::kFenced, "node " + hello.node.to_string() + " was decommissioned and is not served any more");
+    return {};
+  };
+  return services;
+}
+
+tasks::Placer::Ports Node::placer_ports() {
+  tasks::Placer::Ports ports;
+  ports.in_office = [this] { return office_->holds() && meta_->connected(); };
+  ports.view = [this] {
+    placement::ClusterView view;
+    view.rf_wanted = static_cast<int>(state_->settings().number("kv.replication_factor"));
+    for (const auto& entry : state_->nodes().snapshot()) {
+      const meta::NodeRecord& record = entry->value;
+      placement::NodeView node;
+      node.node = record.node;
+      node.store_uuid = record.store_uuid;
+      node.live = state_->live(record.node).has_value();
+      node.dead = !node.live && state_->is_dead(record.node);
+      node.decommissioning = record.membership != meta::Membership::kActive;
+      view.nodes.push_back(std::move(node));
+    }
+    for (const auto& entry : state_->ranges().snapshot()) view.ranges.push_back(entry->value);
+    return view;
+  };
+  ports.take = [this](const placement::Step& step, Callback<void> done) {
+    const auto entry = state_->ranges().find(meta::keys::range(step.range));
+    if (!entry || !entry->value.leaseholder) return done(Error(Errc::kNoLeaseholder, "nobody leads the range now"));
+    const placement::Leaseholder holder = *entry->value.leaseholder;
+    if (holder.node == member_.node) {
+      replication::PlacementStep own;
+      own.kind = static_cast<replication::PlacementStep::Kind>(step.kind);
+      own.range = step.range;
+      own.node = step.node;
+      own.rf = step.rf;
+      return replicas_->place(own, std::move(done));
+    }
+    const auto view = liveness_->current(holder.node);
+    if (!view || view->peer.incarnation != holder.incarnation)
+      return done(Error(Errc::kUnavailable, "the leaseholder's process is not live"));
+    proto::PlaceRequest request;
+    request.set_range(step.range.value);
+    request.set_step(static_cast<proto::PlaceRequest::Step>(step.kind));
+    request.set_node(step.node.value);
+    request.set_rf(static_cast<std::uint32_t>(step.rf));
+    rpc_client_->place(holder.node, holder.incarnation, view->addr, request, std::chrono::seconds(10),
+                       [this, done = std::move(done)](Result<void> result) mutable {
+                         loop_.post([done = std::move(done), result = std::move(result)]() mutable {
+                           done(std::move(result));
+                         });
+                       });
+  };
+  return ports;
+}
+
+void Node::digest(RangeId range, Callback<proto::DigestReply> done) {
+  loop_.post([this, range, done = std::move(done)]() mutable {
+    if (!replicas_) return done(Error(Errc::kNotReady, "the node is starting"));
+    replicas_->digest(range, [done = std::move(done)](Result<storage::Digest> digest) mutable {
+      if (!digest.ok()) return done(std::move(digest).error());
+      proto::DigestReply reply;
+      reply.set_lsn(digest->at.lsn.value);
+      reply.set_epoch(digest->at.epoch.value);
+      reply.set_crc(digest->crc);
+      reply.set_file_size(digest->file_size);
+      done(std::move(reply));
+    });
+  });
+}
+
+void Node::add_metrics() {
+  metrics_.add(process_samples);
+  metrics_.add([this](std::vector<Sample>& out) {
+    out.push_back({"outlast_ready", "1 when the node takes clients", false, not_ready().empty() ? 1.0 : 0.0, {}});
+    if (!serving_) return;
+    const auto counter = [&out](const char* name, const char* help, const auto& value) {
+      out.push_back({name, help, true, static_cast<double>(value), {}});
+    };
+    const auto gauge = [&out](const char* name, const char* help, const auto& value) {
+      out.push_back({name, help, false, static_cast<double>(value), {}});
+    };
+    const sql::SqlMetrics& sql = sql_->metrics();
+    gauge("outlast_sql_sessions", "Open SQL connections", sql.sessions_open.load());
+    counter("outlast_sql_sessions_total", "SQL connections accepted", sql.sessions_total.load());
+    counter("outlast_sql_sessions_refused_total", "SQL connections refused at start-up", sql.sessions_refused.load());
+    counter("outlast_sql_statements_total", "Statements, failed ones included", sql.statements.load());
+    for (const auto& [state, n] : sql.errors())
+      out.push_back({"outlast_sql_errors_total", "Errors sent to clients", true, static_cast<double>(n), {{"sqlstate", state}}});
+    const gateway::GatewayCounters& gateway = cluster_->counters();
+    counter("outlast_gateway_repeated_unseen_total", "Statements repeated without telling the client", gateway.repeated_unseen.load());
+    counter("outlast_gateway_unknown_total", "Writes whose outcome nobody knows", gateway.unknown.load());
+    counter("outlast_gateway_transactions_lost_total", "Transactions that lost their leaseholder", gateway.transactions_lost.load());
+    const executor::Counters& executor = executor_->counters();
+    counter("outlast_executor_reads_total", "Reads run here", executor.reads.load());
+    counter("outlast_executor_writes_total", "Writes run here", executor.writes.load());
+    counter("outlast_executor_commits_total", "Commits", executor.commits.load());
+    counter("outlast_executor_lock_waits_total", "Waits for a writer lock", executor.lock_waits.load());
+    const executor::ExecutorStats stats = executor_->stats();
+    gauge("outlast_executor_transactions", "Open transactions", stats.transactions);
+    gauge("outlast_executor_connections", "Open SQLite connections", stats.connections);
+    const proto::NodeStatusReply status = state_->node_status();
+    for (const proto::NodeStatus& node : status.nodes())
+      if (node.id() == member_.node.value) {
+        gauge("outlast_replicas", "Replicas on this node", node.replicas());
+        gauge("outlast_leases", "Leases held by this node", node.leases());
+        gauge("outlast_leader_frontend", "1 on the leader frontend", node.is_leader_frontend() ? 1 : 0);
+      }
+  });
+}
+
+}  // namespace outlast::server

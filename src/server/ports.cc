@@ -1,0 +1,59 @@
+#include "server/ports.h"
+
+#include "sql/translate/functions.h"
+
+namespace outlast::server {
+namespace {
+
+class LogPortAdapter final : public replication::LogPort {
+ public:
+  explicit LogPortAdapter(storage::LogWriter& writer) : writer_(writer) {}
+  void submit(storage::Replica& replica, std::vector<storage::LogEntryPtr> entries, Callback<Lsn> synced) override {
+    writer_.submit(replica, std::move(entries), std::move(synced));
+  }
+  void run(storage::Replica& replica, Task task) override { writer_.run(replica, std::move(task)); }
+
+ private:
+  storage::LogWriter& writer_;
+};
+
+class TransportAdapter final : public replication::Transport {
+ public:
+  explicit TransportAdapter(rpc::PeerLinks& links) : links_(links) {}
+  void send(NodeId to, proto::RangeMessage message) override { links_.send(to, std::move(message)); }
+
+ private:
+  rpc::PeerLinks& links_;
+};
+
+}  // namespace
+
+std::unique_ptr<replication::LogPort> make_log_port(storage::LogWriter& writer) {
+  return std::make_unique<LogPortAdapter>(writer);
+}
+
+std::unique_ptr<replication::Transport> make_transport(rpc::PeerLinks& links) {
+  return std::make_unique<TransportAdapter>(links);
+}
+
+storage::StoreOptions storage_options(const meta::Settings& settings) {
+  storage::StoreOptions options;
+  options.txn_bytes_max = settings.bytes("txn.max_bytes");
+  return options;
+}
+
+replication::Parameters replication_parameters(const meta::Settings& settings) {
+  replication::Parameters parameters;
+  parameters.ack_timeout = settings.duration("repl.ack_timeout");
+  parameters.recovery_wait = settings.duration("recovery_wait");
+  parameters.replication_factor = static_cast<int>(settings.number("kv.replication_factor"));
+  return parameters;
+}
+
+executor::ConnectionSetup connection_setup(const Clock& clock) {
+  return [&clock](sqlite3* db) {
+    sql::install_functions(db, {[&clock] { return clock.wall_micros(); }, [&clock] { return clock.wall_micros(); }});
+  };
+}
+
+}  // namespace outlast::server
