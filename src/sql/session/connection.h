@@ -1,0 +1,72 @@
+#pragma once
+#include <atomic>
+#include <boost/asio/awaitable.hpp>
+#include <memory>
+#include <optional>
+
+#include "base/loop.h"
+#include "sql/pgwire/backend_writer.h"
+#include "sql/pgwire/messages.h"
+#include "sql/session/session_host.h"
+#include "sql/session/stream.h"
+
+namespace outlast::sql {
+
+/// What a session is doing, for the watchdog and for stopping.
+enum class Phase : std::uint8_t {
+  kStartup,        ///< Until the first ReadyForQuery.
+  kIdle,           ///< Waits for the client, outside a transaction.
+  kInTransaction,  ///< Waits for the client, inside one.
+  kBusy,           ///< Runs a statement, or waits for COPY data.
+  kWriting,        ///< Waits until the client has read.
+};
+
+/// Frames in and messages out over one stream, with bounded memory both ways. `out` collects messages; they leave with
+/// flush(), or with flush_if_full() once SessionOptions::output_bytes are waiting.
+/// Thread-safety: the session's strand, except phase() and since() (any thread).
+class Connection {
+ public:
+  Connection(SessionHost& host, std::unique_ptr<Stream> stream)
+      : host_(host), stream_(std::move(stream)), in_(host.options.message_bytes_max) {
+    enter(Phase::kStartup);
+  }
+  pgwire::BackendWriter out;
+
+  /// Makes at least one more byte arrive; false at the end of the stream. kCancelled after wake().
+  boost::asio::awaitable<Result<bool>> fill();
+  /// The next frame, valid until the next call; nullopt when the client is gone. Errors: kProtocolViolation when the
+  /// stream cannot be followed any more, kUnavailable, kCancelled (wake()).
+  boost::asio::awaitable<Result<std::optional<pgwire::Frame>>> next_frame();
+  boost::asio::awaitable<Result<void>> flush();
+  bool full() const { return out.size() >= host_.options.output_bytes; }
+
+  /// Type byte of the frame that waits behind the current one, 0 when unknown.
+  char next_type() const;
+  bool input_empty() const { return in_.buffered().size() == taken_bytes(); }
+  pgwire::FrameReader& input() { return in_; }
+  Stream& stream() { return *stream_; }
+
+  /// Ends the present wait for the client, and every one until unwake().
+  void wake() {
+    woken_ = true;
+    if (reading_) stream_->cancel_read();  // never a write: half a message on the wire ends the conversation
+  }
+  void unwake() { woken_ = false; }
+
+  void enter(Phase phase);
+  Phase phase() const { return phase_.load(std::memory_order_acquire); }
+  Instant since() const { return Instant(Duration(since_.load(std::memory_order_acquire))); }
+
+ private:
+  std::size_t taken_bytes() const { return taken_ ? taken_->body.size() + 5 : 0; }
+  SessionHost& host_;
+  std::unique_ptr<Stream> stream_;
+  pgwire::FrameReader in_;
+  std::optional<pgwire::Frame> taken_;  ///< Handed out, dropped with the next next_frame().
+  bool woken_{false};
+  bool reading_{false};
+  std::atomic<Phase> phase_{Phase::kStartup};
+  std::atomic<std::int64_t> since_{0};
+};
+
+}  // namespace outlast::sql

@@ -1,0 +1,36 @@
+#pragma once
+#include <cstddef>
+#include <string>
+
+#include "base/loop.h"
+#include "gateway/cluster.h"
+#include "sql/session/cancel_registry.h"
+#include "sql/session/metrics.h"
+
+namespace outlast::sql {
+
+/// Limits of the SQL port. Times of 0 mean none.
+struct SessionOptions {
+  std::size_t message_bytes_max{256u << 20};  ///< Longest message of a client; memory is taken as it arrives.
+  std::size_t output_bytes{64u << 10};        ///< Output is sent when this much is waiting, at the latest.
+  std::size_t copy_batch_bytes{1u << 20};     ///< COPY FROM hands rows on in portions of about this size …
+  std::size_t copy_batch_rows{1000};          ///< … or of this many rows.
+  Duration startup_deadline{std::chrono::seconds(60)};
+  Duration write_deadline{std::chrono::seconds(60)};      ///< A client that reads nothing for so long is disconnected.
+  Duration client_check{std::chrono::milliseconds(250)};  ///< A statement that runs longer watches for its client.
+  std::int64_t sessions_max{5000};                        ///< More are refused with 53300.
+  std::string default_database{"defaultdb"};
+};
+
+/// What the sessions of one node share. Lifetime: outlives them.
+struct SessionHost {
+  gateway::Cluster& cluster;
+  const Clock& clock;
+  SessionOptions options;
+  SqlMetrics metrics;
+  CancelRegistry cancels;
+  SessionHost(gateway::Cluster& c, const Clock& k, SessionOptions o)
+      : cluster(c), clock(k), options(std::move(o)), cancels(c.node()) {}
+};
+
+}  // namespace outlast::sql

@@ -1,0 +1,26 @@
+#include "sql/session/session_state.h"
+
+namespace outlast::sql {
+namespace {
+// client_min_messages, as far as it can hide what we send.
+bool shows_notices(const std::string& level) {
+  return level != "warning" && level != "error";
+}
+}  // namespace
+
+void SessionState::notice(std::string text) {
+  if (!shows_notices(settings.value("client_min_messages"))) return;
+  io.out.report(pgwire::Severity::kNotice, Error(Errc::kInternal, std::move(text)), "00000");
+}
+
+void SessionState::warning(Errc code, std::string text) {
+  if (settings.value("client_min_messages") == "error") return;
+  io.out.report(pgwire::Severity::kWarning, Error(code, std::move(text)), facts(code).sqlstate);
+}
+
+Result<void> SessionState::check_cancelled() {
+  if (!cancelled.exchange(false)) return {};
+  return Error(Errc::kCancelled, "canceling statement due to user request");
+}
+
+}  // namespace outlast::sql

@@ -1,0 +1,82 @@
+// What reaches a session from outside its own conversation: cancel requests, stopping, the watchdog.
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/post.hpp>
+
+#include "sql/session/client_session.h"
+
+namespace outlast::sql {
+namespace asio = boost::asio;
+namespace {
+bool is_waiting(Phase phase) {
+  return phase == Phase::kIdle || phase == Phase::kInTransaction;
+}
+bool passed(Duration limit, Duration elapsed) {
+  return limit.count() > 0 && elapsed > limit;
+}
+}  // namespace
+
+void ClientSession::on_cancel_request() {
+  if (is_waiting(io_.phase()) || !state_.gateway) return;  // nothing runs
+  state_.cancelled = true;
+  state_.gateway->interrupt();
+  io_.wake();
+  io_.unwake();
+}
+
+void ClientSession::stop() {
+  asio::post(strand_, [self = shared_from_this()] {
+    self->stop_wanted_ = true;
+    if (self->io_.phase() == Phase::kStartup) return self->io_.stream().close();
+    if (self->at_safe_point()) self->io_.wake();
+  });
+}
+
+void ClientSession::stop_now() {
+  asio::post(strand_, [self = shared_from_this()] {
+    self->stop_wanted_ = self->stop_now_ = true;
+    const Phase phase = self->io_.phase();
+    // A client that does not read would hold us for ever; one that has not started has nothing to lose.
+    if (phase == Phase::kStartup || phase == Phase::kWriting) return self->io_.stream().close();
+    self->state_.cancelled = true;
+    if (self->state_.gateway) self->state_.gateway->interrupt();
+    self->io_.wake();
+  });
+}
+
+void ClientSession::watch(Instant now) {
+  const Phase phase = io_.phase();
+  const Duration elapsed = now - io_.since();
+  const SessionOptions& options = host_.options;
+  const bool look = (phase == Phase::kStartup && passed(options.startup_deadline, elapsed)) ||
+                    (phase == Phase::kWriting && passed(options.write_deadline, elapsed)) ||
+                    (phase == Phase::kBusy && passed(options.client_check, elapsed)) || is_waiting(phase);
+  if (!look) return;
+  if (is_waiting(phase)) {
+    const std::int64_t limit = idle_limit_.load(std::memory_order_relaxed);
+    if (!passed(Duration(limit), elapsed)) return;
+  }
+  asio::post(strand_, [self = shared_from_this()] { self->watch_here(); });
+}
+
+void ClientSession::watch_here() {
+  const Phase phase = io_.phase();
+  const Duration elapsed = host_.clock.now() - io_.since();
+  if (phase == Phase::kStartup && passed(host_.options.startup_deadline, elapsed)) io_.stream().close();
+  if (phase == Phase::kWriting && passed(host_.options.write_deadline, elapsed)) {
+    spdlog::warn("sql session of {}: closed, it has read nothing for {} s", io_.stream().peer_name(),
+                 std::chrono::duration_cast<std::chrono::seconds>(elapsed).count());
+    ++host_.metrics.slow_clients_closed;
+    io_.stream().close();
+  }
+  if (phase == Phase::kBusy && io_.stream().peer_gone() && state_.gateway) {
+    state_.cancelled = true;
+    state_.gateway->interrupt();
+  }
+  if (is_waiting(phase) && passed(Duration(idle_limit_.load()), elapsed)) {
+    wake_ = phase == Phase::kInTransaction ? Wake::kIdleInTransaction : Wake::kIdleSession;
+    io_.wake();
+  }
+}
+
+}  // namespace outlast::sql

@@ -1,0 +1,75 @@
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sql/session/session_state.h"
+#include "sql/session/transactions.h"
+
+namespace outlast::sql {
+
+/// How one statement is embedded.
+struct RunMode {
+  bool alone{true};  ///< Nothing else shares its implicit transaction: it may commit by itself.
+  std::uint64_t max_rows{0};
+};
+
+/// A statement that has been run, or begun when it returns rows.
+struct Started {
+  std::optional<RowStream> rows;
+  std::string tag;  ///< With rows: without the count. Without: complete.
+};
+
+/// Runs every kind of statement but COPY and FETCH, which talk to the client while they run. Writes notices, never
+/// results. Thread-safety: the session's strand.
+class StatementRunner {
+ public:
+  StatementRunner(SessionState& state, Transactions& transactions) : s_(state), txn_(transactions) {}
+
+  /// 25P02 in a failed transaction (but for what ends it), 25006 for a write in a read-only one, 25001 for what must
+  /// stand alone; opens the implicit transaction where one is due.
+  Result<void> admit(const Translated& statement, const RunMode& mode);
+  boost::asio::awaitable<Result<Started>> start(Translated statement, std::vector<executor::Value> params,
+                                                RunMode mode);
+  /// Fields of the result, or nullopt when the statement returns no rows. Runs nothing.
+  boost::asio::awaitable<Result<std::optional<std::vector<pgwire::FieldDescription>>>> describe(
+      Translated statement, std::vector<std::int16_t> formats);
+  /// True when describe() needs no word from the leaseholder.
+  static bool describes_itself(const Translated& statement);
+  Result<std::shared_ptr<const Prepared>> find_prepared(const std::string& name) const;
+
+ private:
+  boost::asio::awaitable<Result<Started>> run_sql(Translated statement, std::vector<executor::Value> params,
+                                                  RunMode mode);
+  boost::asio::awaitable<Result<Started>> run_ddl(Translated statement);
+  boost::asio::awaitable<Result<Started>> run_catalog(Translated statement, std::vector<executor::Value> params);
+  boost::asio::awaitable<Result<void>> refresh_catalog();
+  boost::asio::awaitable<Result<void>> read_schema();
+  boost::asio::awaitable<Result<std::vector<std::vector<executor::Value>>>> read_internal(std::string sql);
+  boost::asio::awaitable<Result<Started>> run_transaction_control(Translated statement);
+  boost::asio::awaitable<Result<Started>> run_cluster(Translated statement);
+  boost::asio::awaitable<Result<Started>> drop_database(Translated statement);
+  boost::asio::awaitable<Result<Started>> run_execute(Translated statement, RunMode mode);
+  boost::asio::awaitable<Result<Started>> declare_cursor(Translated statement);
+  boost::asio::awaitable<Result<Started>> close_cursor(Translated statement);
+  boost::asio::awaitable<Result<Started>> discard(Translated statement);
+  Result<Started> prepare(const Translated& statement);
+  Result<Started> deallocate(const Translated& statement);
+  Result<Started> run_setting(const Translated& statement);
+  Result<Started> show(const Translated& statement) const;
+  Result<Started> show_cluster(const Translated& statement) const;
+  void apply_limits();
+
+  SessionState& s_;
+  Transactions& txn_;
+};
+
+/// "INSERT" and 3 to "INSERT 0 3", "SELECT" to "SELECT 3"; tags that carry no count stay as they are.
+std::string complete_tag(const std::string& tag, std::int64_t count);
+/// Unknown parameter types become text.
+std::shared_ptr<const Prepared> make_prepared(Translated statement, const std::vector<Oid>& given);
+/// Result<Translated> of a text that must hold one statement; an empty one gives kEmpty. kSyntax when it holds more.
+Result<Translated> translate_one(std::string_view text, const std::vector<Oid>& parameter_types);
+
+}  // namespace outlast::sql

@@ -1,0 +1,211 @@
+#include "sql/sql_server.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "sql/session/client_session.h"
+
+namespace outlast::sql {
+namespace asio = boost::asio;
+using Tcp = asio::ip::tcp;
+namespace {
+constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+constexpr auto kWatchEvery = std::chrono::milliseconds(100);
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);  // after EMFILE and the like
+}  // namespace
+
+class SqlServer::Impl : public std::enable_shared_from_this<Impl> {
+ public:
+  Impl(asio::any_io_executor executor, gateway::Cluster& cluster, const Clock& clock, SessionOptions options)
+      : host(cluster, clock, std::move(options)),
+        executor_(asio::make_strand(executor)),
+        base_(executor),
+        watchdog_(executor_) {}
+
+  Result<void> listen(int fd) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    int listening = 0;
+    socklen_t flag = sizeof listening;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+        ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &flag) != 0 || listening == 0)
+      return Error(Errc::kIo, "the SQL port's descriptor " + std::to_string(fd) + " is not a listening socket");
+    auto acceptor = std::make_shared<Tcp::acceptor>(executor_);
+    boost::system::error_code error;
+    acceptor->assign(address.ss_family == AF_INET6 ? Tcp::v6() : Tcp::v4(), fd, error);
+    if (error) return Error(Errc::kIo, "cannot use the SQL port's socket: " + error.message());
+    asio::post(executor_, [self = shared_from_this(), acceptor] {
+      self->acceptors_.push_back(acceptor);
+      asio::co_spawn(self->executor_, accept_loop(self, acceptor), asio::detached);
+      if (!std::exchange(self->watching_, true)) asio::co_spawn(self->executor_, watch_loop(self), asio::detached);
+    });
+    return {};
+  }
+
+  void stop_accepting() {
+    asio::post(executor_, [self = shared_from_this()] {
+      boost::system::error_code ignored;
+      for (const auto& acceptor : self->acceptors_) acceptor->close(ignored);
+      self->acceptors_.clear();
+    });
+  }
+
+  void stop(Duration limit, std::function<void()> done) {
+    stop_accepting();
+    asio::post(executor_, [self = shared_from_this(), limit, done = std::move(done)]() mutable {
+      self->stopping_ = true;
+      self->stop_at_ = self->host.clock.now() + limit;
+      self->stopped_.push_back(std::move(done));
+      for (const auto& session : self->sessions()) session->stop();
+      self->check_stopped();
+      if (!std::exchange(self->watching_, true)) asio::co_spawn(self->executor_, watch_loop(self), asio::detached);
+    });
+  }
+
+  void abandon() {
+    asio::post(executor_, [self = shared_from_this()] {
+      self->stopping_ = true;
+      self->watchdog_.cancel();
+    });
+  }
+
+  std::vector<std::shared_ptr<ClientSession>> sessions() const {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::shared_ptr<ClientSession>> all;
+    all.reserve(sessions_.size());
+    for (const auto& [id, session] : sessions_) all.push_back(session);
+    return all;
+  }
+
+  SessionHost host;
+
+ private:
+  static asio::awaitable<void> accept_loop(std::shared_ptr<Impl> self, std::shared_ptr<Tcp::acceptor> acceptor) {
+    while (acceptor->is_open()) {
+      auto strand = asio::make_strand(self->base_);
+      Tcp::socket socket(strand);
+      const auto [error] = co_await acceptor->async_accept(socket, kTuple);
+      if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
+      if (error == asio::error::connection_aborted || error == asio::error::would_block) continue;
+      if (error) {
+        spdlog::warn("sql: cannot accept a connection: {}", error.message());
+        asio::steady_timer pause(self->executor_, kAcceptPause);
+        co_await pause.async_wait(kTuple);
+        continue;
+      }
+      self->start(std::move(socket), strand);
+    }
+  }
+
+  void start(Tcp::socket socket, asio::any_io_executor strand) {
+    ++host.metrics.sessions_total;
+    ++host.metrics.sessions_open;
+    auto session = std::make_shared<ClientSession>(host, make_tcp_stream(std::move(socket)), strand);
+    std::uint64_t id = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      id = ++next_id_;
+      sessions_.emplace(id, session);
+    }
+    if (stopping_) session->stop();
+    asio::co_spawn(strand, run_session(shared_from_this(), std::move(session), id), asio::detached);
+  }
+
+  static asio::awaitable<void> run_session(std::shared_ptr<Impl> self, std::shared_ptr<ClientSession> session,
+                                           std::uint64_t id) {
+    co_await session->run();
+    {
+      const std::lock_guard lock(self->mutex_);
+      self->sessions_.erase(id);
+    }
+    session.reset();
+    --self->host.metrics.sessions_open;
+    asio::post(self->executor_, [self] { self->check_stopped(); });
+  }
+
+  static asio::awaitable<void> watch_loop(std::shared_ptr<Impl> self) {
+    for (;;) {
+      self->watchdog_.expires_after(kWatchEvery);
+      const auto [error] = co_await self->watchdog_.async_wait(kTuple);
+      if (error || (self->stopping_ && self->stopped_.empty())) co_return;
+      const Instant now = self->host.clock.now();
+      for (const auto& session : self->sessions()) {
+        if (self->stopping_ && now >= self->stop_at_) session->stop_now();
+        session->watch(now);
+      }
+    }
+  }
+
+  void check_stopped() {
+    if (!stopping_ || host.metrics.sessions_open > 0) return;
+    for (auto& done : std::exchange(stopped_, {})) asio::post(base_, std::move(done));
+  }
+
+  asio::any_io_executor executor_;  ///< A strand: acceptors, watchdog and stopping.
+  asio::any_io_executor base_;
+  asio::steady_timer watchdog_;
+  std::vector<std::shared_ptr<Tcp::acceptor>> acceptors_;
+  bool watching_{false}, stopping_{false};
+  Instant stop_at_{};
+  std::vector<std::function<void()>> stopped_;
+  mutable std::mutex mutex_;
+  std::uint64_t next_id_{0};
+  std::unordered_map<std::uint64_t, std::shared_ptr<ClientSession>> sessions_;
+};
+
+SqlServer::SqlServer(asio::any_io_executor executor, gateway::Cluster& cluster, const Clock& clock,
+                     SessionOptions options)
+    : impl_(std::make_shared<Impl>(std::move(executor), cluster, clock, std::move(options))) {}
+
+SqlServer::~SqlServer() {
+  impl_->stop_accepting();
+  impl_->abandon();
+}
+
+Result<void> SqlServer::listen(int fd) {
+  return impl_->listen(fd);
+}
+void SqlServer::stop_accepting() {
+  impl_->stop_accepting();
+}
+void SqlServer::stop(Duration limit, std::function<void()> done) {
+  impl_->stop(limit, std::move(done));
+}
+const SqlMetrics& SqlServer::metrics() const {
+  return impl_->host.metrics;
+}
+
+SqlServer::Load SqlServer::load() const {
+  Load load;
+  for (const auto& session : impl_->sessions()) {
+    switch (session->phase()) {
+      case Phase::kIdle:
+        ++load.idle;
+        break;
+      case Phase::kInTransaction:
+        ++load.in_transaction;
+        break;
+      default:
+        ++load.busy;
+    }
+  }
+  return load;
+}
+
+}  // namespace outlast::sql

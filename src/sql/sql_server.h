@@ -1,0 +1,45 @@
+#pragma once
+#include <boost/asio/any_io_executor.hpp>
+#include <functional>
+#include <memory>
+
+#include "base/loop.h"
+#include "base/result.h"
+#include "gateway/cluster.h"
+#include "sql/session/session_host.h"
+
+namespace outlast::sql {
+
+/// The SQL port: accepts PostgreSQL clients from a listening socket and runs a session for each on a strand of its own.
+/// Thread-safety: any thread. Lifetime: `cluster` and `clock` outlive it, and so must the executor's io_context;
+/// destroy it only after stop() has called back, or once the io_context has been stopped for good.
+class SqlServer {
+ public:
+  SqlServer(boost::asio::any_io_executor executor, gateway::Cluster& cluster, const Clock& clock,
+            SessionOptions options = {});
+  ~SqlServer();
+  SqlServer(const SqlServer&) = delete;
+
+  /// Accepts from this listening TCP socket, which may be shared with other processes (inherited from the supervisor):
+  /// it is closed here in the end, never shut down. Takes the fd over. May be called for several sockets. Errors: kIo.
+  Result<void> listen(int fd);
+  /// Closes our copies of the listening sockets: connections then wait in the kernel for whoever else listens.
+  void stop_accepting();
+  /// Ends all sessions: idle ones at once with 57P01, busy ones when their transaction ends, those left after `limit`
+  /// then and there. `done` runs once, on the executor, when none is left.
+  void stop(Duration limit, std::function<void()> done);
+
+  /// Sessions at this instant, by what they do.
+  struct Load {
+    std::size_t idle{0}, busy{0}, in_transaction{0};
+    std::size_t all() const { return idle + busy + in_transaction; }
+  };
+  Load load() const;
+  const SqlMetrics& metrics() const;
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace outlast::sql
