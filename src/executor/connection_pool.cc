@@ -89,8 +89,8 @@ Error PooledConnection::stopped_error() const {
 Error PooledConnection::error(int code) {
   const int primary = code & 0xff;
   if (primary == SQLITE_INTERRUPT) return stopped_error();
-  if (primary == SQLITE_AUTH && !refused_.empty())
-    return Error(Errc::kInsufficientPrivilege, std::exchange(refused_, {}));
+  // a refusal while the statement runs (VACUUM's ATTACH), or of a function, comes as SQLITE_ERROR
+  if (!refused_.empty()) return Error(Errc::kInsufficientPrivilege, std::exchange(refused_, {}));
   Error refused_commit = connection_->take_commit_error();
   if (refused_commit.code != Errc::kInternal) return refused_commit;
   if (primary == SQLITE_BUSY)

@@ -44,7 +44,10 @@ class PooledConnection {
   /// What went wrong, after SQLite answered `code`: our own refusal if there was one, else SQLite's reason.
   Error error(int code);
   /// The authorizer asks again when SQLite prepares a statement anew after a change of the schema.
-  void act_for(Caller caller) { caller_ = caller; }
+  void act_for(Caller caller) {
+    caller_ = caller;
+    refused_.clear();
+  }
 
  private:
   static int on_authorize(void* self, int code, const char* a, const char* b, const char* db, const char* trigger);

@@ -1,0 +1,373 @@
+// Sessions against fake leaseholders (scripted channels), and against real executors over fake ranges.
+#include <gtest/gtest.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <deque>
+#include <functional>
+
+#include "executor/testing/fake_range.h"
+#include "gateway/cluster_impl.h"
+#include "gateway/retry.h"
+
+namespace outlast::gateway {
+namespace {
+using namespace std::chrono_literals;
+using executor::testing::ManualClock;
+using Script = std::function<proto::ExecReply(const proto::ExecRequest&)>;
+
+proto::ExecReply refuse(Errc code, bool nothing_applied = true) {
+  proto::ExecReply reply;
+  reply.mutable_error()->set_code(std::string(facts(code).name));
+  reply.mutable_error()->set_message("scripted");
+  reply.set_nothing_applied(nothing_applied);
+  return reply;
+}
+proto::ExecReply fine(const proto::ExecRequest& request) {
+  proto::ExecReply reply;
+  reply.set_in_transaction(request.run().begin());
+  return reply;
+}
+
+/// A leaseholder that answers by the book, then by `otherwise`.
+struct FakeNode {
+  std::deque<Script> script;
+  std::vector<proto::ExecRequest> seen;
+  bool alive{true};
+  int interrupts{0}, open_channels{0};
+};
+class FakeChannel final : public executor::Channel {
+ public:
+  explicit FakeChannel(FakeNode& node) : node_(node) { ++node_.open_channels; }
+  ~FakeChannel() override { --node_.open_channels; }
+  boost::asio::awaitable<proto::ExecReply> call(proto::ExecRequest request) override {
+    node_.seen.push_back(request);
+    if (node_.script.empty()) co_return fine(request);
+    const Script next = std::move(node_.script.front());
+    node_.script.pop_front();
+    proto::ExecReply reply = next(request);
+    if (reply.error().code() == "unavailable") alive_ = false;
+    co_return reply;
+  }
+  void interrupt() override { ++node_.interrupts; }
+  bool alive() const override { return alive_ && node_.alive; }
+
+ private:
+  FakeNode& node_;
+  bool alive_{true};
+};
+
+template <class T>
+boost::asio::awaitable<void> store(boost::asio::awaitable<T> what, std::shared_ptr<std::optional<T>> out) {
+  out->emplace(co_await std::move(what));
+}
+
+class GatewayTest : public ::testing::Test, public ChannelFactory {
+ protected:
+  static constexpr RangeId kRange{5};
+  GatewayTest() {
+    ClusterPorts ports;
+    ports.node = NodeId(1);
+    ports.incarnation = Incarnation(11);
+    ports.find_database = [this](const std::string& name) -> std::optional<DatabaseRow> {
+      if (name != known_) return std::nullopt;
+      return DatabaseRow{DatabaseId(2), name, kRange};
+    };
+    ports.create_database = [this](const std::string& name, Callback<DatabaseRow> done) {
+      known_ = name;
+      done(DatabaseRow{DatabaseId(2), name, kRange});
+    };
+    cluster_ = std::make_unique<ClusterImpl>(std::move(ports), routes_, *this, clock_,
+                                             GatewayParameters{.patience = 30s, .retry_min = 1ms, .retry_max = 1ms});
+    session_ = cluster_->open_session();
+    lead(1);
+    EXPECT_TRUE(await(session_->use_database("db")).ok());
+  }
+  Result<std::unique_ptr<executor::Channel>> open(NodeId node, Incarnation) override {
+    return std::unique_ptr<executor::Channel>(std::make_unique<FakeChannel>(nodes_[node.value]));
+  }
+  void lead(std::uint32_t node) {
+    routes_.update(kRange, Route{NodeId(node), Incarnation(node + 10), Epoch(++epoch_)});
+  }
+  template <class T>
+  T await(boost::asio::awaitable<T> what) {
+    auto out = std::make_shared<std::optional<T>>();
+    boost::asio::co_spawn(io_, store(std::move(what), out), boost::asio::detached);
+    const auto give_up = std::chrono::steady_clock::now() + 5s;
+    while (!out->has_value() && std::chrono::steady_clock::now() < give_up) {
+      io_.restart();
+      io_.run_one_for(50ms);
+    }
+    EXPECT_TRUE(out->has_value()) << "no answer";
+    return out->has_value() ? std::move(**out) : T(Error(Errc::kInternal, "no answer"));
+  }
+  void await_void(boost::asio::awaitable<void> what) {
+    boost::asio::co_spawn(io_, std::move(what), boost::asio::detached);
+    io_.restart();
+    io_.run_for(50ms);
+  }
+  Errc run(std::string sql, std::string tag = "INSERT") {
+    const Result<Rows> rows = await(session_->run({.sql = std::move(sql), .tag = std::move(tag)}));
+    return rows.ok() ? kFine : rows.error().code;
+  }
+  Errc commit() {
+    const Result<bool> done = await(session_->commit());
+    return done.ok() ? kFine : done.error().code;
+  }
+  void at(std::uint32_t node, Script script) { nodes_[node].script.push_back(std::move(script)); }
+  void at(std::uint32_t node, Errc code, bool nothing_applied = true) {
+    at(node, [code, nothing_applied](const auto&) { return refuse(code, nothing_applied); });
+  }
+  std::size_t calls(std::uint32_t node) { return nodes_[node].seen.size(); }
+
+  static constexpr Errc kFine = static_cast<Errc>(9999);
+  boost::asio::io_context io_;
+  ManualClock clock_;
+  RouteTable routes_;
+  std::map<std::uint32_t, FakeNode> nodes_;
+  std::uint64_t epoch_{0};
+  std::string known_{"db"};
+  std::unique_ptr<ClusterImpl> cluster_;
+  std::unique_ptr<Session> session_;
+};
+
+TEST_F(GatewayTest, FollowsTheLeaseAfterARefusalWithoutTellingTheClient) {
+  at(1, [this](const auto&) {
+    lead(2);
+    return refuse(Errc::kNotLeaseholder);
+  });
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), kFine);
+  EXPECT_EQ(calls(1), 1U);
+  ASSERT_EQ(calls(2), 1U);
+  EXPECT_EQ(nodes_[2].seen[0].epoch(), 2U);
+  EXPECT_NE(nodes_[1].seen[0].run().request_id(), nodes_[2].seen[0].run().request_id()) << "a new id (A5.6)";
+  EXPECT_EQ(cluster_->counters().repeated_unseen, 1U);
+}
+
+TEST_F(GatewayTest, HoldsStatementsWhileTheLeaseMoves) {
+  for (int i = 0; i < 3; ++i) at(1, Errc::kMoving);
+  EXPECT_EQ(run("SELECT 1", "SELECT"), kFine);
+  EXPECT_EQ(calls(1), 4U);
+}
+
+TEST_F(GatewayTest, RepeatsWhatCertainlyNeverStarted) {
+  at(1, Errc::kUnavailable, true);
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), kFine);
+  EXPECT_EQ(calls(1), 2U);
+}
+
+TEST_F(GatewayTest, AnAutocommitWriteInDoubtIsUnknownAndIsNotRepeated) {
+  at(1, Errc::kUnavailable, false);
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), Errc::kUnknownOutcome);
+  EXPECT_EQ(calls(1), 1U);
+  EXPECT_EQ(session_->status(), TxnStatus::kIdle) << "the session lives on";
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), kFine);
+}
+
+TEST_F(GatewayTest, AReadInDoubtIsRepeatedUnseen) {
+  at(1, Errc::kUnavailable, false);
+  EXPECT_EQ(run("SELECT * FROM t", "SELECT"), kFine);
+  at(1, Errc::kUnavailable, false);
+  EXPECT_EQ(run(" (select 1)", ""), kFine);
+  EXPECT_EQ(calls(1), 4U);
+}
+
+TEST_F(GatewayTest, PassesOnWhatTheLeaseholderCouldNotTell) {
+  at(1, Errc::kUnknownOutcome, false);
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), Errc::kUnknownOutcome);
+  EXPECT_EQ(calls(1), 1U);
+  at(1, Errc::kUniqueViolation);
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), Errc::kUniqueViolation);
+  EXPECT_EQ(calls(1), 2U);
+}
+
+TEST_F(GatewayTest, BeginIsLazyAndTheFirstStatementIsRepeatedUnseen) {
+  ASSERT_TRUE(session_->begin({.immediate = true}).ok());
+  EXPECT_EQ(calls(1), 0U);
+  at(1, [this](const auto&) {
+    lead(2);
+    return refuse(Errc::kUnavailable, false);  // in doubt, but without its COMMIT nothing remains
+  });
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), kFine);
+  ASSERT_EQ(calls(2), 1U);
+  EXPECT_TRUE(nodes_[2].seen[0].run().begin());
+  EXPECT_TRUE(nodes_[2].seen[0].run().immediate());
+  EXPECT_EQ(run("INSERT INTO t VALUES(2)"), kFine);
+  EXPECT_FALSE(nodes_[2].seen[1].run().begin());
+  EXPECT_EQ(commit(), kFine);
+  EXPECT_TRUE(nodes_[2].seen[2].has_commit());
+  EXPECT_EQ(session_->status(), TxnStatus::kIdle);
+}
+
+TEST_F(GatewayTest, ATransactionIsPinnedToItsLeaseholderAndEpoch) {
+  ASSERT_TRUE(session_->begin({}).ok());
+  EXPECT_EQ(run("SELECT 1"), kFine);
+  lead(2);
+  EXPECT_EQ(run("SELECT 1"), kFine);
+  EXPECT_EQ(calls(1), 2U);
+  EXPECT_EQ(nodes_[1].seen[1].epoch(), 1U);
+  EXPECT_EQ(calls(2), 0U);
+}
+
+TEST_F(GatewayTest, ATransactionThatLostItsLeaseholderIs40001AndIsNeverRepeated) {
+  for (const bool broken : {true, false}) {
+    ASSERT_TRUE(session_->begin({}).ok());
+    EXPECT_EQ(run("INSERT INTO t VALUES(1)"), kFine);
+    at(1, broken ? Errc::kUnavailable : Errc::kNotLeaseholder);
+    const std::size_t before = calls(1);
+    EXPECT_EQ(run("INSERT INTO t VALUES(2)"), Errc::kTransactionLost);
+    EXPECT_EQ(calls(1), before + 1);
+    EXPECT_EQ(session_->status(), TxnStatus::kFailed);
+    EXPECT_EQ(run("SELECT 1"), Errc::kInFailedTransaction);
+    const Result<bool> done = await(session_->commit());
+    ASSERT_TRUE(done.ok());
+    EXPECT_FALSE(*done) << "rolled back instead";
+    EXPECT_EQ(nodes_[1].open_channels, 0) << "which rolls back whatever is left there";
+    EXPECT_EQ(run("SELECT 1"), kFine);
+    session_ = cluster_->open_session();
+    ASSERT_TRUE(await(session_->use_database("db")).ok());
+  }
+}
+
+TEST_F(GatewayTest, ACommitInDoubtIsUnknownAndOneThatWasNeverSentIs40001) {
+  ASSERT_TRUE(session_->begin({}).ok());
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), kFine);
+  at(1, Errc::kUnavailable, false);
+  EXPECT_EQ(commit(), Errc::kUnknownOutcome);
+  EXPECT_EQ(session_->status(), TxnStatus::kIdle);
+  ASSERT_TRUE(session_->begin({}).ok());
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), kFine);
+  at(1, Errc::kUnavailable, true);
+  EXPECT_EQ(commit(), Errc::kTransactionLost);
+  ASSERT_TRUE(session_->begin({}).ok());
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), kFine);
+  at(1, Errc::kForeignKeyViolation);
+  EXPECT_EQ(commit(), Errc::kForeignKeyViolation);
+}
+
+TEST_F(GatewayTest, AnErrorFailsTheTransactionAndASavepointRevivesIt) {
+  EXPECT_EQ(await(session_->savepoint(Session::SavepointAction::kSet, "s")).error().code, Errc::kNoActiveTransaction);
+  ASSERT_TRUE(session_->begin({}).ok());
+  ASSERT_TRUE(await(session_->savepoint(Session::SavepointAction::kSet, "s")).ok());
+  EXPECT_TRUE(nodes_[1].seen[0].run().begin()) << "a savepoint needs a transaction to live in";
+  at(1, Errc::kUniqueViolation);
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), Errc::kUniqueViolation);
+  EXPECT_EQ(session_->status(), TxnStatus::kFailed);
+  ASSERT_TRUE(await(session_->savepoint(Session::SavepointAction::kRollbackTo, "s")).ok());
+  EXPECT_EQ(session_->status(), TxnStatus::kActive);
+  session_->fail_transaction();
+  EXPECT_EQ(run("SELECT 1"), Errc::kInFailedTransaction);
+}
+
+TEST_F(GatewayTest, WaitsForALeaseholderAndGivesUpWithASentence) {
+  routes_.update(kRange, std::nullopt);
+  auto out = std::make_shared<std::optional<Result<Rows>>>();
+  boost::asio::co_spawn(io_, store(session_->run({.sql = "SELECT 1", .tag = "SELECT"}), out), boost::asio::detached);
+  io_.poll();
+  EXPECT_FALSE(out->has_value());
+  lead(2);
+  for (int i = 0; i < 100 && !out->has_value(); ++i) io_.run_one_for(50ms);
+  ASSERT_TRUE(out->has_value());
+  EXPECT_TRUE((*out)->ok());
+  routes_.update(kRange, std::nullopt);
+  auto late = std::make_shared<std::optional<Result<Rows>>>();
+  boost::asio::co_spawn(io_, store(session_->run({.sql = "SELECT 1", .tag = "SELECT"}), late), boost::asio::detached);
+  io_.restart();
+  io_.poll();
+  clock_.advance(31s);
+  for (int i = 0; i < 100 && !late->has_value(); ++i) io_.run_one_for(50ms);
+  ASSERT_TRUE(late->has_value());
+  EXPECT_EQ((*late)->error().code, Errc::kNoLeaseholder);
+}
+
+TEST_F(GatewayTest, TheStatementTimeOutAndTheInterruptEndAHeldStatement) {
+  routes_.update(kRange, std::nullopt);
+  session_->limits().statement_timeout = 2s;
+  auto out = std::make_shared<std::optional<Result<Rows>>>();
+  boost::asio::co_spawn(io_, store(session_->run({.sql = "SELECT 1", .tag = "SELECT"}), out), boost::asio::detached);
+  io_.poll();
+  clock_.advance(2s);
+  for (int i = 0; i < 100 && !out->has_value(); ++i) io_.run_one_for(50ms);
+  ASSERT_TRUE(out->has_value());
+  EXPECT_EQ((*out)->error().code, Errc::kDeadline);
+  auto held = std::make_shared<std::optional<Result<Rows>>>();
+  boost::asio::co_spawn(io_, store(session_->run({.sql = "SELECT 1", .tag = "SELECT"}), held), boost::asio::detached);
+  io_.restart();
+  io_.poll();
+  session_->interrupt();
+  for (int i = 0; i < 100 && !held->has_value(); ++i) io_.run_one_for(50ms);
+  ASSERT_TRUE(held->has_value());
+  EXPECT_EQ((*held)->error().code, Errc::kCancelled);
+}
+
+TEST_F(GatewayTest, PortalsDieWithTheirChannel) {
+  const Script opens = [](const proto::ExecRequest& request) {
+    proto::ExecReply reply = fine(request);
+    reply.set_portal(77);
+    return reply;
+  };
+  at(1, opens);
+  Result<Rows> rows = await(session_->run({.sql = "SELECT 1", .tag = "SELECT", .max_rows = 1}));
+  ASSERT_TRUE(rows.ok());
+  at(1, Errc::kUnavailable, false);
+  EXPECT_EQ(await(session_->fetch(rows->portal, 1)).error().code, Errc::kSerialization);
+  EXPECT_EQ(await(session_->fetch(rows->portal, 1)).error().code, Errc::kUndefinedCursor);
+  ASSERT_TRUE(session_->begin({}).ok());
+  at(1, opens);
+  rows = await(session_->run({.sql = "SELECT 1", .tag = "SELECT", .max_rows = 1}));
+  ASSERT_TRUE(rows.ok());
+  at(1, Errc::kUnavailable, false);
+  EXPECT_EQ(await(session_->fetch(rows->portal, 1)).error().code, Errc::kTransactionLost);
+  EXPECT_EQ(session_->status(), TxnStatus::kFailed);
+}
+
+TEST_F(GatewayTest, FetchesFromTheLeaseholderThatOpenedThePortal) {
+  at(1, [](const proto::ExecRequest& request) {
+    proto::ExecReply reply = fine(request);
+    reply.set_portal(77);
+    reply.set_suspended(true);
+    return reply;
+  });
+  const Result<Rows> rows = await(session_->run({.sql = "SELECT 1", .tag = "SELECT", .max_rows = 1}));
+  ASSERT_TRUE(rows.ok());
+  EXPECT_TRUE(rows->suspended);
+  lead(2);
+  EXPECT_EQ(run("SELECT 1", "SELECT"), kFine);
+  const Result<Rows> more = await(session_->fetch(rows->portal, 1));
+  ASSERT_TRUE(more.ok());
+  EXPECT_EQ(nodes_[1].seen.back().fetch().portal(), 77U);
+  EXPECT_EQ(more->portal, 0U);
+}
+
+TEST_F(GatewayTest, KnowsItsDatabases) {
+  EXPECT_EQ(await(session_->use_database("nowhere")).error().code, Errc::kUndefinedDatabase);
+  ASSERT_TRUE(session_->begin({}).ok());
+  EXPECT_EQ(await(session_->use_database("db")).error().code, Errc::kActiveTransaction);
+  await_void(session_->rollback());
+  EXPECT_TRUE(await(cluster_->create_database("fresh")).ok());
+  EXPECT_EQ(run("SELECT 1", "SELECT"), Errc::kUndefinedDatabase) << "db is gone: only one is known here";
+}
+
+TEST(Judge, RepeatsOnlyWhatProvablyDidNothing) {
+  EXPECT_EQ(judge({Errc::kNotLeaseholder, true, true, false}), Verdict::kRepeat);
+  EXPECT_EQ(judge({Errc::kUnavailable, true, false, false}), Verdict::kRepeat);
+  EXPECT_EQ(judge({Errc::kUnavailable, false, false, false}), Verdict::kUnknown);
+  EXPECT_EQ(judge({Errc::kUnavailable, false, false, true}), Verdict::kRepeat);
+  EXPECT_EQ(judge({Errc::kNotLeaseholder, false, true, false}), Verdict::kUnknown);
+  EXPECT_EQ(judge({Errc::kUnknownOutcome, false, false, true}), Verdict::kGiveUp);
+  EXPECT_EQ(judge({Errc::kUniqueViolation, true, false, false}), Verdict::kGiveUp);
+  EXPECT_EQ(judge({Errc::kTransactionLost, true, true, true}), Verdict::kGiveUp);
+}
+
+TEST(IsQuery, TrustsOnlyWhatCannotWrite) {
+  EXPECT_TRUE(is_query("  select 1", ""));
+  EXPECT_TRUE(is_query("VALUES(1)", ""));
+  EXPECT_TRUE(is_query("WITH x AS (SELECT 1) SELECT * FROM x", "SELECT"));
+  EXPECT_FALSE(is_query("WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x", "INSERT"));
+  EXPECT_FALSE(is_query("selector", ""));
+  EXPECT_FALSE(is_query("", ""));
+}
+
+}  // namespace
+}  // namespace outlast::gateway
