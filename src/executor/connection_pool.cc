@@ -12,7 +12,9 @@ constexpr int kValueBytesMax = 256 << 20;
 
 bool is_over(const replication::LeasedRange& range) {
   const Result<void> admitted = range.admit();
-  return !admitted.ok() && admitted.error().code != Errc::kMoving;
+  if (admitted.ok()) return false;
+  const Errc code = admitted.error().code;  // a closed gate or missing replicas come and go; these do not
+  return code == Errc::kNotLeaseholder || code == Errc::kStaleEpoch || code == Errc::kFenced;
 }
 
 PooledConnection::PooledConnection(replication::LeasedRangePtr range, std::unique_ptr<storage::Connection> connection,
