@@ -8,7 +8,7 @@ mkdir -p build/bench
 rc=0
 for name in "$@"; do
   if [ ! -f "bench/$name.py" ]; then
-    echo "./dev bench: there is no \"$name\": $(cd bench && ls ./*.py | sed 's/^\.\///; s/\.py$//' | tr '\n' ' ')" >&2
+    echo "./dev bench: there is no \"$name\": $(cd bench && ls ./*.py | grep -v local_cluster | sed 's/^\.\///; s/\.py$//' | tr '\n' ' ')" >&2
     exit 2
   fi
   python3 "bench/$name.py" --json="build/bench/$name.json" || rc=1

@@ -1,0 +1,88 @@
+// The demo itself: its verdict, and what it leaves behind.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "support/cluster.h"
+
+namespace outlast {
+namespace {
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+using testing_support::run_outlast;
+
+class DemoTest : public testing_support::ClusterTest {
+ protected:
+  boost::json::object report() const {
+    std::ifstream file(dir() + "/report.json");
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    return text.empty() ? boost::json::object{} : boost::json::parse(text).as_object();
+  }
+  /// Processes whose command line names our folder.
+  int processes_left() const {
+    int count = 0;
+    std::error_code ec;
+    for (const auto& entry : fs::directory_iterator("/proc", ec)) {
+      std::ifstream file(entry.path() / "cmdline", std::ios::binary);
+      const std::string words((std::istreambuf_iterator<char>(file)), {});
+      count += words.find(OUTLAST_BINARY) != std::string::npos && words.find(dir()) != std::string::npos;
+    }
+    return count;
+  }
+  void expect_nothing_left() {
+    EXPECT_EQ(processes_left(), 0);
+    for (const auto& entry : fs::directory_iterator(dir()))
+      EXPECT_EQ(entry.path().filename().string().find("outlast-demo-"), std::string::npos) << entry.path();
+  }
+};
+
+TEST_F(DemoTest, ASteadyRunPassesAndLeavesNothingBehind) {
+  const auto demo =
+      run_outlast("demo --duration=5s --seed=1 --report=" + dir() + "/report.json", 180, "TMPDIR=" + dir());
+  ASSERT_EQ(demo.code, 0) << demo.output;
+  const auto json = report();
+  EXPECT_TRUE(json.at("pass").as_bool());
+  EXPECT_EQ(json.at("statements").at("failed").to_number<int>(), 0);
+  EXPECT_GT(json.at("rows").at("acked").to_number<int>(), 0);
+  EXPECT_EQ(json.at("rows").at("missing").to_number<int>(), 0);
+  EXPECT_EQ(json.at("rows").at("duplicated").to_number<int>(), 0);
+  expect_nothing_left();
+}
+
+TEST_F(DemoTest, ACrashRunPasses) {
+  const auto demo =
+      run_outlast("demo --scenario=crash --duration=16s --crash-every=4s --seed=1 --report=" + dir() + "/report.json",
+                  240, "TMPDIR=" + dir());
+  ASSERT_EQ(demo.code, 0) << demo.output;
+  const auto json = report();
+  EXPECT_TRUE(json.at("pass").as_bool());
+  EXPECT_GE(json.at("events").as_array().size(), 2U);
+  EXPECT_EQ(json.at("rows").at("missing").to_number<int>(), 0);
+  expect_nothing_left();
+}
+
+TEST_F(DemoTest, CtrlCLeavesNothingBehind) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::setenv("TMPDIR", dir().c_str(), 1);
+    ::freopen("/dev/null", "w", stdout);
+    ::execl(OUTLAST_BINARY, OUTLAST_BINARY, "demo", "--duration=10m", nullptr);
+    ::_exit(127);
+  }
+  const auto running = cluster().wait_until("nodes of the demo", 60s, [&] { return processes_left() >= 4; });
+  ::kill(pid, SIGINT);
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(running.ok());
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  expect_nothing_left();
+}
+
+}  // namespace
+}  // namespace outlast
