@@ -16,7 +16,7 @@ namespace outlast::replication {
 /// What all replicas of a node share. Owned by Replicas; loop only.
 struct NodeContext {
   Loop& loop;
-  LogPort& logs;
+  storage::LogWriter& logs;
   Workers& workers;
   storage::ReplicaStore& store;
   Transport& transport;

@@ -1,16 +1,9 @@
 #pragma once
+#include "placement/planner.h"
 #include "replication/member.h"
 #include "replication/snapshot_sender.h"
 
 namespace outlast::replication {
-
-/// One step that placement asks of a leaseholder.
-struct PlacementStep {
-  enum class Kind : std::uint8_t { kAddReplica, kRemoveReplica, kTransferLease } kind{Kind::kAddReplica};
-  RangeId range;
-  NodeId node;
-  int rf{0};  ///< Wanted replication factor; 0 = as configured.
-};
 
 /// What a leader needs of the machine around it.
 class LeaderHost {
@@ -43,7 +36,7 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void adopt();
   /// Looks for what an event made possible: a higher durable LSN, serving, the next change.
   void advance();
-  void step(PlacementStep step, Callback<void> done);
+  void step(placement::Step step, Callback<void> done);
   void transfer(NodeId target, Callback<void> done);
   void digest(Callback<storage::Digest> done);
   /// Ends everything; afterwards callbacks do nothing. Waiters fail with `why`.
@@ -82,7 +75,7 @@ class Leader : public std::enable_shared_from_this<Leader> {
   bool consider_forgetting();
   bool consider_steps();
   void promoted(NodeId node, Result<void> result);
-  Result<placement::RangeConfig> next_for(const PlacementStep& step) const;
+  Result<placement::RangeConfig> next_for(const placement::Step& step) const;
   bool unresponsive(const Member& member) const;
   void arm_timer();
   void on_timer();
@@ -127,7 +120,7 @@ class Leader : public std::enable_shared_from_this<Leader> {
   std::optional<NodeId> promoting_;
   Lsn promote_at_{};  ///< The promoting learner must have acknowledged up to here.
   bool promotion_sent_{false};
-  std::deque<std::pair<PlacementStep, Callback<void>>> steps_;
+  std::deque<std::pair<placement::Step, Callback<void>>> steps_;
   std::set<ReplicaId> deleted_;  ///< Removed replicas whose holder says that the data is gone.
   int rf_wanted_;
 

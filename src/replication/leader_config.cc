@@ -65,7 +65,7 @@ bool Leader::consider_promotion() {
   if (!next.ok()) return false;
   promotion_sent_ = true;
   if (node().bugs.promote_without_union) promoting_.reset();
-  host_.change(*std::move(next), {meta::Compare::absent(fence_key(id, member->incarnation))},
+  host_.change(*std::move(next), {meta::Compare::absent(meta::keys::fence({id, member->incarnation}))},
                weakly([id](Leader& me, Result<void> result) { me.promoted(id, std::move(result)); }));
   return true;
 }
@@ -90,15 +90,15 @@ bool Leader::consider_forgetting() {
   return false;
 }
 
-void Leader::step(PlacementStep step, Callback<void> done) {
-  if (step.kind == PlacementStep::Kind::kTransferLease) return transfer(step.node, std::move(done));
+void Leader::step(placement::Step step, Callback<void> done) {
+  if (step.kind == placement::Step::Kind::kTransferLease) return transfer(step.node, std::move(done));
   steps_.emplace_back(step, std::move(done));
   consider();
 }
 
-Result<RangeConfig> Leader::next_for(const PlacementStep& step) const {
+Result<RangeConfig> Leader::next_for(const placement::Step& step) const {
   const RangeConfig& record = host_.record();
-  if (step.kind == PlacementStep::Kind::kAddReplica) {
+  if (step.kind == placement::Step::Kind::kAddReplica) {
     if (!node().nodes.live(step.node))
       return Error(Errc::kUnavailable, "node " + step.node.to_string() + " does not answer");
     return placement::add_learner(record, step.node, node().nodes.store_of(step.node));
@@ -109,7 +109,7 @@ Result<RangeConfig> Leader::next_for(const PlacementStep& step) const {
 
 bool Leader::consider_steps() {
   while (!steps_.empty()) {
-    const PlacementStep step = steps_.front().first;
+    const placement::Step step = steps_.front().first;
     Callback<void> done = std::move(steps_.front().second);
     steps_.pop_front();
     if (step.rf > 0) rf_wanted_ = step.rf;
@@ -118,7 +118,7 @@ bool Leader::consider_steps() {
       done(std::move(next).error());
       continue;
     }
-    const bool half = step.kind == PlacementStep::Kind::kRemoveReplica && next->find_learner(step.node) != nullptr;
+    const bool half = step.kind == placement::Step::Kind::kRemoveReplica && next->find_learner(step.node) != nullptr;
     host_.change(*std::move(next), {},
                  weakly([step, half, finish = std::move(done)](Leader& me, Result<void> result) mutable {
                    if (!result.ok() || !half) return finish(std::move(result));

@@ -10,7 +10,7 @@ namespace {
 constexpr std::chrono::seconds kCheckpointPatience{3};
 }  // namespace
 
-ServedRange::ServedRange(RangeId range, Epoch epoch, LogPosition tail, LogPort& logs,
+ServedRange::ServedRange(RangeId range, Epoch epoch, LogPosition tail, storage::LogWriter& logs,
                          std::shared_ptr<storage::Replica> replica, std::size_t pending_bytes_max, Hooks hooks)
     : range_(range),
       epoch_(epoch),

@@ -2,13 +2,6 @@
 
 namespace outlast::replication {
 
-std::string range_key(RangeId range) {
-  return "/r/" + range.to_string();
-}
-std::string fence_key(NodeId node, Incarnation incarnation) {
-  return "/fence/" + node.to_string() + "/" + incarnation.to_string();
-}
-
 struct RecordWriter::Change {
   std::string key, value;
   std::vector<meta::Compare> compares;
@@ -76,11 +69,11 @@ RecordWriter::~RecordWriter() = default;
 void RecordWriter::change(placement::RangeConfig next, Revision seen, std::vector<meta::Compare> also,
                           Callback<Revision> done) {
   auto change = std::make_shared<Change>();
-  change->key = range_key(next.range);
+  change->key = meta::keys::range(next.range);
   change->value = placement::encode(next);
   change->compares = std::move(also);
   change->compares.push_back(meta::Compare::unchanged(change->key, seen));
-  change->compares.push_back(meta::Compare::absent(fence_key(state_->self.node, state_->self.incarnation)));
+  change->compares.push_back(meta::Compare::absent(meta::keys::fence({state_->self.node, state_->self.incarnation})));
   change->done = std::move(done);
   state_->queue.push_back(std::move(change));
   state_->pump();
@@ -88,7 +81,7 @@ void RecordWriter::change(placement::RangeConfig next, Revision seen, std::vecto
 
 void RecordWriter::read(RangeId range, Callback<std::optional<RangeRecord>> done) {
   meta::Txn txn;
-  txn.then = {meta::Op::get(range_key(range))};
+  txn.then = {meta::Op::get(meta::keys::range(range))};
   state_->store.txn(std::move(txn), state_->parameters.meta_timeout,
                     [done = std::move(done)](Result<meta::TxnReply> reply) mutable {
                       if (!reply.ok()) return done(std::move(reply).error());

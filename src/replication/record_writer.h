@@ -5,14 +5,12 @@
 #include <vector>
 
 #include "base/loop.h"
+#include "meta/keys.h"
 #include "meta/store.h"
 #include "placement/range_config.h"
 #include "replication/parameters.h"
 
 namespace outlast::replication {
-
-std::string range_key(RangeId range);                         ///< "/r/<id>"
-std::string fence_key(NodeId node, Incarnation incarnation);  ///< "/fence/<node>/<inc>"
 
 struct RangeRecord {
   placement::RangeConfig config;

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "base/loop.h"
-#include "replication/log_port.h"
+#include "storage/log_writer.h"
 
 namespace outlast::replication {
 
@@ -12,7 +12,7 @@ namespace outlast::replication {
 /// weak pointers. Thread-safety: loop only.
 class ReplicaLog {
  public:
-  ReplicaLog(Loop& loop, LogPort& port, std::shared_ptr<storage::Replica> replica)
+  ReplicaLog(Loop& loop, storage::LogWriter& port, std::shared_ptr<storage::Replica> replica)
       : loop_(loop), port_(port), replica_(std::move(replica)), tail_(replica_->log_end()), synced_(tail_.lsn) {}
 
   const storage::LogPosition& tail() const { return tail_; }
@@ -49,7 +49,7 @@ class ReplicaLog {
 
  private:
   Loop& loop_;
-  LogPort& port_;
+  storage::LogWriter& port_;
   const std::shared_ptr<storage::Replica> replica_;
   storage::LogPosition tail_;
   Lsn synced_;

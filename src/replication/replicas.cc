@@ -2,20 +2,14 @@
 
 #include <spdlog/spdlog.h>
 
-#include <charconv>
-
 #include "replication/range_machine.h"
 
 namespace outlast::replication {
 namespace {
-constexpr std::string_view kRanges = "/r/", kFences = "/fence/";
-
-template <class Id>
-std::optional<Id> parse_id(std::string_view text) {
-  typename Id::rep value{};
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (problem != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return Id(value);
+std::optional<RangeId> range_of(const std::string& key) {
+  const auto number = meta::keys::parse_number(meta::keys::rest(key, meta::keys::kRanges));
+  if (!number) return std::nullopt;
+  return RangeId(*number);
 }
 }  // namespace
 
@@ -66,9 +60,9 @@ void Replicas::start() {
   }
   // Fences first: a record without its fences would look as if its dead leaseholder lived.
   watches_.push_back(
-      deps_.meta.watch(std::string(kFences), [this](const meta::WatchBatch& batch) { on_fences(batch); }));
+      deps_.meta.watch(std::string(meta::keys::kFences), [this](const meta::WatchBatch& batch) { on_fences(batch); }));
   watches_.push_back(
-      deps_.meta.watch(std::string(kRanges), [this](const meta::WatchBatch& batch) { on_ranges(batch); }));
+      deps_.meta.watch(std::string(meta::keys::kRanges), [this](const meta::WatchBatch& batch) { on_ranges(batch); }));
 }
 
 std::shared_ptr<RangeMachine> Replicas::make_machine(RangeId range) {
@@ -87,7 +81,7 @@ void Replicas::on_ranges(const meta::WatchBatch& batch) {
   if (batch.kind == meta::WatchBatch::Kind::kReset) {
     std::set<RangeId> present;
     for (const meta::KeyValue& kv : batch.state)
-      if (const auto id = parse_id<RangeId>(std::string_view(kv.key).substr(kRanges.size()))) present.insert(*id);
+      if (const auto id = range_of(kv.key)) present.insert(*id);
     auto copy = machines_;  // a machine may forget itself
     for (const auto& [id, machine] : copy)
       if (!present.contains(id)) machine->on_record_gone();
@@ -97,7 +91,7 @@ void Replicas::on_ranges(const meta::WatchBatch& batch) {
   for (const meta::Event& event : batch.events) {
     if (event.kind == meta::Event::Kind::kPut)
       on_range_record(event.kv);
-    else if (const auto id = parse_id<RangeId>(std::string_view(event.kv.key).substr(kRanges.size())))
+    else if (const auto id = range_of(event.kv.key))
       if (const auto it = machines_.find(*id); it != machines_.end()) {
         const auto keep = it->second;
         keep->on_record_gone();
@@ -127,14 +121,11 @@ void Replicas::on_fences(const meta::WatchBatch& batch) {
 }
 
 void Replicas::add_fence(const std::string& key) {
-  const std::string_view rest = std::string_view(key).substr(kFences.size());
-  const auto slash = rest.find('/');
-  if (slash == rest.npos) return;
-  const auto node = parse_id<NodeId>(rest.substr(0, slash));
-  const auto incarnation = parse_id<Incarnation>(rest.substr(slash + 1));
-  if (!node || !incarnation) return;
-  node_->fences.emplace(*node, *incarnation);
-  if (*node != node_->self.node || *incarnation != node_->self.incarnation || stopped_) return;
+  const auto peer = meta::keys::parse_peer(key, meta::keys::kFences);
+  if (!peer) return;
+  const auto& [node, incarnation] = *peer;
+  node_->fences.emplace(node, incarnation);
+  if (node != node_->self.node || incarnation != node_->self.incarnation || stopped_) return;
   stop_all({Errc::kFenced, "this process was fenced; it is finished"});
   if (deps_.on_fenced) deps_.on_fenced();
 }
@@ -190,7 +181,7 @@ Result<LeasedRangePtr> Replicas::find(RangeId range, Epoch epoch) const {
   return it->second;
 }
 
-void Replicas::place(PlacementStep step, Callback<void> done) {
+void Replicas::place(placement::Step step, Callback<void> done) {
   RangeMachine* found = machine(step.range);
   const auto leader = found != nullptr && !stopped_ ? found->leader() : nullptr;
   if (!leader)
@@ -199,7 +190,7 @@ void Replicas::place(PlacementStep step, Callback<void> done) {
 }
 
 void Replicas::transfer(RangeId range, NodeId target, Callback<void> done) {
-  place({PlacementStep::Kind::kTransferLease, range, target, 0}, std::move(done));
+  place({placement::Step::Kind::kTransferLease, range, target, 0}, std::move(done));
 }
 
 void Replicas::digest(RangeId range, Callback<storage::Digest> done) {

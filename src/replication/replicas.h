@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "replication/leader.h"
-#include "replication/log_port.h"
 #include "replication/parameters.h"
 #include "replication/transport.h"
+#include "storage/log_writer.h"
 
 namespace outlast::replication {
 
@@ -34,7 +34,7 @@ class Replicas final : public LeaseDirectory {
   struct Deps {
     Loop& loop;
     storage::ReplicaStore& store;
-    LogPort& logs;
+    storage::LogWriter& logs;
     Workers& workers;
     meta::Store& meta;
     Transport& transport;
@@ -58,7 +58,7 @@ class Replicas final : public LeaseDirectory {
 
   /// One step of placement, at the leaseholder. kNotLeaseholder elsewhere; kInvalidState when a precondition of
   /// protocol A3 fails. Returns when the record is changed, not when a learner caught up.
-  void place(PlacementStep step, Callback<void> done);
+  void place(placement::Step step, Callback<void> done);
   /// Moves the lease to a live in-sync member. kDeadline: a write transaction stayed open; nothing has changed.
   void transfer(RangeId range, NodeId target, Callback<void> done);
   /// Hash of the database file here: of the leaseholder at its end, of a backup at what it knows to be durable.

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "replication/leased_range.h"
-#include "replication/log_port.h"
 #include "replication/parameters.h"
 #include "replication/writer_lock.h"
+#include "storage/log_writer.h"
 
 namespace outlast::replication {
 
@@ -29,7 +29,7 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   };
   enum class Gate : std::uint8_t { kOpen, kMoving, kStalled };
 
-  ServedRange(RangeId range, Epoch epoch, storage::LogPosition tail, LogPort& logs,
+  ServedRange(RangeId range, Epoch epoch, storage::LogPosition tail, storage::LogWriter& logs,
               std::shared_ptr<storage::Replica> replica, std::size_t pending_bytes_max, Hooks hooks);
   ~ServedRange() override;
 
@@ -60,7 +60,7 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
  private:
   const RangeId range_;
   const Epoch epoch_;
-  LogPort& logs_;
+  storage::LogWriter& logs_;
   const std::shared_ptr<storage::Replica> replica_;
   const std::size_t pending_bytes_max_;
   const Hooks hooks_;

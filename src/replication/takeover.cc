@@ -103,10 +103,8 @@ void RangeMachine::take_over() {
   if (!next.ok()) return;
   std::vector<meta::Compare> also;
   if (config.leaseholder) {
-    meta::Compare fenced = meta::Compare::absent(fence_key(config.leaseholder->node, config.leaseholder->incarnation));
-    fenced.kind = meta::Compare::Kind::kCreateRevision;
-    fenced.negated = true;  // the old leaseholder's fence exists
-    also.push_back(std::move(fenced));
+    also.push_back(
+        meta::Compare::present(meta::keys::fence({config.leaseholder->node, config.leaseholder->incarnation})));
   }
   spdlog::info("range {}: takes over from epoch {}", range_.value, config.epoch.value);
   taking_over_ = true;

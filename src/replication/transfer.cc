@@ -64,7 +64,8 @@ void Leader::transfer_step() {
   auto next = placement::transfer_lease(host_.record(), transfer_->target, transfer_->incarnation);
   if (!next.ok()) return transfer_done(next.error());
   transfer_->sent = true;
-  host_.change(*std::move(next), {meta::Compare::absent(fence_key(transfer_->target, transfer_->incarnation))},
+  host_.change(*std::move(next),
+               {meta::Compare::absent(meta::keys::fence({transfer_->target, transfer_->incarnation}))},
                [weak = weak_from_this(), mine = transfer_](Result<void> result) {
                  const auto me = weak.lock();
                  if (me && !me->stopped_ && me->transfer_ == mine) me->transfer_done(std::move(result));

@@ -1,0 +1,163 @@
+#include "placement/planner.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+namespace outlast::placement {
+namespace {
+
+using Kind = Step::Kind;
+
+/// One plan under construction; counts are kept as if every planned step had been taken.
+class Plan {
+ public:
+  Plan(const ClusterView& view, const PlannerLimits& limits) : view_(view), limits_(limits) {
+    for (const NodeView& node : view.nodes) nodes_[node.id] = &node;
+    for (const RangeConfig& range : view.ranges) {
+      for (const auto* refs : {&range.insync, &range.learners})
+        for (const ReplicaRef& ref : *refs) ++replicas_[ref.node];
+      if (range.leaseholder) ++leases_[range.leaseholder->node];
+      learners_ += range.learners.size();
+    }
+    for (const NodeView& node : view.nodes)
+      if (eligible(node.id)) eligible_.push_back(node.id);
+  }
+
+  std::vector<Step> make() {
+    for (const RangeConfig& range : view_.ranges)
+      if (led(range)) repair(range);
+    for (const RangeConfig& range : view_.ranges)
+      if (led(range) && !touched_.contains(range.range)) shed_lease(range);
+    if (!in_flux()) level_replicas();
+    level_leases();
+    return std::move(steps_);
+  }
+
+ private:
+  bool full() const { return steps_.size() >= limits_.steps_max; }
+  bool eligible(NodeId id) const {
+    const auto it = nodes_.find(id);
+    return it != nodes_.end() && it->second->health == NodeView::Health::kLive && it->second->active &&
+           !it->second->draining && !it->second->store_uuid.empty();
+  }
+  /// Somebody is there to take a step.
+  bool led(const RangeConfig& range) const {
+    if (!range.leaseholder) return false;
+    const auto it = nodes_.find(range.leaseholder->node);
+    return it != nodes_.end() && it->second->health == NodeView::Health::kLive;
+  }
+  /// The replica will not come back: its node is dead or unknown, or its store was replaced.
+  bool lost(const ReplicaRef& ref) const {
+    const auto it = nodes_.find(ref.node);
+    return it == nodes_.end() || it->second->health == NodeView::Health::kDead ||
+           (!it->second->store_uuid.empty() && it->second->store_uuid != ref.store_uuid);
+  }
+  int wanted(const RangeConfig& range) const {
+    return std::max(range.rf, std::min(view_.replication_factor, static_cast<int>(eligible_.size())));
+  }
+  void take(Kind kind, const RangeConfig& range, NodeId node) {
+    steps_.push_back({kind, range.range, node, wanted(range)});
+    touched_.insert(range.range);
+    if (kind == Kind::kAddReplica) ++replicas_[node], ++learners_;
+    if (kind == Kind::kRemoveReplica) --replicas_[node];
+    if (kind == Kind::kTransferLease) --leases_[range.leaseholder->node], ++leases_[node];
+  }
+  /// The node with the fewest of `counts` among those that `fits` accepts; the lowest id among equals.
+  template <class Fits>
+  std::optional<NodeId> least(std::map<NodeId, int>& counts, Fits fits) {
+    std::optional<NodeId> best;
+    for (const NodeId id : eligible_)
+      if (fits(id) && (!best || counts[id] < counts[*best] || (counts[id] == counts[*best] && id < *best))) best = id;
+    return best;
+  }
+
+  /// Lost replicas go, missing ones come, then those too many go.
+  void repair(const RangeConfig& range) {
+    if (full()) return;
+    int present = 0;
+    for (const ReplicaRef& ref : range.learners) {
+      if (lost(ref)) return take(Kind::kRemoveReplica, range, ref.node);
+      ++present;
+    }
+    for (const ReplicaRef& ref : range.insync) present += lost(ref) ? 0 : 1;
+    for (const ReplicaRef& ref : range.insync)
+      if (lost(ref) && remove_backup(range, ref.node).ok()) return take(Kind::kRemoveReplica, range, ref.node);
+    if (present < wanted(range)) {
+      if (learners_ >= limits_.learners_max) return;
+      const auto target = least(replicas_, [&](NodeId id) { return range.find(id) == nullptr; });
+      if (target) take(Kind::kAddReplica, range, *target);
+      return;
+    }
+    if (range.learners.empty() && static_cast<int>(range.insync.size()) > wanted(range)) drop_one(range);
+  }
+
+  /// A move's second half: the member on the fullest node goes; if that one leads, its lease goes first.
+  void drop_one(const RangeConfig& range) {
+    const auto rank = [&](const ReplicaRef& ref) { return std::tuple(!eligible(ref.node), replicas_[ref.node]); };
+    const ReplicaRef* fullest = &range.insync.front();
+    for (const ReplicaRef& ref : range.insync)
+      if (rank(ref) > rank(*fullest)) fullest = &ref;
+    if (fullest->node != range.leaseholder->node) return take(Kind::kRemoveReplica, range, fullest->node);
+    const auto heir =
+        least(leases_, [&](NodeId id) { return id != fullest->node && range.find_insync(id) != nullptr; });
+    if (heir) take(Kind::kTransferLease, range, *heir);
+  }
+
+  /// Leases leave nodes that are draining or on their way out.
+  void shed_lease(const RangeConfig& range) {
+    if (full() || eligible(range.leaseholder->node)) return;
+    const auto heir = least(leases_, [&](NodeId id) { return range.find_insync(id) != nullptr; });
+    if (heir) take(Kind::kTransferLease, range, *heir);
+  }
+
+  bool in_flux() const {
+    return std::any_of(view_.ranges.begin(), view_.ranges.end(), [&](const RangeConfig& range) {
+      return !range.learners.empty() || touched_.contains(range.range) || !led(range) ||
+             static_cast<int>(range.insync.size()) != wanted(range);
+    });
+  }
+
+  void level_replicas() {
+    for (const RangeConfig& range : view_.ranges) {
+      if (full() || learners_ >= limits_.learners_max) return;
+      const auto target = least(replicas_, [&](NodeId id) { return range.find(id) == nullptr; });
+      if (!target) continue;
+      std::optional<NodeId> source;
+      for (const ReplicaRef& ref : range.insync)
+        if (!source || replicas_[ref.node] > replicas_[*source]) source = ref.node;
+      if (!source || replicas_[*source] - replicas_[*target] < 2) continue;
+      take(Kind::kAddReplica, range, *target);
+      --replicas_[*source];  // where it will go from, once the new one is a member
+    }
+  }
+
+  void level_leases() {
+    for (const RangeConfig& range : view_.ranges) {
+      if (full()) return;
+      if (!led(range) || touched_.contains(range.range) || static_cast<int>(range.insync.size()) > wanted(range))
+        continue;
+      const NodeId holder = range.leaseholder->node;
+      const auto heir = least(leases_, [&](NodeId id) { return range.find_insync(id) != nullptr; });
+      if (heir && leases_[holder] - leases_[*heir] >= 2) take(Kind::kTransferLease, range, *heir);
+    }
+  }
+
+  const ClusterView& view_;
+  const PlannerLimits& limits_;
+  std::map<NodeId, const NodeView*> nodes_;
+  std::map<NodeId, int> replicas_, leases_;
+  std::vector<NodeId> eligible_;
+  std::size_t learners_{0};
+  std::set<RangeId> touched_;
+  std::vector<Step> steps_;
+};
+
+}  // namespace
+
+std::vector<Step> plan(const ClusterView& view, const PlannerLimits& limits) {
+  return Plan(view, limits).make();
+}
+
+}  // namespace outlast::placement

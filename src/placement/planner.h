@@ -1,0 +1,51 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "placement/range_config.h"
+
+namespace outlast::placement {
+
+/// One step that the leader frontend asks a range's leaseholder to take.
+struct Step {
+  enum class Kind : std::uint8_t { kAddReplica, kRemoveReplica, kTransferLease } kind{Kind::kAddReplica};
+  RangeId range;
+  NodeId node;  ///< Where the replica comes or goes, or who gets the lease.
+  int rf{0};    ///< Wanted replication factor of the range; 0 = as the leaseholder is configured.
+  friend bool operator==(const Step&, const Step&) = default;
+};
+
+/// A node, as the planner's caller sees it.
+struct NodeView {
+  enum class Health : std::uint8_t {
+    kLive,
+    kSuspect,  ///< Silent or fenced for a while: no target, and not given up yet.
+    kDead,     ///< Silent for server.time_until_store_dead.
+  };
+  NodeId id;
+  std::string store_uuid;
+  Health health{Health::kLive};
+  bool active{true};  ///< Membership: neither decommissioning nor decommissioned.
+  bool draining{false};
+};
+
+struct ClusterView {
+  std::vector<NodeView> nodes;
+  std::vector<RangeConfig> ranges;
+  int replication_factor{3};  ///< Wanted; each range gets min(this, nodes that can hold replicas).
+};
+
+struct PlannerLimits {
+  std::size_t steps_max{32};     ///< Per plan.
+  std::size_t learners_max{16};  ///< Replicas being built at once in the whole cluster, planned ones included.
+};
+
+/// What to do next, at most one step per range; empty when everything is in its place. Asked again and again with fresh
+/// views: nothing is remembered between plans. Order of urgency: lost replicas and missing ones, replicas too many,
+/// leases off draining nodes, then evenness. Moves for evenness begin only when the most and the least loaded node
+/// differ by 2 or more, so that repeating the plan never moves anything back and forth.
+/// Targets are always live, active and not draining. Pure.
+std::vector<Step> plan(const ClusterView& view, const PlannerLimits& limits = {});
+
+}  // namespace outlast::placement
