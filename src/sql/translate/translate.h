@@ -11,18 +11,34 @@
 namespace outlast::sql {
 
 enum class StatementKind : std::uint8_t {
-  kEmpty,       ///< Nothing between semicolons.
-  kQuery,       ///< SELECT, VALUES, TABLE: rows.
-  kWrite,       ///< INSERT, UPDATE, DELETE, with or without RETURNING.
-  kDdl,         ///< CREATE, DROP, ALTER, TRUNCATE of what lives in a range: `sql` runs in one transaction.
-  kNothing,     ///< Accepted and without effect here (VACUUM, ANALYZE, COMMENT, GRANT, …).
-  kBegin, kCommit, kRollback, kSavepoint, kRelease, kRollbackTo,
-  kSet, kReset, kShow,                    ///< Session settings.
-  kCopyFrom, kCopyTo,
-  kCreateDatabase, kDropDatabase,
-  kSetClusterSetting, kResetClusterSetting, kShowClusterSetting,  ///< `name` empty: all of them.
-  kPrepare, kExecute, kDeallocate, kDiscard,
-  kDeclareCursor, kFetch, kCloseCursor,
+  kEmpty,    ///< Nothing between semicolons.
+  kQuery,    ///< SELECT, VALUES, TABLE: rows.
+  kWrite,    ///< INSERT, UPDATE, DELETE, with or without RETURNING.
+  kDdl,      ///< CREATE, DROP, ALTER, TRUNCATE of what lives in a range: `sql` runs in one transaction.
+  kNothing,  ///< Accepted and without effect here (VACUUM, ANALYZE, COMMENT, GRANT, …).
+  kBegin,
+  kCommit,
+  kRollback,
+  kSavepoint,
+  kRelease,
+  kRollbackTo,
+  kSet,
+  kReset,
+  kShow,  ///< Session settings.
+  kCopyFrom,
+  kCopyTo,
+  kCreateDatabase,
+  kDropDatabase,
+  kSetClusterSetting,
+  kResetClusterSetting,
+  kShowClusterSetting,  ///< `name` empty: all of them.
+  kPrepare,
+  kExecute,
+  kDeallocate,
+  kDiscard,
+  kDeclareCursor,
+  kFetch,
+  kCloseCursor,
 };
 
 /// A result column as far as it is known before the statement runs; oid 0 = take it from the table's declared type.
@@ -49,21 +65,24 @@ struct Translated {
   std::string tag;               ///< Command tag without counts: "SELECT", "INSERT", "CREATE TABLE".
   std::vector<std::string> sql;  ///< SQLite statements; one for kQuery and kWrite. Parameters are ?1, ?2, …
   bool returns_rows{false};
-  bool catalog{false};           ///< Reads pg_catalog or information_schema: runs on the gateway's catalog snapshot.
+  bool catalog{false};              ///< Reads pg_catalog or information_schema: runs on the gateway's catalog snapshot.
+  bool locks_rows{false};           ///< SELECT … FOR UPDATE / SHARE, LOCK TABLE: take the writer lock first.
   std::vector<ColumnHint> columns;  ///< One a result column, or empty when not known (SELECT *).
   std::vector<Oid> parameters;      ///< One a parameter; 0 = unknown (sent as text).
-  std::vector<std::string> notices; ///< NOTICE texts, e.g. of DROP TABLE IF EXISTS, that are known before it runs.
+  std::vector<std::string> notices;  ///< NOTICE texts, e.g. of DROP TABLE IF EXISTS, that are known before it runs.
 
   // Of the kinds that need them.
-  std::string name;              ///< Savepoint, setting, prepared statement, cursor, database.
-  std::string value;             ///< Setting's new value.
+  std::string name;   ///< Savepoint, setting, prepared statement, cursor, database.
+  std::string value;  ///< Setting's new value.
   bool if_exists{false}, if_not_exists{false}, local{false}, all{false};
-  bool read_only{false};         ///< kBegin READ ONLY.
+  bool read_only{false};  ///< kBegin READ ONLY.
   std::optional<CopySpec> copy;
-  std::string inner_sql;         ///< kPrepare, kDeclareCursor: the PostgreSQL text inside.
+  std::string inner_sql;                    ///< kPrepare, kDeclareCursor: the PostgreSQL text inside.
   std::vector<std::string> execute_params;  ///< kExecute: literal texts.
-  std::int64_t fetch_count{0};   ///< kFetch; -1 = ALL.
-  std::string source;            ///< The statement's own text.
+  std::vector<bool> execute_nulls;          ///< kExecute: the parameter is NULL.
+  std::vector<std::string> dropped;         ///< DROP …: the names, one a statement of `sql`.
+  std::int64_t fetch_count{0};              ///< kFetch; -1 = ALL.
+  std::string source;                       ///< The statement's own text.
 };
 
 /// Splits, parses (libpg_query, PostgreSQL 15's grammar) and translates by walking the tree. The whole string is parsed

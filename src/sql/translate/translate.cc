@@ -1,0 +1,232 @@
+#include "sql/translate/translate.h"
+
+#include <cctype>
+#include <memory>
+
+#include "sql/translate/translator.h"
+
+namespace outlast::sql {
+namespace {
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kBlank = " \t\r\n\f\v;";
+  const auto first = text.find_first_not_of(kBlank);
+  if (first == text.npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+}
+
+/// 1-based character of a byte offset.
+int character_at(std::string_view text, int offset) {
+  int n = 1;
+  for (int i = 0; i < offset && static_cast<std::size_t>(i) < text.size(); ++i)
+    n += (static_cast<unsigned char>(text[static_cast<std::size_t>(i)]) & 0xC0) != 0x80;
+  return n;
+}
+
+/// The next word of `rest` in lower case, removed from it.
+std::string take_word(std::string_view& rest) {
+  while (!rest.empty() && std::isspace(static_cast<unsigned char>(rest.front()))) rest.remove_prefix(1);
+  std::string word;
+  while (!rest.empty() && !std::isspace(static_cast<unsigned char>(rest.front())) && rest.front() != '=') {
+    word += static_cast<char>(std::tolower(static_cast<unsigned char>(rest.front())));
+    rest.remove_prefix(1);
+  }
+  while (!rest.empty() && std::isspace(static_cast<unsigned char>(rest.front()))) rest.remove_prefix(1);
+  return word;
+}
+
+std::string unquoted(std::string_view value) {
+  if (value.size() < 2 || value.front() != '\'' || value.back() != '\'') return std::string(value);
+  std::string out;
+  for (std::size_t i = 1; i + 1 < value.size(); ++i) {
+    out += value[i];
+    if (value[i] == '\'' && i + 2 < value.size() && value[i + 1] == '\'') ++i;
+  }
+  return out;
+}
+
+/// SET / RESET / SHOW CLUSTER SETTING: not PostgreSQL's grammar, so they are read here. nullopt: something else.
+std::optional<Result<Translated>> cluster_setting(std::string_view text) {
+  std::string_view rest = trimmed(text);
+  Translated out;
+  out.source = std::string(rest);
+  const std::string verb = take_word(rest);
+  if ((verb != "set" && verb != "reset" && verb != "show") || take_word(rest) != "cluster") return std::nullopt;
+  const std::string noun = take_word(rest);
+  if (noun != "setting" && noun != "settings") return std::nullopt;
+  out.name = take_word(rest);
+  if (verb == "show") {
+    out.kind = StatementKind::kShowClusterSetting, out.tag = "SHOW", out.returns_rows = true;
+    out.all = out.name.empty() || out.name == "all";
+    if (out.all) out.name.clear();
+    if (!rest.empty()) return Result<Translated>(Error(Errc::kSyntax, "syntax error after the setting's name"));
+    return Result<Translated>(std::move(out));
+  }
+  if (out.name.empty()) return Result<Translated>(Error(Errc::kSyntax, "name the cluster setting"));
+  if (verb == "reset") {
+    out.kind = StatementKind::kResetClusterSetting, out.tag = "RESET CLUSTER SETTING";
+    if (!rest.empty()) return Result<Translated>(Error(Errc::kSyntax, "syntax error after the setting's name"));
+    return Result<Translated>(std::move(out));
+  }
+  if (rest.starts_with('='))
+    rest.remove_prefix(1);
+  else if (take_word(rest) != "to")
+    return Result<Translated>(Error(Errc::kSyntax, "write SET CLUSTER SETTING name = value"));
+  const std::string_view value = trimmed(rest);
+  const bool literal = value.size() > 1 && value.front() == '\'' && value.find('\'', 1) == value.size() - 1;
+  if (value.empty() || (!literal && value.find_first_of(" ;'\"") != value.npos))
+    return Result<Translated>(
+        Error(Errc::kSyntax, "write SET CLUSTER SETTING name = 'value', as a statement of its own"));
+  out.kind = StatementKind::kSetClusterSetting, out.tag = "SET CLUSTER SETTING", out.value = unquoted(value);
+  return Result<Translated>(std::move(out));
+}
+
+Error parse_error(std::string_view text, const PgQueryError& error) {
+  std::string message = error.message != nullptr ? error.message : "syntax error";
+  Error out(Errc::kSyntax, std::move(message));
+  if (out.message.find("stack depth") != std::string::npos)
+    out = Error(Errc::kFeatureLimit, "the statement is nested too deeply; split it");
+  if (error.cursorpos > 0) out.position = character_at(text, error.cursorpos - 1);
+  return out;
+}
+
+struct TreeDeleter {
+  void operator()(PgQuery__ParseResult* tree) const { pg_query__parse_result__free_unpacked(tree, nullptr); }
+};
+using Tree = std::unique_ptr<PgQuery__ParseResult, TreeDeleter>;
+
+Result<Tree> parse(const std::string& text) {
+  PgQueryProtobufParseResult result = pg_query_parse_protobuf(text.c_str());
+  if (result.error != nullptr) {
+    Error error = parse_error(text, *result.error);
+    pg_query_free_protobuf_parse_result(result);
+    return error;
+  }
+  Tree tree(pg_query__parse_result__unpack(nullptr, result.parse_tree.len,
+                                           reinterpret_cast<const std::uint8_t*>(result.parse_tree.data)));
+  pg_query_free_protobuf_parse_result(result);
+  if (tree == nullptr) return Error(Errc::kFeatureLimit, "the statement is nested too deeply; split it");
+  return tree;
+}
+
+}  // namespace
+
+std::string quote_name(std::string_view name) {
+  std::string out = "\"";
+  for (const char c : name) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + "\"";
+}
+
+std::string quote_text(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? "''" : std::string(1, c);
+  return out + "'";
+}
+
+std::string join_list(const std::vector<std::string>& parts, std::string_view separator) {
+  std::string out;
+  for (const std::string& part : parts) {
+    if (&part != &parts.front()) out += separator;
+    out += part;
+  }
+  return out;
+}
+
+Error Translator::error_at(Error error, int location) const {
+  if (location >= 0) error.position = character_at(text_, location);
+  return error;
+}
+
+void Translator::refuse(Errc code, std::string message, int location) {
+  if (!failed()) error_ = error_at(Error(code, std::move(message)), location);
+}
+
+void Translator::refuse_node(const Node* node, std::string_view where) {
+  refuse(Errc::kSyntax, tree::kind_name(node) + " is not supported in: " + std::string(where) + "; see docs/sql.md",
+         node == nullptr ? -1 : tree::location_of(node->base));
+}
+
+void Translator::only_fields(const tree::Message& message, std::initializer_list<std::string_view> handled) {
+  const std::string_view field = tree::unhandled_field(message, handled);
+  if (!field.empty())
+    refuse(Errc::kSyntax,
+           std::string(field) + " of " + message.descriptor->short_name + " is not supported; see docs/sql.md",
+           tree::location_of(message));
+}
+
+void Translator::rows_statement(Selected result, StatementKind kind, std::string tag, bool rows) {
+  out_.kind = kind, out_.tag = std::move(tag), out_.returns_rows = rows;
+  out_.sql.push_back(std::move(result.sql));
+  if (!result.columns_known) return;
+  for (std::size_t i = 0; i < result.columns.size(); ++i) {
+    const Expression& e = result.columns[i];
+    ColumnHint hint{.oid = e.type, .typmod = e.typmod, .name = result.names[i]};
+    if (hint.oid == kSomeNumber) hint.oid = 0;
+    if (hint.oid == oid::kNumeric) hint.oid = oid::kFloat8;
+    if (hint.oid == oid::kUnknown) hint.oid = oid::kText;
+    if (hint.oid == 0 && e.parameter != 0) hint.oid = oid::kText;
+    out_.columns.push_back(std::move(hint));
+  }
+}
+
+void Translator::statement(const Node* node) {
+  switch (node->node_case) {
+    case PG_NODE(SELECT_STMT):
+      return rows_statement(select(*node->select_stmt), StatementKind::kQuery, "SELECT", true);
+    case PG_NODE(INSERT_STMT):
+      return rows_statement(insert(*node->insert_stmt), StatementKind::kWrite, "INSERT",
+                            node->insert_stmt->n_returning_list > 0);
+    case PG_NODE(UPDATE_STMT):
+      return rows_statement(update(*node->update_stmt), StatementKind::kWrite, "UPDATE",
+                            node->update_stmt->n_returning_list > 0);
+    case PG_NODE(DELETE_STMT):
+      return rows_statement(delete_from(*node->delete_stmt), StatementKind::kWrite, "DELETE",
+                            node->delete_stmt->n_returning_list > 0);
+    default:
+      break;
+  }
+  if (!utility(node) && !session_command(node)) refuse_node(node, "Outlast's SQL");
+}
+
+Result<Translated> Translator::run(const PgQuery__RawStmt& raw) {
+  const auto start = static_cast<std::size_t>(raw.stmt_location);
+  source_ = text_.substr(start, raw.stmt_len == 0 ? text_.npos : static_cast<std::size_t>(raw.stmt_len));
+  out_.source = std::string(trimmed(source_));
+  statement(raw.stmt);
+  if (reads_catalog_ && (reads_user_ || out_.kind == StatementKind::kWrite || out_.locks_rows))
+    refuse(Errc::kSyntax,
+           "the system catalog and tables cannot be used in one statement; ask for them one after the other");
+  if (out_.copy && reads_catalog_) refuse(Errc::kSyntax, "COPY of the system catalog is not supported; use SELECT");
+  if (failed()) return *error_;
+  out_.catalog = reads_catalog_;
+  if (!parameters_.empty()) {
+    const auto n = std::max<std::size_t>(static_cast<std::size_t>(parameters_.rbegin()->first), declared_.size());
+    out_.parameters.assign(n, 0);
+    for (std::size_t i = 0; i < n && i < declared_.size(); ++i) out_.parameters[i] = declared_[i];
+    for (const auto& [number, type] : parameters_)
+      if (out_.parameters[static_cast<std::size_t>(number) - 1] == 0)
+        out_.parameters[static_cast<std::size_t>(number) - 1] = type;
+  }
+  return std::move(out_);
+}
+
+Result<std::vector<Translated>> translate(std::string_view text, const std::vector<Oid>& parameter_types) {
+  std::vector<Translated> out;
+  if (text.find('\0') != text.npos) return Error(Errc::kSyntax, "the statement contains a zero byte");
+  if (auto setting = cluster_setting(text)) {
+    if (!setting->ok()) return std::move(*setting).error();
+    out.push_back(std::move(**setting));
+    return out;
+  }
+  const std::string owned(text);
+  ASSIGN_OR_RETURN(const Tree tree, parse(owned));
+  for (std::size_t i = 0; i < tree->n_stmts; ++i) {
+    Translator translator(owned, parameter_types);
+    ASSIGN_OR_RETURN(Translated one, translator.run(*tree->stmts[i]));
+    out.push_back(std::move(one));
+  }
+  if (out.empty()) out.emplace_back();
+  return out;
+}
+
+}  // namespace outlast::sql
