@@ -1,5 +1,6 @@
 #include "meta/databases.h"
 
+#include <atomic>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -41,6 +42,13 @@ class Creation {
       : creator_(std::move(creator)), wall_micros_(wall_micros) {
     record_.name = std::move(name);
     record_.created_micros = wall_micros;
+    static std::atomic<std::uint64_t> requests{0};
+    record_.request = creator_.node.to_string() + "." + creator_.incarnation.to_string() + "." +
+                      std::to_string(requests.fetch_add(1, std::memory_order_relaxed));
+  }
+  Result<Plan> found_ours(const DatabaseRecord& stored) {
+    record_ = stored;
+    return Plan{};
   }
   std::string fence() const { return keys::fence({creator_.node, creator_.incarnation}); }
   std::vector<std::string> keys_read() const {
@@ -52,7 +60,7 @@ class Creation {
   Result<Plan> plan(const Snapshot& seen) {
     if (const KeyValue* kv = find(seen, keys::database(record_.name))) {
       ASSIGN_OR_RETURN(const DatabaseRecord stored, decode_database_record(kv->value));
-      if (record_.range && stored == record_) return Plan{};  // the answer to our own write was lost
+      if (stored.request == record_.request) return found_ours(stored);  // the answer to our own write was lost
       return Error(Errc::kDuplicateDatabase, "database \"" + record_.name + "\" already exists");
     }
     if (find(seen, fence()) != nullptr)
@@ -112,7 +120,8 @@ std::string encode(const DatabaseRecord& record) {
   return boost::json::serialize(boost::json::object{{"id", record.id.value},
                                                     {"name", record.name},
                                                     {"range", record.range.value},
-                                                    {"created", record.created_micros}});
+                                                    {"created", record.created_micros},
+                                                    {"request", record.request}});
 }
 
 Result<DatabaseRecord> decode_database_record(std::string_view text) {
@@ -120,7 +129,8 @@ Result<DatabaseRecord> decode_database_record(std::string_view text) {
   DatabaseRecord record{.id = DatabaseId(fields.number("id")),
                         .name = fields.text("name"),
                         .range = RangeId(fields.number("range")),
-                        .created_micros = fields.signed_number("created")};
+                        .created_micros = fields.signed_number("created"),
+                        .request = fields.text("request")};
   TRY(fields.check());
   if (!record.id || !record.range) return Error(Errc::kCorrupt, "a database record lacks its id or range");
   return record;

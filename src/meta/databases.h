@@ -14,6 +14,7 @@ struct DatabaseRecord {
   std::string name;
   RangeId range;
   std::int64_t created_micros{0};  ///< Wall clock, for display.
+  std::string request;             ///< Which CREATE DATABASE made it: its author knows its own success again.
   friend bool operator==(const DatabaseRecord&, const DatabaseRecord&) = default;
 };
 std::string encode(const DatabaseRecord& record);

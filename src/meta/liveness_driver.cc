@@ -53,6 +53,8 @@ void LivenessDriver::watch_records() {
       observer_.on_removed(*peer);
     refresh(*peer);
   });
+  records_->on_batch([this] { tell_if_ready(); });
+  fences_->on_batch([this] { tell_if_ready(); });
   fences_->on_change([this](const FenceMirror::Change& change) {
     if (!change.after) return;  // cleaned away: the incarnation stays finished for whoever saw it
     const liveness::Peer peer = change.after->value;
@@ -68,6 +70,7 @@ void LivenessDriver::start(Phase phase, Callback<void> ready) {
   started_ = true;
   phase_ = phase;
   ready_ = std::move(ready);
+  if (is_fenced()) return loop_.post(guarded([this] { tell_fenced(); }));  // the watch knew before we began
   tick();
 }
 
@@ -183,7 +186,11 @@ void LivenessDriver::confirm(Phase sent_phase) {
   renewer_.confirm(now, jitter());
   publish_deadline();
   if (sent_phase != phase_) renewer_.hurry(now);
-  if (records_->ready() && fences_->ready()) tell_ready({});
+  tell_if_ready();
+}
+
+void LivenessDriver::tell_if_ready() {
+  if (record_created_ && records_->ready() && fences_->ready()) tell_ready({});
 }
 
 void LivenessDriver::publish_deadline() {
@@ -196,8 +203,12 @@ void LivenessDriver::end_for_ever() {
   publish_deadline();
   loop_.cancel(std::exchange(timer_, 0));
   if (stopping_) return;
-  tell_ready(Error(Errc::kFenced, "incarnation " + self_.to_string() + " was declared finished; start a new process"));
+  tell_fenced();
   for (std::size_t i = 0; i < fenced_sinks_.size(); ++i) fenced_sinks_[i]();
+}
+
+void LivenessDriver::tell_fenced() {
+  tell_ready(Error(Errc::kFenced, "incarnation " + self_.to_string() + " was declared finished; start a new process"));
 }
 
 void LivenessDriver::tell_ready(Result<void> result) {

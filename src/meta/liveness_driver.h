@@ -90,6 +90,8 @@ class LivenessDriver {
   void publish_deadline();
   void end_for_ever();
   void tell_ready(Result<void> result);
+  void tell_if_ready();
+  void tell_fenced();
   // Others.
   void fence_silent(Instant now);
   void fence_gone();

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -168,14 +169,20 @@ class SimStore final : public meta::Store {
         batch = {meta::WatchBatch::Kind::kReset, data_->revision(), *data_->scan(watch.prefix), {}};
         watch.started = true;
       } else {
-        for (const meta::Event& event : data_->log()) {
-          const Revision revision = event.kv.mod_revision;
-          if (revision <= watch.seen || !event.kv.key.starts_with(watch.prefix)) continue;
+        const auto& log = data_->log();
+        auto event = std::upper_bound(log.begin(), log.end(), watch.seen,
+                                      [](Revision seen, const meta::Event& e) { return seen < e.kv.mod_revision; });
+        for (; event != log.end(); ++event) {
+          const Revision revision = event->kv.mod_revision;
+          if (!event->kv.key.starts_with(watch.prefix)) continue;
           if (batch.revision && batch.revision != revision) break;
           batch.revision = revision;
-          batch.events.push_back(event);
+          batch.events.push_back(*event);
         }
-        if (batch.events.empty()) return;
+        if (batch.events.empty()) {
+          watch.seen = data_->revision();
+          return;
+        }
       }
       watch.seen = batch.revision;
       const auto sink = watch.sink;
