@@ -165,10 +165,9 @@ Result<void> Node::start_liveness() {
 Result<void> Node::start_replicas() {
   ASSIGN_OR_RETURN(replica_store_, storage::open_replica_store(*disk_, store_->path(), storage_options(state_->settings())));
   log_writer_ = storage::make_log_writer();
-  log_port_ = make_log_port(*log_writer_);
   transport_ = make_transport(*links_);
   loop_.run_and_wait([this] {
-    replication::Replicas::Deps deps{loop_, *replica_store_, *log_port_, workers_, *meta_, *transport_, *state_,
+    replication::Replicas::Deps deps{loop_, *replica_store_, *log_writer_, workers_, *meta_, *transport_, *state_,
                                      [](const storage::CommitPages& pages) { return storage::encode(pages); },
                                      [this] { return liveness_->lease_deadline(); }};
     deps.on_leases_changed = [this](RangeId, Epoch, bool) {
@@ -362,6 +361,7 @@ int work(const WorkerOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);
   // The supervisor passes stop requests on; a signal to the whole process group must not overtake it.
   for (const int s : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) std::signal(s, SIG_IGN);
+  storage::configure_sqlite();
   for (const int fd : {handover::kControlFd, handover::kSqlFd, handover::kHttpFd}) fcntl(fd, F_SETFD, FD_CLOEXEC);
   if (auto log = open_log(options.start.log_file, options.start.log_level, "worker"); !log.ok()) {
     std::fprintf(stderr, "outlast: %s\n", log.error().message.c_str());

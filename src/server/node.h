@@ -83,7 +83,6 @@ class Node {
   executor::SqlPool sql_pool_{8};
   std::unique_ptr<storage::ReplicaStore> replica_store_;
   std::unique_ptr<storage::LogWriter> log_writer_;
-  std::unique_ptr<replication::LogPort> log_port_;
   std::unique_ptr<replication::Transport> transport_;
   std::unique_ptr<ClusterState> state_;
   std::unique_ptr<meta::LifeLocks> life_locks_;

@@ -48,8 +48,8 @@ rpc::Services Node::services() {
   services.links = links_.get();
   services.open_channel = [this] { return executor_->open_channel(0); };
   services.place = [this](const proto::PlaceRequest& request, Callback<void> done) {
-    replication::PlacementStep step;
-    step.kind = static_cast<replication::PlacementStep::Kind>(request.step());
+    placement::Step step;
+    step.kind = static_cast<placement::Step::Kind>(request.step());
     step.range = RangeId(request.range());
     step.node = NodeId(request.node());
     step.rf = static_cast<int>(request.rf());
@@ -77,15 +77,15 @@ tasks::Placer::Ports Node::placer_ports() {
   ports.in_office = [this] { return office_->holds() && meta_->connected(); };
   ports.view = [this] {
     placement::ClusterView view;
-    view.rf_wanted = static_cast<int>(state_->settings().number("kv.replication_factor"));
+    view.replication_factor = static_cast<int>(state_->settings().number("kv.replication_factor"));
     for (const auto& entry : state_->nodes().snapshot()) {
       const meta::NodeRecord& record = entry->value;
       placement::NodeView node;
-      node.node = record.node;
+      node.id = record.node;
       node.store_uuid = record.store_uuid;
-      node.live = state_->live(record.node).has_value();
-      node.dead = !node.live && state_->is_dead(record.node);
-      node.decommissioning = record.membership != meta::Membership::kActive;
+      if (!state_->live(record.node))
+        node.health = state_->is_dead(record.node) ? placement::NodeView::Health::kDead : placement::NodeView::Health::kSuspect;
+      node.active = record.membership == meta::Membership::kActive;
       view.nodes.push_back(std::move(node));
     }
     for (const auto& entry : state_->ranges().snapshot()) view.ranges.push_back(entry->value);
@@ -95,14 +95,7 @@ tasks::Placer::Ports Node::placer_ports() {
     const auto entry = state_->ranges().find(meta::keys::range(step.range));
     if (!entry || !entry->value.leaseholder) return done(Error(Errc::kNoLeaseholder, "nobody leads the range now"));
     const placement::Leaseholder holder = *entry->value.leaseholder;
-    if (holder.node == member_.node) {
-      replication::PlacementStep own;
-      own.kind = static_cast<replication::PlacementStep::Kind>(step.kind);
-      own.range = step.range;
-      own.node = step.node;
-      own.rf = step.rf;
-      return replicas_->place(own, std::move(done));
-    }
+    if (holder.node == member_.node) return replicas_->place(step, std::move(done));
     const auto view = liveness_->current(holder.node);
     if (!view || view->peer.incarnation != holder.incarnation)
       return done(Error(Errc::kUnavailable, "the leaseholder's process is not live"));

@@ -5,18 +5,6 @@
 namespace outlast::server {
 namespace {
 
-class LogPortAdapter final : public replication::LogPort {
- public:
-  explicit LogPortAdapter(storage::LogWriter& writer) : writer_(writer) {}
-  void submit(storage::Replica& replica, std::vector<storage::LogEntryPtr> entries, Callback<Lsn> synced) override {
-    writer_.submit(replica, std::move(entries), std::move(synced));
-  }
-  void run(storage::Replica& replica, Task task) override { writer_.run(replica, std::move(task)); }
-
- private:
-  storage::LogWriter& writer_;
-};
-
 class TransportAdapter final : public replication::Transport {
  public:
   explicit TransportAdapter(rpc::PeerLinks& links) : links_(links) {}
@@ -27,10 +15,6 @@ class TransportAdapter final : public replication::Transport {
 };
 
 }  // namespace
-
-std::unique_ptr<replication::LogPort> make_log_port(storage::LogWriter& writer) {
-  return std::make_unique<LogPortAdapter>(writer);
-}
 
 std::unique_ptr<replication::Transport> make_transport(rpc::PeerLinks& links) {
   return std::make_unique<TransportAdapter>(links);

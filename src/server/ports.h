@@ -3,18 +3,15 @@
 
 #include "executor/connection_pool.h"
 #include "meta/settings.h"
-#include "replication/log_port.h"
 #include "replication/parameters.h"
 #include "replication/transport.h"
 #include "rpc/peer_links.h"
-#include "storage/log_writer.h"
 #include "storage/replica_store.h"
 
 namespace outlast::server {
 
 // Adapters between rooms that do not know each other. Each outlives nothing but what it is given.
 
-std::unique_ptr<replication::LogPort> make_log_port(storage::LogWriter& writer);
 std::unique_ptr<replication::Transport> make_transport(rpc::PeerLinks& links);
 storage::StoreOptions storage_options(const meta::Settings& settings);
 replication::Parameters replication_parameters(const meta::Settings& settings);

@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <memory>
 
 #include "base/loop.h"
 #include "placement/planner.h"
