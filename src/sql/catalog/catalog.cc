@@ -106,7 +106,12 @@ class SqliteCatalog final : public Catalog {
     exec("ATTACH ':memory:' AS pg_catalog");
     exec("ATTACH ':memory:' AS information_schema");
     for (const CatalogTable& table : catalog_tables()) exec(create_table(table));
-    exec("CREATE TABLE pg_catalog.outlast_definition(oid OID PRIMARY KEY, indexdef TEXT)");
+    exec("CREATE TABLE pg_catalog.outlast_definition(outlast_oid OID PRIMARY KEY, indexdef TEXT) WITHOUT ROWID");
+    // Names that no client's column can capture inside the subqueries that the translator writes.
+    exec("CREATE VIEW pg_catalog.outlast_relation AS SELECT oid AS outlast_oid, relname AS outlast_name FROM pg_class");
+    exec(
+        "CREATE VIEW pg_catalog.outlast_namespace AS SELECT oid AS outlast_oid, nspname AS outlast_name FROM "
+        "pg_namespace");
     for (const CatalogTable& table : information_tables()) {
       std::string sql = create_table(table);
       exec("CREATE TABLE information_schema." + sql.substr(sizeof("CREATE TABLE pg_catalog.") - 1));

@@ -181,7 +181,7 @@ class Filler {
                        {"viewname", t(name)},
                        {"viewowner", t(names_.user)},
                        {"definition", t(definition)}});
-      add("outlast_definition", {{"oid", n(oids_[name])}, {"indexdef", t(definition)}});
+      add("outlast_definition", {{"outlast_oid", n(oids_[name])}, {"indexdef", t(definition)}});
     }
   }
 
@@ -285,7 +285,7 @@ class Filler {
                              table + " USING btree (" + list + ")";
     if (const auto where = sql.find(" WHERE "); number(index[4]) != 0 && where != std::string::npos)
       definition += sql.substr(where);
-    add("outlast_definition", {{"oid", n(oid)}, {"indexdef", t(definition)}});
+    add("outlast_definition", {{"outlast_oid", n(oid)}, {"indexdef", t(definition)}});
     add("pg_indexes",
         {{"schemaname", t("public")}, {"tablename", t(table)}, {"indexname", t(name)}, {"indexdef", t(definition)}});
     add("pg_index", {{"indexrelid", n(oid)},
@@ -316,7 +316,8 @@ class Filler {
                           {"conindid", n(oid)},
                           {"conparentid", n(0)},
                           {"confrelid", n(0)}});
-    add("outlast_definition", {{"oid", n(id)}, {"indexdef", t((primary ? "PRIMARY KEY (" : "UNIQUE (") + list + ")")}});
+    add("outlast_definition",
+        {{"outlast_oid", n(id)}, {"indexdef", t((primary ? "PRIMARY KEY (" : "UNIQUE (") + list + ")")}});
     rows_.push_back({"information_schema",
                      "table_constraints",
                      {{"constraint_schema", t("public")},

@@ -20,12 +20,12 @@ constexpr std::array kFunctions = {
     CatalogFunction{"pg_function_is_visible", 1, 1, "(%1 IS NOT NULL)", oid::kBool},
     CatalogFunction{"pg_relation_is_publishable", 1, 1, "(%1 IS NULL)", oid::kBool},
     CatalogFunction{"pg_get_expr", 2, 3, "%1", oid::kText},
-    CatalogFunction{"pg_get_indexdef", 1, 3, "(SELECT indexdef FROM pg_catalog.outlast_definition WHERE oid = %1)",
-                    oid::kText},
-    CatalogFunction{"pg_get_constraintdef", 1, 2, "(SELECT indexdef FROM pg_catalog.outlast_definition WHERE oid = %1)",
-                    oid::kText},
-    CatalogFunction{"pg_get_viewdef", 1, 2, "(SELECT indexdef FROM pg_catalog.outlast_definition WHERE oid = %1)",
-                    oid::kText},
+    CatalogFunction{"pg_get_indexdef", 1, 3,
+                    "(SELECT indexdef FROM pg_catalog.outlast_definition WHERE outlast_oid = %1)", oid::kText},
+    CatalogFunction{"pg_get_constraintdef", 1, 2,
+                    "(SELECT indexdef FROM pg_catalog.outlast_definition WHERE outlast_oid = %1)", oid::kText},
+    CatalogFunction{"pg_get_viewdef", 1, 2,
+                    "(SELECT indexdef FROM pg_catalog.outlast_definition WHERE outlast_oid = %1)", oid::kText},
     CatalogFunction{"pg_get_statisticsobjdef_columns", 1, 1, "NULL", oid::kText},
     CatalogFunction{"pg_get_function_result", 1, 1, "NULL", oid::kText},
     CatalogFunction{"pg_get_function_arguments", 1, 1, "NULL", oid::kText},
@@ -57,7 +57,8 @@ constexpr std::array kFunctions = {
     CatalogFunction{"current_user", 0, 0, "outlast_user()", oid::kName},
     CatalogFunction{"session_user", 0, 0, "outlast_user()", oid::kName},
     CatalogFunction{"quote_ident", 1, 1, "%1", oid::kText},
-    CatalogFunction{"to_regclass", 1, 1, "(SELECT oid FROM pg_catalog.pg_class WHERE relname = %1)", oid::kRegclass},
+    CatalogFunction{"to_regclass", 1, 1,
+                    "(SELECT outlast_oid FROM pg_catalog.outlast_relation WHERE outlast_name = %1)", oid::kRegclass},
 };
 
 }  // namespace

@@ -101,16 +101,16 @@ std::string Translator::type_checks(const std::string& column, const ResolvedTyp
       return sql;
     }
     case oid::kDate:
-      return typed(is_text_value + " AND " + c + " IS date(" + c + ")");
+      return typed(is_text_value + " AND " + c + " IS date(" + c + ", '+0 days')");
     case oid::kTime:
       return typed(is_text_value + " AND " + c + " GLOB '[0-2][0-9]:[0-5][0-9]:[0-5][0-9]*' AND time(substr(" + c +
                    ", 1, 8)) IS substr(" + c + ", 1, 8) AND (length(" + c + ") = 8 OR substr(" + c +
                    ", 9) GLOB '.[0-9]*' AND length(" + c + ") <= 15 AND substr(" + c + ", 10) NOT GLOB '*[^0-9]*')");
     case oid::kTimestamp:
     case oid::kTimestamptz:
-      return typed(is_text_value + " AND datetime(substr(" + c + ", 1, 19)) IS substr(" + c + ", 1, 19) AND (length(" +
-                   c + ") = 19 OR substr(" + c + ", 20) GLOB '.[0-9]*' AND length(" + c + ") <= 26 AND substr(" + c +
-                   ", 21) NOT GLOB '*[^0-9]*' AND " + c + " NOT LIKE '%0')");
+      return typed(is_text_value + " AND datetime(substr(" + c + ", 1, 19), '+0 days') IS substr(" + c +
+                   ", 1, 19) AND (length(" + c + ") = 19 OR substr(" + c + ", 20) GLOB '.[0-9]*' AND length(" + c +
+                   ") <= 26 AND substr(" + c + ", 21) NOT GLOB '*[^0-9]*' AND " + c + " NOT LIKE '%0')");
     case oid::kUuid:
       return typed(is_text_value + " AND length(" + c + ") = 36 AND replace(" + c +
                    ", '-', '') NOT GLOB '*[^0-9a-f]*' AND " + c +

@@ -140,7 +140,7 @@ std::string Translator::range_subselect(const PgQuery__RangeSubselect& sub) {
 }
 
 std::string Translator::range_function(const PgQuery__RangeFunction& function) {
-  only(function, {"lateral", "functions", "alias"});
+  only(function, {"lateral", "functions", "alias", "ordinality"});
   const Node* first = function.n_functions == 1 ? function.functions[0] : nullptr;
   const bool call = first != nullptr && first->node_case == PG_NODE(LIST) && first->list->n_items > 0 &&
                     first->list->items[0]->node_case == PG_NODE(FUNC_CALL);
@@ -156,6 +156,14 @@ std::string Translator::range_function(const PgQuery__RangeFunction& function) {
       function.alias != nullptr ? tree::strings(PG_LIST(function.alias, colnames)) : std::vector<std::string>();
   const std::string column = names.empty() ? source.name : names[0];
   std::string sql;
+  if (name == "pg_partition_ancestors" && reads_catalog_) {  // tables have no partitions: no rows
+    std::vector<std::string> columns;
+    for (const auto& each : names) columns.push_back("NULL AS " + quote_name(each));
+    if (columns.empty()) columns.push_back("NULL AS " + quote_name(name));
+    add_source({.name = source.name});
+    return "(SELECT " + join_list(columns, ", ") + " WHERE 0) AS " + quote_name(source.name);
+  }
+  if (function.ordinality) refuse(Errc::kSyntax, "WITH ORDINALITY is not supported; use row_number()");
   if (name == "generate_series" && (f.n_args == 2 || f.n_args == 3)) {
     sql = generate_series(f, column, source);
   } else if (name == "unnest" && f.n_args == 1) {

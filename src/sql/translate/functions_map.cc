@@ -221,7 +221,12 @@ Expression Translator::special_function(const PgQuery__FuncCall& call, const std
             .type = args[0].type == oid::kNumeric ? oid::kNumeric : oid::kFloat8};
   }
   if (name == "concat" || name == "concat_ws") {
-    for (Expression& e : args) set_parameter(e, oid::kText), e = as_text(std::move(e));
+    for (Expression& e : args) {
+      set_parameter(e, oid::kText);
+      if (e.type == oid::kBool)
+        e = {.sql = "(CASE " + e.sql + " WHEN 0 THEN 'f' WHEN 1 THEN 't' END)", .type = oid::kText};
+      e = as_text(std::move(e));
+    }
     return {.sql = "pg_" + name + "(" + list_sql(args) + ")", .type = oid::kText};
   }
   if (name == "nextval" && args.size() == 1) {

@@ -30,12 +30,13 @@ bool same_column(const Node& a, const Node& b) {
 
 /// PostgreSQL refuses a column that is neither grouped nor inside an aggregate; SQLite would return any row's value.
 void Translator::check_grouping(const PgQuery__SelectStmt& stmt) {
+  if (failed()) return;
   bool grouped = stmt.n_group_clause > 0 || stmt.having_clause != nullptr;
   for (const Node* node : PG_LIST(&stmt, target_list))
     grouped = grouped || has_aggregate(*node->res_target->val, &Translator::is_aggregate);
   for (const Node* node : PG_LIST(&stmt, sort_clause))
     grouped = grouped || has_aggregate(*node->sort_by->node, &Translator::is_aggregate);
-  if (!grouped || failed()) return;
+  if (!grouped) return;
   std::set<std::string> outputs;
   for (const Node* node : PG_LIST(&stmt, target_list)) {
     check_grouped(*node->res_target->val, stmt, {});

@@ -188,7 +188,7 @@ Expression Translator::as_text(Expression e) {
   } else if (e.type == oid::kFloat4) {
     e.sql = "pg_text4(" + e.sql + ")";
   } else if (e.type == oid::kRegclass) {
-    e.sql = "(SELECT relname FROM pg_catalog.pg_class WHERE oid = " + e.sql + ")";
+    e.sql = "(SELECT outlast_name FROM pg_catalog.outlast_relation WHERE outlast_oid = " + e.sql + ")";
   } else if (e.type == oid::kRegtype) {
     e.sql = "format_type(" + e.sql + ", NULL)";
   } else {

@@ -95,7 +95,42 @@ struct TreeDeleter {
 };
 using Tree = std::unique_ptr<PgQuery__ParseResult, TreeDeleter>;
 
+/// libpg_query and protobuf-c walk the tree by recursion without a limit, so a chain of thousands of operators would
+/// end the process. An expression is never deeper than it has tokens: the tokens of the open parentheses are counted,
+/// from the last comma of each on.
+bool too_deep(const std::string& text) {
+  constexpr std::size_t kMaxChain = 3000;
+  if (text.size() < kMaxChain) return false;
+  PgQueryScanResult result = pg_query_scan(text.c_str());
+  bool deep = false;
+  if (result.error == nullptr) {
+    PgQuery__ScanResult* scan = pg_query__scan_result__unpack(nullptr, result.pbuf.len,
+                                                              reinterpret_cast<const std::uint8_t*>(result.pbuf.data));
+    std::vector<std::size_t> levels{0};
+    std::size_t total = 0, set_operations = 0;
+    const auto drop_level = [&] { total -= levels.back(), levels.back() = 0; };
+    for (std::size_t i = 0; scan != nullptr && i < scan->n_tokens; ++i) {
+      const auto token = scan->tokens[i]->token;
+      if (token == PG_QUERY__TOKEN__ASCII_44) drop_level();
+      if (token == PG_QUERY__TOKEN__ASCII_59) levels.assign(1, 0), total = 0, set_operations = 0;
+      // A chain of UNIONs is deep across its commas.
+      set_operations +=
+          token == PG_QUERY__TOKEN__UNION || token == PG_QUERY__TOKEN__INTERSECT || token == PG_QUERY__TOKEN__EXCEPT;
+      ++levels.back(), ++total;
+      if (token == PG_QUERY__TOKEN__ASCII_40 || token == PG_QUERY__TOKEN__ASCII_91) levels.push_back(0);
+      if ((token == PG_QUERY__TOKEN__ASCII_41 || token == PG_QUERY__TOKEN__ASCII_93) && levels.size() > 1)
+        drop_level(), levels.pop_back();
+      deep = deep || total > kMaxChain || set_operations > 400;
+    }
+    if (scan != nullptr) pg_query__scan_result__free_unpacked(scan, nullptr);
+  }
+  pg_query_free_scan_result(result);
+  return deep;
+}
+
 Result<Tree> parse(const std::string& text) {
+  if (too_deep(text))
+    return Error(Errc::kFeatureLimit, "an expression of the statement has over 3000 words; split it, or use IN (…)");
   PgQueryProtobufParseResult result = pg_query_parse_protobuf(text.c_str());
   if (result.error != nullptr) {
     Error error = parse_error(text, *result.error);

@@ -76,7 +76,8 @@ class TranslateTest : public testing::Test {
   std::string cell(sqlite3_stmt* statement, int c, const Translated& one) {
     if (sqlite3_column_type(statement, c) == SQLITE_NULL) return "";
     executor::Value value;
-    switch (sqlite3_column_type(statement, c)) {
+    const int kind = sqlite3_column_type(statement, c);
+    switch (kind) {
       case SQLITE_INTEGER:
         value = static_cast<std::int64_t>(sqlite3_column_int64(statement, c));
         break;
@@ -84,9 +85,10 @@ class TranslateTest : public testing::Test {
         value = sqlite3_column_double(statement, c);
         break;
       default:
-        value = std::string(reinterpret_cast<const char*>(sqlite3_column_text(statement, c)));
+        value = std::string(static_cast<const char*>(sqlite3_column_blob(statement, c)),
+                            static_cast<std::size_t>(sqlite3_column_bytes(statement, c)));
     }
-    if (sqlite3_column_type(statement, c) == SQLITE_BLOB) value = executor::Blob{std::get<std::string>(value)};
+    if (kind == SQLITE_BLOB) value = executor::Blob{std::string(std::get<std::string>(value))};
     PgType type{type_of_value(value), -1};
     const auto i = static_cast<std::size_t>(c);
     const char* declared = sqlite3_column_decltype(statement, c);
@@ -103,7 +105,7 @@ class TranslateTest : public testing::Test {
 
 struct Case {
   const char* sql;
-  const char* expected;  ///< As PostgreSQL 15 answered (tests/wire/record_answers.sh).
+  const char* expected;  ///< As PostgreSQL 15 answers; tests/wire/compare_answers.sh compares.
 };
 
 constexpr Case kExpressions[] = {
@@ -308,10 +310,16 @@ TEST_F(TranslateTest, SessionCommandsSayWhatTheyAre) {
 }
 
 TEST_F(TranslateTest, RefusalsSayWhere) {
-  const auto wrong = translate("select \303\244, nosuch(1)");
+  const auto wrong = translate("select '\303\244', nosuch(1)");
   ASSERT_FALSE(wrong.ok());
-  EXPECT_EQ(wrong.error().position, 11);
+  EXPECT_EQ(wrong.error().position, 13);
   EXPECT_FALSE(translate(std::string(200'000, '(')).ok());
+  std::string rows = "insert into t values (1)";
+  for (int i = 0; i < 5'000; ++i) rows += ",(1)";
+  EXPECT_TRUE(translate(rows).ok());
+  std::string negations;
+  for (int i = 0; i < 2'900; ++i) negations += "not ";
+  EXPECT_FALSE(translate("select " + negations + "true").ok());
   std::string deep = "select 1";
   for (int i = 0; i < 20'000; ++i) deep += "+1";
   EXPECT_FALSE(translate(deep).ok());

@@ -149,7 +149,8 @@ Expression Translator::cast(const PgQuery__TypeCast& e) {
     const auto names = tree::strings(PG_LIST(e.type_name, names));
     if (names.back() == "regrole") return {.sql = "outlast_user()", .type = oid::kName};
     reads_catalog_ = true;
-    return {.sql = "(SELECT nspname FROM pg_catalog.pg_namespace WHERE oid = " + arg.sql + ")", .type = oid::kName};
+    return {.sql = "(SELECT outlast_name FROM pg_catalog.outlast_namespace WHERE outlast_oid = " + arg.sql + ")",
+            .type = oid::kName};
   }
   return cast_to(std::move(arg), *type, e.location);
 }
@@ -161,12 +162,13 @@ Expression Translator::regclass_cast(Expression e) {
     if (name.starts_with("public.")) name.erase(0, 7);
     if (name.starts_with("pg_catalog.")) name.erase(0, 11);
     if (name.size() > 1 && name.front() == '"' && name.back() == '"') name = name.substr(1, name.size() - 2);
-    e.sql = "pg_must_exist((SELECT oid FROM pg_catalog.pg_class WHERE relname = " + quote_text(name) + "), " +
-            quote_text(name) + ")";
+    e.sql =
+        "pg_must_exist((SELECT outlast_oid FROM pg_catalog.outlast_relation WHERE outlast_name = " + quote_text(name) +
+        "), " + quote_text(name) + ")";
   } else if (e.literal) {
     e.sql = *e.literal;
   } else if (is_text(e.type) || e.parameter != 0) {
-    e.sql = "(SELECT oid FROM pg_catalog.pg_class WHERE relname = " + e.sql + ")";
+    e.sql = "(SELECT outlast_oid FROM pg_catalog.outlast_relation WHERE outlast_name = " + e.sql + ")";
   }
   e.type = oid::kRegclass, e.literal.reset(), e.column = false, e.parameter = 0;
   return e;

@@ -148,7 +148,7 @@ void Translator::begin_options(std::span<Node* const> options) {
   for (const Node* node : options) {
     const auto& option = *node->def_elem;
     if (std::string_view(option.defname) == "transaction_read_only" && option.arg != nullptr)
-      out_.read_only = option.arg->a_const->ival != nullptr && option.arg->a_const->ival->ival != 0;
+      out_.read_only = argument_text(option.arg) == "1";
   }
 }
 
@@ -172,6 +172,7 @@ std::string Translator::argument_text(const Node* node) {
   if (node->node_case == PG_NODE(TYPE_CAST)) return argument_text(node->type_cast->arg);
   if (node->node_case == PG_NODE(COLUMN_REF)) return join_list(tree::strings(PG_LIST(node->column_ref, fields)), ".");
   if (node->node_case == PG_NODE(STRING)) return node->string->sval;
+  if (node->node_case == PG_NODE(BOOLEAN)) return node->boolean->boolval ? "true" : "false";
   if (node->node_case == PG_NODE(INTEGER)) return std::to_string(node->integer->ival);
   if (node->node_case == PG_NODE(A_EXPR) && node->a_expr->lexpr == nullptr)
     return "-" + argument_text(node->a_expr->rexpr);
