@@ -1,5 +1,7 @@
 #include "executor/channel_core.h"
 
+#include "executor/transaction_time.h"
+
 #include <new>
 
 namespace outlast::executor {
@@ -38,6 +40,7 @@ void ChannelCore::start(proto::ExecRequest request, Done done) {
     const std::lock_guard lock(mutex_);
     if (!op_ && !closed_) {
       op_ = std::make_unique<Op>();
+      op_->began_micros = services_->clock.wall_micros();
       op_->deadline = after_ms(now, request.timeout_ms());
       op_->lock_deadline = after_ms(now, request.lock_timeout_ms());
       stop_.reset(op_->deadline);
@@ -55,6 +58,7 @@ void ChannelCore::start(proto::ExecRequest request, Done done) {
 }
 
 void ChannelCore::guarded(Step step) {
+  const TransactionTime time(transaction_ ? transaction_->began_micros : op_->began_micros);
   try {
     (this->*step)();
   } catch (const std::bad_alloc&) {

@@ -37,6 +37,7 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
     proto::ExecRequest request;
     Done done;
     Instant deadline, lock_deadline;
+    std::int64_t began_micros{0};  ///< Wall clock.
     replication::LeasedRangePtr range;
     proto::ExecReply reply;
     std::unique_ptr<PooledConnection> connection;  ///< Autocommit's; outlives `statement`.

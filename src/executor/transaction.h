@@ -51,6 +51,7 @@ class Transaction {
   /// Rolls back what is open, then gives the connection and the writer lock back, in this order.
   void end(ConnectionPool& pool);
 
+  std::int64_t began_micros{0};  ///< Wall clock, for now().
   replication::WriterLock::Hold hold;
   bool snapshot{false};  ///< A snapshot was taken and found valid (A4.6); `gate` and `held` belong to it.
   bool failed{false};    ///< A statement failed: nothing but ROLLBACK or ROLLBACK TO is allowed.

@@ -1,13 +1,11 @@
 #include "server/http_api.h"
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/experimental/concurrent_channel.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
 #include "base/parse.h"
+#include "gateway/await_callback.h"
 
 namespace outlast::server {
 namespace asio = boost::asio;
@@ -77,8 +75,6 @@ asio::awaitable<Response> ranges(std::shared_ptr<HttpPorts> ports, Request) {
   co_return json_response(list);
 }
 
-using DigestChannel = asio::experimental::concurrent_channel<void(boost::system::error_code, Result<proto::DigestReply>)>;
-
 asio::awaitable<Response> range_detail(std::shared_ptr<HttpPorts> ports, Request request) {
   constexpr std::string_view kPrefix = "/api/ranges/", kSuffix = "/digest";
   const std::string_view path = request.path;
@@ -87,12 +83,10 @@ asio::awaitable<Response> range_detail(std::shared_ptr<HttpPorts> ports, Request
   const Result<std::int64_t> id =
       parse_int(path.substr(kPrefix.size(), path.size() - kPrefix.size() - kSuffix.size()));
   if (!id.ok()) co_return Response::error(id.error());
-  auto answer = std::make_shared<DigestChannel>(co_await asio::this_coro::executor, 1);
-  ports->digest(RangeId(static_cast<std::uint64_t>(*id)), [answer](Result<proto::DigestReply> result) {
-    answer->try_send(boost::system::error_code(), std::move(result));
-  });
-  const auto [error, result] = co_await answer->async_receive(asio::as_tuple(asio::use_awaitable));
-  if (error) co_return Response::error(Error(Errc::kShuttingDown, "the node is stopping"));
+  const Result<proto::DigestReply> result = co_await gateway::await_callback<proto::DigestReply>(
+      [ports, range = RangeId(static_cast<std::uint64_t>(*id))](Callback<proto::DigestReply> done) {
+        ports->digest(range, std::move(done));
+      });
   if (!result.ok()) co_return Response::error(result.error());
   co_return json_response({{"lsn", result->lsn()},
                            {"epoch", result->epoch()},

@@ -2,6 +2,7 @@
 #include <functional>
 #include <string>
 
+#include "base/ids.h"
 #include "base/loop.h"
 #include "http/server.h"
 #include "proto/peer.pb.h"

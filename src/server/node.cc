@@ -65,6 +65,7 @@ Node::~Node() {
   workers_.stop();
   log_writer_.reset();
   loop_.run_and_wait([this] {
+    housekeeping_.reset();
     placer_.reset();
     replicas_.reset();
     office_.reset();
@@ -228,6 +229,7 @@ void Node::start_placement() {
   loop_.run_and_wait([this] {
     placer_ = std::make_unique<tasks::Placer>(loop_, placer_ports());
     state_->ranges().on_batch([this] { placer_->nudge(); });
+    housekeeping_ = std::make_unique<meta::Housekeeping>(*meta_, loop_, *office_);
     office_->stand();
     placer_->start();
     housekeeping();
@@ -296,15 +298,12 @@ void Node::refresh_peers() {
   if (replicas_) links_->set_peers(state_->peers(member_.node));
 }
 
-/// Once a second, on the loop: who is live (for is_dead), the default database, compaction of the metadata history.
+/// Once a second, on the loop: who is live (for is_dead), and the default database of a new cluster.
 void Node::housekeeping() {
   state_->look(loop_.now());
-  if (office_->holds()) {
-    if (state_->databases().empty())
-      meta::create_database(*meta_, "defaultdb", {member_.node, member_.incarnation, member_.store_uuid},
-                            loop_.wall_micros(), [](const Result<meta::DatabaseRecord>&) {});
-    if (loop_.now().time_since_epoch() / 1s % 60 == 0) meta_->compact(10'000, [](const Result<Revision>&) {});
-  }
+  if (office_->holds() && state_->databases().empty())
+    meta::create_database(*meta_, "defaultdb", {member_.node, member_.incarnation, member_.store_uuid},
+                          loop_.wall_micros(), [](const Result<meta::DatabaseRecord>&) {});
   loop_.after(1s, [this] { housekeeping(); });
 }
 

@@ -9,6 +9,7 @@
 #include "executor/executor.h"
 #include "gateway/cluster_impl.h"
 #include "http/server.h"
+#include "meta/housekeeping.h"
 #include "meta/life_locks.h"
 #include "replication/replicas.h"
 #include "rpc/client.h"
@@ -99,6 +100,7 @@ class Node {
   std::unique_ptr<rpc::Server> rpc_server_;
   std::unique_ptr<http::Server> http_;
   std::unique_ptr<tasks::Placer> placer_;
+  std::unique_ptr<meta::Housekeeping> housekeeping_;
   Metrics metrics_;
 
   std::mutex mutex_;

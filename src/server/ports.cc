@@ -1,5 +1,6 @@
 #include "server/ports.h"
 
+#include "executor/transaction_time.h"
 #include "sql/translate/functions.h"
 
 namespace outlast::server {
@@ -36,7 +37,7 @@ replication::Parameters replication_parameters(const meta::Settings& settings) {
 
 executor::ConnectionSetup connection_setup(const Clock& clock) {
   return [&clock](sqlite3* db) {
-    sql::install_functions(db, {[&clock] { return clock.wall_micros(); }, [&clock] { return clock.wall_micros(); }});
+    sql::install_functions(db, {executor::transaction_micros, [&clock] { return clock.wall_micros(); }});
   };
 }
 
