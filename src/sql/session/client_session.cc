@@ -127,7 +127,7 @@ asio::awaitable<ClientSession::Next> ClientSession::on_message(pgwire::Message m
 }
 
 asio::awaitable<ClientSession::Next> ClientSession::report(Error error) {
-  if (error.code == Errc::kUnavailable && io_.stream().peer_gone()) co_return Next::kClose;
+  if (state_.client_left || (error.code == Errc::kUnavailable && io_.stream().peer_gone())) co_return Next::kClose;
   host_.metrics.count_error(error.sqlstate());
   if (ends_session(error.code)) {
     io_.out.report(pgwire::Severity::kFatal, error, error.sqlstate());

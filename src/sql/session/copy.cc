@@ -7,7 +7,7 @@ namespace asio = boost::asio;
 using executor::Value;
 namespace {}  // namespace
 
-std::string quote_name(std::string_view name) {
+std::string quoted_identifier(std::string_view name) {
   std::string out = "\"";
   for (const char c : name) {
     if (c == '"') out += '"';
@@ -27,19 +27,19 @@ Result<CopyFormat> copy_format(const CopySpec& spec) {
 
 asio::awaitable<Result<Copy::Target>> Copy::find_target(CopySpec spec) {
   std::string list;
-  for (const std::string& column : spec.columns) list += (list.empty() ? "" : ", ") + quote_name(column);
-  auto rows =
-      co_await s_.gateway->describe("SELECT " + (list.empty() ? "*" : list) + " FROM " + quote_name(spec.table), false);
+  for (const std::string& column : spec.columns) list += (list.empty() ? "" : ", ") + quoted_identifier(column);
+  auto rows = co_await s_.gateway->describe(
+      "SELECT " + (list.empty() ? "*" : list) + " FROM " + quoted_identifier(spec.table), false);
   if (!rows.ok()) co_return std::move(rows).error();
   Target target;
   std::string names, values;
   for (const gateway::Column& column : rows->columns) {
     target.names.push_back(column.name);
-    names += (names.empty() ? "" : ", ") + quote_name(column.name);
+    names += (names.empty() ? "" : ", ") + quoted_identifier(column.name);
     values += (values.empty() ? "?" : ", ?") + std::to_string(target.names.size());
   }
   target.types = result_types(rows->columns, {});
-  target.insert_sql = "INSERT INTO " + quote_name(spec.table) + " (" + names + ") VALUES (" + values + ")";
+  target.insert_sql = "INSERT INTO " + quoted_identifier(spec.table) + " (" + names + ") VALUES (" + values + ")";
   co_return target;
 }
 
@@ -98,7 +98,10 @@ asio::awaitable<Result<std::uint64_t>> Copy::take_rows(const CopySpec* spec, con
       co_return std::move(go).error();
     }
     if (!frame.ok()) co_return std::move(frame).error();
-    if (!*frame) co_return Error(Errc::kUnavailable, "the client went away in the middle of a COPY");
+    if (!*frame || (*frame)->type == 'X') {
+      s_.client_left = true;
+      co_return Error(Errc::kUnavailable, "the client went away in the middle of a COPY");
+    }
     auto message = pgwire::parse_message(**frame);
     if (!message.ok()) co_return std::move(message).error();
     if (const auto* data = std::get_if<pgwire::CopyData>(&*message)) {
@@ -186,8 +189,8 @@ asio::awaitable<Result<void>> Copy::to_client(Translated t) {
   statement.sql = t.copy->query_sql;
   if (statement.sql.empty()) {
     std::string list;
-    for (const std::string& column : t.copy->columns) list += (list.empty() ? "" : ", ") + quote_name(column);
-    statement.sql = "SELECT " + (list.empty() ? "*" : list) + " FROM " + quote_name(t.copy->table);
+    for (const std::string& column : t.copy->columns) list += (list.empty() ? "" : ", ") + quoted_identifier(column);
+    statement.sql = "SELECT " + (list.empty() ? "*" : list) + " FROM " + quoted_identifier(t.copy->table);
   }
   auto started = co_await s_.gateway->run(std::move(statement));
   if (!started.ok()) co_return std::move(started).error();

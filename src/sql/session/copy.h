@@ -42,6 +42,6 @@ class Copy {
 /// kSyntax for a delimiter that cannot work.
 Result<CopyFormat> copy_format(const CopySpec& spec);
 /// "name" with quotes doubled.
-std::string quote_name(std::string_view name);
+std::string quoted_identifier(std::string_view name);
 
 }  // namespace outlast::sql

@@ -32,6 +32,10 @@ asio::awaitable<Result<Started>> StatementRunner::run_execute(Translated t, RunM
   }
   std::vector<Value> params;
   for (std::size_t i = 0; i < t.execute_params.size(); ++i) {
+    if (i < t.execute_nulls.size() && t.execute_nulls[i]) {
+      params.emplace_back(executor::Null{});
+      continue;
+    }
     auto value = decode_text(t.execute_params[i], prepared.parameters[i]);
     if (!value.ok()) co_return std::move(value).error();
     params.push_back(*std::move(value));

@@ -48,6 +48,7 @@ struct SessionState {
   std::unique_ptr<Catalog> catalog;    ///< Made by the first catalog statement.
   SchemaSnapshot schema;               ///< What the catalog was built from.
   bool implicit{false};                ///< The open transaction is our own: several statements, or until Sync.
+  bool client_left{false};             ///< It went away in the middle of a COPY: nobody hears an answer.
   std::atomic<bool> cancelled{false};  ///< A cancel request came for the statement that runs now.
 
   bool in_transaction() const { return gateway->status() != gateway::TxnStatus::kIdle; }

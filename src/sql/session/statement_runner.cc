@@ -146,9 +146,11 @@ asio::awaitable<Result<Started>> StatementRunner::run_ddl(Translated t) {
   if (own)
     if (auto begun = txn_.ensure_implicit(); !begun.ok()) co_return std::move(begun).error();
   std::int64_t changes = 0;
-  for (std::string& sql : t.sql) {
+  for (std::size_t i = 0; i < t.sql.size(); ++i) {
+    if (t.if_exists && i < t.dropped.size())
+      if (auto told = co_await notice_if_absent(t.tag, t.dropped[i]); !told.ok()) co_return std::move(told).error();
     gateway::Statement statement;
-    statement.sql = std::move(sql);
+    statement.sql = std::move(t.sql[i]);
     statement.tag = t.tag;
     auto rows = co_await s_.gateway->run(std::move(statement));
     if (!rows.ok()) co_return std::move(rows).error();  // the caller rolls the implicit transaction back
@@ -157,6 +159,23 @@ asio::awaitable<Result<Started>> StatementRunner::run_ddl(Translated t) {
   if (own)
     if (auto ended = co_await txn_.end_implicit(); !ended.ok()) co_return std::move(ended).error();
   co_return Started{std::nullopt, complete_tag(t.tag, changes)};
+}
+
+// DROP … IF EXISTS says what was not there; SQLite keeps it to itself.
+asio::awaitable<Result<void>> StatementRunner::notice_if_absent(std::string tag, std::string name) {
+  gateway::Statement statement;
+  statement.sql = "SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE";
+  statement.params.push_back({name});
+  statement.tag = "SELECT";
+  statement.internal = true;
+  auto found = co_await s_.gateway->run(std::move(statement));
+  if (!found.ok()) co_return std::move(found).error();
+  if (!found->bytes.empty()) co_return Result<void>();
+  std::string word = tag.substr(std::min(tag.find(' ') + 1, tag.size()));
+  std::transform(word.begin(), word.end(), word.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  s_.notice(word + " \"" + name + "\" does not exist, skipping");
+  co_return Result<void>();
 }
 
 asio::awaitable<Result<Started>> StatementRunner::run_transaction_control(Translated t) {

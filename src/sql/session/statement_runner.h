@@ -43,6 +43,7 @@ class StatementRunner {
   boost::asio::awaitable<Result<Started>> run_sql(Translated statement, std::vector<executor::Value> params,
                                                   RunMode mode);
   boost::asio::awaitable<Result<Started>> run_ddl(Translated statement);
+  boost::asio::awaitable<Result<void>> notice_if_absent(std::string tag, std::string name);
   boost::asio::awaitable<Result<Started>> run_catalog(Translated statement, std::vector<executor::Value> params);
   boost::asio::awaitable<Result<void>> refresh_catalog();
   boost::asio::awaitable<Result<void>> read_schema();

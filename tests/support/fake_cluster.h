@@ -1,0 +1,53 @@
+#pragma once
+#include <atomic>
+#include <boost/asio/thread_pool.hpp>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "gateway/cluster.h"
+
+namespace outlast::testing {
+
+/// A cluster of one process for tests of the SQL front: each database is one SQLite file in a directory of its own,
+/// each session one connection to it. It keeps the promises that gateway/session.h states, without replication.
+/// Thread-safety: any thread. Lifetime: sessions must be gone before it is.
+class FakeCluster final : public gateway::Cluster {
+ public:
+  FakeCluster();
+  ~FakeCluster() override;
+  std::unique_ptr<gateway::Session> open_session() override;
+  std::vector<gateway::DatabaseRow> databases() const override;
+  boost::asio::awaitable<Result<void>> create_database(std::string name) override;
+  boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
+  std::vector<gateway::SettingRow> settings() const override;
+  Result<std::string> setting(const std::string& name) const override;
+  boost::asio::awaitable<Result<void>> set_setting(std::string name, std::string value) override;
+  boost::asio::awaitable<Result<void>> reset_setting(std::string name) override;
+  NodeId node() const override { return NodeId(1); }
+  std::int64_t wall_micros() const override;
+  std::string refuse_sessions() const override;
+
+  void refuse(std::string why);
+  /// The next COMMIT or writing statement outside a transaction answers so, after it was applied.
+  void fail_next_commit(Errc code) { next_commit_ = code; }
+  std::string path_of(const std::string& database) const;  ///< Empty when there is none.
+  boost::asio::thread_pool& pool() { return pool_; }
+  /// What fail_next_commit() left, once.
+  Errc take_commit_failure() { return next_commit_.exchange(Errc::kInternal); }
+  std::atomic<int> sessions_open{0};
+  std::atomic<int> interrupts{0};
+
+ private:
+  mutable std::mutex mutex_;
+  std::string directory_;
+  std::map<std::string, gateway::DatabaseRow> databases_;
+  std::map<std::string, gateway::SettingRow> settings_;
+  std::string refuse_;
+  std::atomic<Errc> next_commit_{Errc::kInternal};  ///< kInternal: none.
+  std::uint64_t next_id_{1};
+  boost::asio::thread_pool pool_{4};
+};
+
+}  // namespace outlast::testing
