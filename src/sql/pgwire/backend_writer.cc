@@ -55,9 +55,9 @@ void BackendWriter::authentication_ok() {
   end();
 }
 
-void BackendWriter::negotiate_protocol_version(std::int32_t newest_minor, std::span<const std::string> unknown) {
+void BackendWriter::negotiate_protocol_version(std::uint32_t newest_version, std::span<const std::string> unknown) {
   begin('v');
-  u32(static_cast<std::uint32_t>(newest_minor));
+  u32(newest_version);
   u32(static_cast<std::uint32_t>(unknown.size()));
   for (const std::string& option : unknown) cstring(option);
   end();

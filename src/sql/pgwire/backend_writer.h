@@ -28,7 +28,7 @@ enum class Severity : std::uint8_t { kError, kFatal, kWarning, kNotice };
 class BackendWriter {
  public:
   void authentication_ok();
-  void negotiate_protocol_version(std::int32_t newest_minor, std::span<const std::string> unknown_options);
+  void negotiate_protocol_version(std::uint32_t newest_version, std::span<const std::string> unknown_options);
   void parameter_status(std::string_view name, std::string_view value);
   void backend_key_data(std::int32_t pid, std::string_view key);
   void ready_for_query(char status);

@@ -84,7 +84,8 @@ void Startup::negotiate(const pgwire::StartupMessage& message) {
   std::vector<std::string> unknown;
   for (const auto& [name, value] : message.parameters)
     if (is_protocol_option(name)) unknown.push_back(name);
-  if (message.minor > 0 || !unknown.empty()) s_.io.out.negotiate_protocol_version(0, unknown);
+  // The whole version number: that is what PostgreSQL sends and libpq expects, whatever the manual says of "minor".
+  if (message.minor > 0 || !unknown.empty()) s_.io.out.negotiate_protocol_version(pgwire::kProtocol3, unknown);
 }
 
 void Startup::read_limits() {
