@@ -1,4 +1,5 @@
 // start, start-single-node, init, stop and the hidden worker.
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -6,6 +7,7 @@
 #include <memory>
 #include <thread>
 
+#include "base/parse.h"
 #include "cli/groups.h"
 #include "cli/local_cluster.h"
 #include "rpc/client.h"

@@ -20,6 +20,8 @@
 #include "server/node_file.h"
 #include "server/ports.h"
 #include "server/supervise.h"
+#include "storage/log_format.h"
+#include "storage/vfs_shim.h"
 
 namespace outlast::server {
 using namespace std::chrono_literals;

@@ -20,7 +20,7 @@
 #include "server/join.h"
 #include "server/metrics.h"
 #include "server/options.h"
-#include "sql/session/sql_server.h"
+#include "sql/sql_server.h"
 #include "storage/log_writer.h"
 #include "storage/replica_store.h"
 #include "tasks/placer.h"
