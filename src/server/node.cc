@@ -159,7 +159,9 @@ Result<void> Node::start_liveness() {
     state_->nodes().on_batch([this] { refresh_peers(); });
     office_->on_change([this](std::optional<liveness::Peer>, bool is_self) {
       liveness_->set_leader_frontend(is_self);
-      if (placer_ && is_self) placer_->nudge();
+      if (!placer_ || !is_self) return;
+      ensure_default_database();
+      placer_->nudge();
     });
   });
   return wait_on<void>(loop_, [this](Callback<void> done) { liveness_->start(meta::Phase::kLive, std::move(done)); });
@@ -303,10 +305,14 @@ void Node::refresh_peers() {
 /// Once a second, on the loop: who is live (for is_dead), and the default database of a new cluster.
 void Node::housekeeping() {
   state_->look(loop_.now());
-  if (office_->holds() && state_->databases().empty())
-    meta::create_database(*meta_, "defaultdb", {member_.node, member_.incarnation, member_.store_uuid},
-                          loop_.wall_micros(), [](const Result<meta::DatabaseRecord>&) {});
+  ensure_default_database();
   loop_.after(1s, [this] { housekeeping(); });
+}
+
+void Node::ensure_default_database() {
+  if (!office_->holds() || !state_->databases().empty()) return;
+  meta::create_database(*meta_, "defaultdb", {member_.node, member_.incarnation, member_.store_uuid},
+                        loop_.wall_micros(), [](const Result<meta::DatabaseRecord>&) {});
 }
 
 void Node::sweep_forever() {
@@ -354,6 +360,7 @@ std::string Node::not_ready() const {
   if (!serving_) return "the node is starting, or waits for `outlast init`";
   if (stopping_) return "the node is shutting down";
   if (liveness_->is_fenced()) return "this process of the node is fenced";
+  if (state_->databases().empty()) return "the cluster's first database is being created";
   if (!meta_->connected()) return "the metadata store does not answer";
   return {};
 }

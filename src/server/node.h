@@ -57,6 +57,7 @@ class Node {
   void digest(RangeId range, Callback<proto::DigestReply> done);
   void refresh_peers();
   void housekeeping();
+  void ensure_default_database();
   void sweep_forever();
   void watch_supervisor();
   Ending wait_for_end(Duration at_most);
