@@ -4,6 +4,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/strand.hpp>
+#include <optional>
 
 #include "rpc/remote_channel.h"
 
@@ -31,8 +32,10 @@ class ServerStream final : public grpc::ServerBidiReactor<ExecUp, ExecReply>,
     if (incoming_.has_request()) {
       {
         const std::lock_guard lock(mutex_);
-        if (running_ || ended_) return end_locked(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "a request came before the answer to the one before it"));
-        running_ = true;
+        if (executing_ || ended_)
+          return end_locked(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                                         "a request came before the answer to the one before it"));
+        executing_ = true;
       }
       asio::co_spawn(executor_, run(shared_from_this(), std::move(*incoming_.mutable_request())), asio::detached);
     } else if (incoming_.interrupt()) {
@@ -43,9 +46,10 @@ class ServerStream final : public grpc::ServerBidiReactor<ExecUp, ExecReply>,
   }
   void OnWriteDone(bool ok) override {
     const std::lock_guard lock(mutex_);
-    running_ = false;
-    if (ended_) Finish(final_);
-    else if (!ok) end_locked(grpc::Status::OK);
+    writing_ = false;
+    if (!ok) end_locked(grpc::Status::OK);
+    else if (next_answer_ && !ended_) write(std::move(*std::exchange(next_answer_, std::nullopt)));
+    else finish_if_idle();
   }
   void OnCancel() override { end(grpc::Status::CANCELLED); }
   void OnDone() override {
@@ -58,14 +62,18 @@ class ServerStream final : public grpc::ServerBidiReactor<ExecUp, ExecReply>,
     ExecReply reply = co_await self->channel_->call(std::move(request));
     self->answer(std::move(reply));
   }
+  /// The client may have read an answer and sent its next request before gRPC tells us that the write is done: that
+  /// request's answer then waits for it.
   void answer(ExecReply reply) {
     const std::lock_guard lock(mutex_);
-    if (ended_) {
-      running_ = false;
-      Finish(final_);
-      return;
-    }
+    executing_ = false;
+    if (ended_) finish_if_idle();
+    else if (writing_) next_answer_ = std::move(reply);
+    else write(std::move(reply));
+  }
+  void write(ExecReply reply) {
     outgoing_ = std::move(reply);
+    writing_ = true;
     StartWrite(&outgoing_);
   }
   void end(grpc::Status status) {
@@ -74,10 +82,14 @@ class ServerStream final : public grpc::ServerBidiReactor<ExecUp, ExecReply>,
     end_locked(std::move(status));
   }
   void end_locked(grpc::Status status) {
-    if (ended_) return;
+    if (!ended_) final_ = std::move(status);
     ended_ = true;
-    final_ = std::move(status);
-    if (!running_) Finish(final_);  // else when the running request has ended
+    finish_if_idle();
+  }
+  void finish_if_idle() {
+    if (!ended_ || finished_ || executing_ || writing_) return;
+    finished_ = true;
+    Finish(final_);
   }
 
   std::unique_ptr<executor::Channel> channel_;
@@ -87,8 +99,10 @@ class ServerStream final : public grpc::ServerBidiReactor<ExecUp, ExecReply>,
   ExecUp incoming_;
   ExecReply outgoing_;
   grpc::Status final_;
-  bool running_{false};  ///< From the request's arrival to the end of the answer's write.
-  bool ended_{false};
+  std::optional<ExecReply> next_answer_;
+  bool executing_{false};  ///< From the request's arrival to its answer.
+  bool writing_{false};
+  bool ended_{false}, finished_{false};
 };
 
 class Refusal final : public grpc::ServerBidiReactor<ExecUp, ExecReply> {
