@@ -104,7 +104,9 @@ constexpr bool table_is_complete() {
 static_assert(table_is_complete(), "one row per Errc, in its order");
 }  // namespace
 
-const ErrcFacts& facts(Errc code) noexcept { return kTable[static_cast<std::size_t>(code)].facts; }
+const ErrcFacts& facts(Errc code) noexcept {
+  return kTable[static_cast<std::size_t>(code)].facts;
+}
 
 Errc errc_from_name(std::string_view name) noexcept {
   for (const Row& row : kTable)

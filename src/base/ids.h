@@ -20,14 +20,14 @@ struct StrongId {
 };
 
 using NodeId = StrongId<struct NodeIdTag, std::uint32_t>;
-using RangeId = StrongId<struct RangeIdTag>;          ///< Never reused (protocol A1).
+using RangeId = StrongId<struct RangeIdTag>;  ///< Never reused (protocol A1).
 using DatabaseId = StrongId<struct DatabaseIdTag>;
 using ReplicaId = StrongId<struct ReplicaIdTag>;      ///< Unique within its range, drawn from the range record.
 using Incarnation = StrongId<struct IncarnationTag>;  ///< One worker process of one node.
 using Epoch = StrongId<struct EpochTag>;              ///< One leadership of one range.
 using ConfigVersion = StrongId<struct ConfigVersionTag>;
-using Lsn = StrongId<struct LsnTag>;                  ///< Position in a range's log; 0 is the empty template.
-using Revision = StrongId<struct RevisionTag>;        ///< Metadata revision; 0 is "absent".
+using Lsn = StrongId<struct LsnTag>;            ///< Position in a range's log; 0 is the empty template.
+using Revision = StrongId<struct RevisionTag>;  ///< Metadata revision; 0 is "absent".
 
 }  // namespace outlast
 

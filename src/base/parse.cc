@@ -10,13 +10,20 @@ struct Unit {
   std::string_view name;
   double factor;
 };
-constexpr Unit kTimes[] = {{"ns", 1},      {"us", 1e3},  {"µs", 1e3},   {"ms", 1e6},
-                           {"s", 1e9},     {"m", 60e9},  {"min", 60e9}, {"h", 3600e9},
-                           {"d", 86400e9}};
+constexpr Unit kTimes[] = {{"ns", 1},   {"us", 1e3},   {"µs", 1e3},   {"ms", 1e6},   {"s", 1e9},
+                           {"m", 60e9}, {"min", 60e9}, {"h", 3600e9}, {"d", 86400e9}};
 constexpr double kKi = 1024;
-constexpr Unit kSizes[] = {{"", 1},          {"B", 1},         {"kB", 1e3},          {"KB", 1e3},
-                           {"MB", 1e6},      {"GB", 1e9},      {"TB", 1e12},         {"KiB", kKi},
-                           {"MiB", kKi * kKi}, {"GiB", kKi * kKi * kKi}, {"TiB", kKi * kKi * kKi * kKi}};
+constexpr Unit kSizes[] = {{"", 1},
+                           {"B", 1},
+                           {"kB", 1e3},
+                           {"KB", 1e3},
+                           {"MB", 1e6},
+                           {"GB", 1e9},
+                           {"TB", 1e12},
+                           {"KiB", kKi},
+                           {"MiB", kKi* kKi},
+                           {"GiB", kKi* kKi* kKi},
+                           {"TiB", kKi* kKi* kKi* kKi}};
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
@@ -89,7 +96,8 @@ std::string format_duration(Duration d) {
   std::string out = d.count() < 0 ? "-" : "";
   std::int64_t left = std::abs(d.count());
   static constexpr std::pair<std::string_view, std::int64_t> kUnits[] = {
-      {"h", 3'600'000'000'000}, {"m", 60'000'000'000}, {"s", 1'000'000'000}, {"ms", 1'000'000}, {"us", 1'000}, {"ns", 1}};
+      {"h", 3'600'000'000'000}, {"m", 60'000'000'000}, {"s", 1'000'000'000},
+      {"ms", 1'000'000},        {"us", 1'000},         {"ns", 1}};
   for (const auto& [name, size] : kUnits)
     if (left >= size) {
       out.append(std::to_string(left / size)).append(name);

@@ -12,8 +12,8 @@ template <class T>
 class [[nodiscard]] Result {
  public:
   using value_type = T;
-  Result(T value) : v_(std::move(value)) {}                            // NOLINT: implicit on purpose
-  Result(Error error) : v_(std::unexpected(std::move(error))) {}       // NOLINT
+  Result(T value) : v_(std::move(value)) {}                       // NOLINT: implicit on purpose
+  Result(Error error) : v_(std::unexpected(std::move(error))) {}  // NOLINT
   bool ok() const noexcept { return v_.has_value(); }
   explicit operator bool() const noexcept { return ok(); }
   T& value() & { return check(), *v_; }
@@ -51,9 +51,10 @@ class [[nodiscard]] Result<void> {
 };
 
 /// Stops the process when one of our own promises is broken; stays on in release builds.
-#define OUTLAST_ASSERT(condition, ...)                                                            \
-  do {                                                                                            \
-    if (!(condition)) [[unlikely]] ::outlast::assertion_failed(#condition, __FILE__, __LINE__ __VA_OPT__(, ) __VA_ARGS__); \
+#define OUTLAST_ASSERT(condition, ...)                                                        \
+  do {                                                                                        \
+    if (!(condition)) [[unlikely]]                                                            \
+      ::outlast::assertion_failed(#condition, __FILE__, __LINE__ __VA_OPT__(, ) __VA_ARGS__); \
   } while (false)
 [[noreturn]] void assertion_failed(const char* condition, const char* file, int line, const char* why = "");
 
@@ -61,14 +62,14 @@ class [[nodiscard]] Result<void> {
 /// write the check out.
 #define OUTLAST_CONCAT_(a, b) a##b
 #define OUTLAST_CONCAT(a, b) OUTLAST_CONCAT_(a, b)
-#define TRY(expr)                                                     \
-  do {                                                                \
+#define TRY(expr)                                                                         \
+  do {                                                                                    \
     if (auto try_result = (expr); !try_result.ok()) return std::move(try_result).error(); \
   } while (false)
-#define ASSIGN_OR_RETURN(declaration, expr)                                      \
-  auto OUTLAST_CONCAT(assign_result_, __LINE__) = (expr);                        \
-  if (!OUTLAST_CONCAT(assign_result_, __LINE__).ok())                            \
-    return std::move(OUTLAST_CONCAT(assign_result_, __LINE__)).error();          \
+#define ASSIGN_OR_RETURN(declaration, expr)                             \
+  auto OUTLAST_CONCAT(assign_result_, __LINE__) = (expr);               \
+  if (!OUTLAST_CONCAT(assign_result_, __LINE__).ok())                   \
+    return std::move(OUTLAST_CONCAT(assign_result_, __LINE__)).error(); \
   declaration = std::move(OUTLAST_CONCAT(assign_result_, __LINE__)).value()
 
 }  // namespace outlast

@@ -1,14 +1,13 @@
 // node status.
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
 #include <cstdio>
 #include <ctime>
 #include <memory>
 
 #include "cli/groups.h"
 #include "rpc/client.h"
-
-#include <boost/json/array.hpp>
-#include <boost/json/object.hpp>
-#include <boost/json/serialize.hpp>
 
 namespace outlast::cli {
 namespace {
@@ -18,8 +17,8 @@ struct StatusOptions {
 };
 using Cells = std::vector<std::string>;
 
-const Cells kHeader = {"id",         "address", "sql_address",  "build",  "started_at", "is_available",
-                       "is_live",    "liveness", "membership",  "is_draining", "replicas", "leases", "leader_frontend"};
+const Cells kHeader = {"id",       "address",    "sql_address", "build",    "started_at", "is_available",   "is_live",
+                       "liveness", "membership", "is_draining", "replicas", "leases",     "leader_frontend"};
 
 std::string time_text(std::int64_t micros) {
   const std::time_t seconds = micros / 1'000'000;
@@ -29,13 +28,23 @@ std::string time_text(std::int64_t micros) {
   std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &utc);
   return text;
 }
-std::string yes(bool value) { return value ? "true" : "false"; }
+std::string yes(bool value) {
+  return value ? "true" : "false";
+}
 
 Cells cells(const proto::NodeStatus& n) {
-  return {std::to_string(n.id()),    n.address(),      n.sql_address(),
-          n.build(),                 time_text(n.started_at_micros()), yes(n.is_available()),
-          yes(n.is_live()),          n.liveness(),     n.membership(),
-          yes(n.is_draining()),      std::to_string(n.replicas()), std::to_string(n.leases()),
+  return {std::to_string(n.id()),
+          n.address(),
+          n.sql_address(),
+          n.build(),
+          time_text(n.started_at_micros()),
+          yes(n.is_available()),
+          yes(n.is_live()),
+          n.liveness(),
+          n.membership(),
+          yes(n.is_draining()),
+          std::to_string(n.replicas()),
+          std::to_string(n.leases()),
           yes(n.is_leader_frontend())};
 }
 
@@ -50,7 +59,8 @@ void print_table(const std::vector<Cells>& rows) {
     std::putchar('\n');
   };
   line(kHeader);
-  for (std::size_t i = 0; i < widths.size(); ++i) std::printf("%s%s", i == 0 ? "--" : "-+-", std::string(widths[i], '-').c_str());
+  for (std::size_t i = 0; i < widths.size(); ++i)
+    std::printf("%s%s", i == 0 ? "--" : "-+-", std::string(widths[i], '-').c_str());
   std::putchar('\n');
   for (const Cells& row : rows) line(row);
   std::printf("(%zu row%s)\n", rows.size(), rows.size() == 1 ? "" : "s");
@@ -90,28 +100,38 @@ void print_json(const proto::NodeStatusReply& reply) {
 int node_status(const StatusOptions& o) {
   const Result<proto::NodeStatusReply> reply = rpc::AdminClient(o.host).node_status(std::chrono::seconds(5));
   if (!reply.ok()) {
-    std::fprintf(stderr, "outlast: %s; is --host the --listen-addr of a running node?\n", reply.error().message.c_str());
+    std::fprintf(stderr, "outlast: %s; is --host the --listen-addr of a running node?\n",
+                 reply.error().message.c_str());
     return kFailed;
   }
   std::vector<Cells> rows;
   for (const proto::NodeStatus& node : reply->nodes()) rows.push_back(cells(node));
-  if (o.format == "json") print_json(*reply);
-  else if (o.format == "csv") print_csv(rows);
-  else print_table(rows);
+  if (o.format == "json")
+    print_json(*reply);
+  else if (o.format == "csv")
+    print_csv(rows);
+  else
+    print_table(rows);
   return kDone;
 }
 }  // namespace
 
 void add_node(Commands& all) {
   auto o = std::make_shared<StatusOptions>();
-  all.push_back({.path = "node status",
-                 .summary = "Show the nodes of the cluster as one of them knows them",
-                 .details = "is_live: renews its liveness record. is_available: live, and its last worker serves.\n"
-                            "liveness: live, suspect (no renewal for twice liveness.renew), fenced, or dead (silent for\n"
-                            "server.time_until_store_dead).",
-                 .options = {{.name = "--host", .value_name = "HOST:PORT", .target = &o->host, .help = "--listen-addr of any node"},
-                             {.name = "--format", .value_name = "FORMAT", .target = &o->format, .help = "how to print it", .choices = {"table", "json", "csv"}}},
-                 .run = [o] { return node_status(*o); }});
+  all.push_back(
+      {.path = "node status",
+       .summary = "Show the nodes of the cluster as one of them knows them",
+       .details = "is_live: renews its liveness record. is_available: live, and its last worker serves.\n"
+                  "liveness: live, suspect (no renewal for twice liveness.renew), fenced, or dead (silent for\n"
+                  "server.time_until_store_dead).",
+       .options =
+           {{.name = "--host", .value_name = "HOST:PORT", .target = &o->host, .help = "--listen-addr of any node"},
+            {.name = "--format",
+             .value_name = "FORMAT",
+             .target = &o->format,
+             .help = "how to print it",
+             .choices = {"table", "json", "csv"}}},
+       .run = [o] { return node_status(*o); }});
 }
 
 }  // namespace outlast::cli

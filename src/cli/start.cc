@@ -24,19 +24,49 @@ int fail(const Error& error) {
 }
 
 std::vector<Option> start_options(StartOptions& o) {
-  return {{.name = "--store", .value_name = "DIR", .target = &o.store, .help = "where this node keeps its data", .required = true},
-          {.name = "--listen-addr", .value_name = "HOST:PORT", .target = &o.listen_addr, .help = "for other nodes and the command line"},
-          {.name = "--sql-addr", .value_name = "HOST:PORT", .target = &o.sql_addr, .help = "for PostgreSQL clients"},
-          {.name = "--http-addr", .value_name = "HOST:PORT", .target = &o.http_addr, .help = "for health checks, metrics and the API"},
-          {.name = "--advertise-addr", .value_name = "HOST", .target = &o.advertise_addr, .help = "what other nodes call this one; empty: the host of --listen-addr"},
-          {.name = "--max-connections", .value_name = "N", .target = &o.max_connections, .help = "SQL connections; more are refused with 53300", .min = 1, .max = 100'000},
-          {.name = "--log-file", .value_name = "FILE", .target = &o.log_file, .help = "where the log goes; empty: stderr"},
-          {.name = "--log-level", .value_name = "LEVEL", .target = &o.log_level, .help = "least level that is logged", .choices = {"trace", "debug", "info", "warn", "error", "off"}},
-          {.name = "--insecure", .value_name = "", .target = &o.insecure, .help = "allow addresses that other machines reach, without TLS"}};
+  return {
+      {.name = "--store",
+       .value_name = "DIR",
+       .target = &o.store,
+       .help = "where this node keeps its data",
+       .required = true},
+      {.name = "--listen-addr",
+       .value_name = "HOST:PORT",
+       .target = &o.listen_addr,
+       .help = "for other nodes and the command line"},
+      {.name = "--sql-addr", .value_name = "HOST:PORT", .target = &o.sql_addr, .help = "for PostgreSQL clients"},
+      {.name = "--http-addr",
+       .value_name = "HOST:PORT",
+       .target = &o.http_addr,
+       .help = "for health checks, metrics and the API"},
+      {.name = "--advertise-addr",
+       .value_name = "HOST",
+       .target = &o.advertise_addr,
+       .help = "what other nodes call this one; empty: the host of --listen-addr"},
+      {.name = "--max-connections",
+       .value_name = "N",
+       .target = &o.max_connections,
+       .help = "SQL connections; more are refused with 53300",
+       .min = 1,
+       .max = 100'000},
+      {.name = "--log-file", .value_name = "FILE", .target = &o.log_file, .help = "where the log goes; empty: stderr"},
+      {.name = "--log-level",
+       .value_name = "LEVEL",
+       .target = &o.log_level,
+       .help = "least level that is logged",
+       .choices = {"trace", "debug", "info", "warn", "error", "off"}},
+      {.name = "--insecure",
+       .value_name = "",
+       .target = &o.insecure,
+       .help = "allow addresses that other machines reach, without TLS"}};
 }
 
 Option meta_option(std::string& meta, bool required) {
-  return {.name = "--meta", .value_name = "URL", .target = &meta, .help = "the cluster's metadata: embedded:DIR, shared by the nodes of one machine", .required = required};
+  return {.name = "--meta",
+          .value_name = "URL",
+          .target = &meta,
+          .help = "the cluster's metadata: embedded:DIR, shared by the nodes of one machine",
+          .required = required};
 }
 
 int start_single(StartOptions& options) {
@@ -81,13 +111,15 @@ void add_start(Commands& all) {
   auto start = std::make_shared<StartOptions>();
   std::vector<Option> options = start_options(*start);
   options.push_back(meta_option(start->meta, true));
-  all.push_back({.path = "start",
-                 .summary = "Start a node of a cluster",
-                 .details = "The process that you start supervises the node: it keeps its pid, starts the working process again when\n"
-                            "that dies, and stops on SIGTERM. A new cluster waits for `outlast init`.\n\n"
-                            "  outlast start --store=/data/n1 --meta=embedded:/data/meta --sql-addr=127.0.0.1:26257",
-                 .options = options,
-                 .run = [start] { return server::supervise(*start); }});
+  all.push_back(
+      {.path = "start",
+       .summary = "Start a node of a cluster",
+       .details =
+           "The process that you start supervises the node: it keeps its pid, starts the working process again when\n"
+           "that dies, and stops on SIGTERM. A new cluster waits for `outlast init`.\n\n"
+           "  outlast start --store=/data/n1 --meta=embedded:/data/meta --sql-addr=127.0.0.1:26257",
+       .options = options,
+       .run = [start] { return server::supervise(*start); }});
 
   auto single = std::make_shared<StartOptions>();
   options = start_options(*single);
@@ -103,8 +135,12 @@ void add_start(Commands& all) {
   auto supervisor_pid = std::make_shared<std::int64_t>(0);
   options = start_options(worker->start);
   options.push_back(meta_option(worker->start.meta, true));
-  options.push_back({.name = "--single-node", .value_name = "", .target = &worker->start.single_node, .help = "initialise the cluster"});
-  options.push_back({.name = "--supervisor-pid", .value_name = "PID", .target = supervisor_pid.get(), .help = "who started it"});
+  options.push_back({.name = "--single-node",
+                     .value_name = "",
+                     .target = &worker->start.single_node,
+                     .help = "initialise the cluster"});
+  options.push_back(
+      {.name = "--supervisor-pid", .value_name = "PID", .target = supervisor_pid.get(), .help = "who started it"});
   all.push_back({.path = "worker",
                  .summary = "What `outlast start` runs; not for people",
                  .details = "",
@@ -117,27 +153,37 @@ void add_start(Commands& all) {
 
 void add_init(Commands& all) {
   auto meta = std::make_shared<std::string>();
-  all.push_back({.path = "init",
-                 .summary = "Initialise a new cluster, once",
-                 .details = "Nodes that were started wait for it. Running it again on an initialised cluster changes nothing and fails.",
-                 .options = {meta_option(*meta, true)},
-                 .run = [meta] {
-                   const Result<std::string> cluster = server::init_cluster(*meta);
-                   if (!cluster.ok()) return fail(cluster.error());
-                   std::printf("cluster %s initialised\n", cluster->c_str());
-                   return static_cast<int>(kDone);
-                 }});
+  all.push_back(
+      {.path = "init",
+       .summary = "Initialise a new cluster, once",
+       .details =
+           "Nodes that were started wait for it. Running it again on an initialised cluster changes nothing and fails.",
+       .options = {meta_option(*meta, true)},
+       .run = [meta] {
+         const Result<std::string> cluster = server::init_cluster(*meta);
+         if (!cluster.ok()) return fail(cluster.error());
+         std::printf("cluster %s initialised\n", cluster->c_str());
+         return static_cast<int>(kDone);
+       }});
 }
 
 void add_stop(Commands& all) {
   auto o = std::make_shared<StopOptions>();
-  all.push_back({.path = "stop",
-                 .summary = "Stop a node gracefully",
-                 .details = "Hands the node's leases to other nodes, ends its sessions (57P01) and waits until the process is gone.",
-                 .options = {{.name = "--store", .value_name = "DIR", .target = &o->store, .help = "the store of the node on this machine"},
-                             {.name = "--host", .value_name = "HOST:PORT", .target = &o->host, .help = "or its --listen-addr; then only asks, without waiting"},
-                             {.name = "--timeout", .value_name = "TIME", .target = &o->timeout, .help = "how long to wait"}},
-                 .run = [o] { return stop_node(*o); }});
+  all.push_back(
+      {.path = "stop",
+       .summary = "Stop a node gracefully",
+       .details =
+           "Hands the node's leases to other nodes, ends its sessions (57P01) and waits until the process is gone.",
+       .options = {{.name = "--store",
+                    .value_name = "DIR",
+                    .target = &o->store,
+                    .help = "the store of the node on this machine"},
+                   {.name = "--host",
+                    .value_name = "HOST:PORT",
+                    .target = &o->host,
+                    .help = "or its --listen-addr; then only asks, without waiting"},
+                   {.name = "--timeout", .value_name = "TIME", .target = &o->timeout, .help = "how long to wait"}},
+       .run = [o] { return stop_node(*o); }});
 }
 
 }  // namespace outlast::cli

@@ -10,9 +10,9 @@ namespace outlast::executor {
 /// in batches that the session asks for (pull, so that a slow client slows the leaseholder down). Holds at most one
 /// transaction and any number of open portals.
 ///
-/// Two implementations: LocalChannel (executor/local_channel.h) on the leaseholder, and rpc's RemoteChannel, whose other
-/// end drives a LocalChannel. Thread-safety: call() one at a time; interrupt() from any thread.
-/// Lifetime: destroying the channel rolls an open transaction back (remote: after txn.orphan_timeout at most).
+/// Two implementations: LocalChannel (executor/local_channel.h) on the leaseholder, and rpc's RemoteChannel, whose
+/// other end drives a LocalChannel. Thread-safety: call() one at a time; interrupt() from any thread. Lifetime:
+/// destroying the channel rolls an open transaction back (remote: after txn.orphan_timeout at most).
 class Channel {
  public:
   virtual ~Channel() = default;

@@ -1,8 +1,8 @@
 #include "executor/channel_core.h"
 
-#include "executor/transaction_time.h"
-
 #include <new>
+
+#include "executor/transaction_time.h"
 
 namespace outlast::executor {
 namespace {

@@ -18,7 +18,9 @@ void RowWriter::varint(std::uint64_t v) {
   }
   bytes_.push_back(static_cast<char>(v));
 }
-void RowWriter::null() { bytes_.push_back(kNull); }
+void RowWriter::null() {
+  bytes_.push_back(kNull);
+}
 void RowWriter::integer(std::int64_t v) {
   bytes_.push_back(kInteger);
   varint((static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63));
@@ -69,7 +71,9 @@ Result<void> RowReader::next(std::vector<Value>& row) {
     const char tag = rest_.front();
     rest_.remove_prefix(1);
     switch (tag) {
-      case kNull: row.emplace_back(Null{}); break;
+      case kNull:
+        row.emplace_back(Null{});
+        break;
       case kInteger: {
         ASSIGN_OR_RETURN(const std::uint64_t z, varint());
         row.emplace_back(static_cast<std::int64_t>((z >> 1) ^ (~(z & 1) + 1)));
@@ -89,11 +93,14 @@ Result<void> RowReader::next(std::vector<Value>& row) {
         if (rest_.size() < n) return truncated();
         std::string bytes(rest_.substr(0, n));
         rest_.remove_prefix(n);
-        if (tag == kText) row.emplace_back(std::move(bytes));
-        else row.emplace_back(Blob{std::move(bytes)});
+        if (tag == kText)
+          row.emplace_back(std::move(bytes));
+        else
+          row.emplace_back(Blob{std::move(bytes)});
         break;
       }
-      default: return Error(Errc::kCorrupt, "a row batch holds an unknown kind of value");
+      default:
+        return Error(Errc::kCorrupt, "a row batch holds an unknown kind of value");
     }
   }
   return {};

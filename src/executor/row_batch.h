@@ -8,9 +8,9 @@
 
 namespace outlast::executor {
 
-/// Rows as bytes, between a leaseholder and a gateway: one tag byte a value (0 NULL, 1 integer, 2 real, 3 text, 4 blob),
-/// integers as zigzag varints, reals as 8 bytes little-endian, text and blobs as varint length and bytes.
-/// The number of columns is known from the reply's columns.
+/// Rows as bytes, between a leaseholder and a gateway: one tag byte a value (0 NULL, 1 integer, 2 real, 3 text, 4
+/// blob), integers as zigzag varints, reals as 8 bytes little-endian, text and blobs as varint length and bytes. The
+/// number of columns is known from the reply's columns.
 class RowWriter {
  public:
   void null();

@@ -5,8 +5,14 @@ namespace {
 thread_local std::int64_t present = 0;
 }  // namespace
 
-std::int64_t transaction_micros() noexcept { return present; }
-TransactionTime::TransactionTime(std::int64_t micros) noexcept { present = micros; }
-TransactionTime::~TransactionTime() { present = 0; }
+std::int64_t transaction_micros() noexcept {
+  return present;
+}
+TransactionTime::TransactionTime(std::int64_t micros) noexcept {
+  present = micros;
+}
+TransactionTime::~TransactionTime() {
+  present = 0;
+}
 
 }  // namespace outlast::executor

@@ -22,9 +22,9 @@ struct Column {
 struct Statement {
   std::string sql;
   std::vector<std::vector<executor::Value>> params;  ///< One execution per element; empty = once, without parameters.
-  std::string tag;            ///< For the request's outcome: "INSERT", "UPDATE", …
-  std::uint64_t max_rows{0};  ///< 0 = all; else stop and keep a portal open.
-  bool internal{false};       ///< Outlast's own catalog read.
+  std::string tag;                                   ///< For the request's outcome: "INSERT", "UPDATE", …
+  std::uint64_t max_rows{0};                         ///< 0 = all; else stop and keep a portal open.
+  bool internal{false};                              ///< Outlast's own catalog read.
 };
 
 /// A piece of a result.

@@ -48,7 +48,8 @@ Result<int> listen_on(const std::string& address) {
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   const std::string host = address.substr(0, colon);
-  if (const int rc = getaddrinfo(host.empty() ? nullptr : host.c_str(), address.substr(colon + 1).c_str(), &hints, &found);
+  if (const int rc =
+          getaddrinfo(host.empty() ? nullptr : host.c_str(), address.substr(colon + 1).c_str(), &hints, &found);
       rc != 0)
     return Error(Errc::kInvalidArgument, "cannot use the address " + address + ": " + gai_strerror(rc));
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found, freeaddrinfo);
@@ -178,8 +179,10 @@ void Supervisor::on_signal(int signal) {
   }
   stopping_ = true;
   std::fprintf(stderr, "initiating graceful shutdown of server\n");
-  if (worker_pid_ == 0) exit_code_ = 0;
-  else if (!send_control(control_fd_, {.kind = ControlMessage::Kind::kStop, .node = {}, .incarnation = {}, .text = {}}).ok())
+  if (worker_pid_ == 0)
+    exit_code_ = 0;
+  else if (!send_control(control_fd_, {.kind = ControlMessage::Kind::kStop, .node = {}, .incarnation = {}, .text = {}})
+                .ok())
     kill(worker_pid_, SIGTERM);
 }
 

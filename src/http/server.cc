@@ -182,7 +182,9 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 };
 
 Server::Server(asio::any_io_executor executor) : impl_(std::make_shared<Impl>(asio::make_strand(executor))) {}
-Server::~Server() { stop(); }
+Server::~Server() {
+  stop();
+}
 
 void Server::route(std::string method, std::string path, Handler handler) {
   impl_->routes[{std::move(method), std::move(path)}] = std::move(handler);

@@ -12,7 +12,7 @@ namespace outlast::http {
 
 struct Request {
   std::string method;
-  std::string path;                           ///< Without the query, percent-decoded.
+  std::string path;  ///< Without the query, percent-decoded.
   std::map<std::string, std::string> query;
   std::string body;
 };
@@ -21,7 +21,9 @@ struct Response {
   std::string content_type{"application/json"};
   std::string body;
   static Response json(std::string text, int status = 200) { return {status, "application/json", std::move(text)}; }
-  static Response text(std::string text, int status = 200) { return {status, "text/plain; charset=utf-8", std::move(text)}; }
+  static Response text(std::string text, int status = 200) {
+    return {status, "text/plain; charset=utf-8", std::move(text)};
+  }
   /// The error table's HTTP status and a JSON body with code and message.
   static Response error(const Error& error);
 };

@@ -32,11 +32,11 @@ struct RangeConfig {
   std::optional<Leaseholder> leaseholder;  ///< None: released by itself; any member of S may take over.
   std::vector<ReplicaRef> insync;          ///< S. Only its members may lead.
   std::vector<ReplicaRef> learners;
-  std::vector<ReplicaRef> removed;         ///< Dropped from the range, data not yet known to be deleted.
+  std::vector<ReplicaRef> removed;  ///< Dropped from the range, data not yet known to be deleted.
   ReplicaId next_replica{1};
   int rf{1};
-  int min_insync{1};                       ///< rf / 2 + 1; S never shrinks below it.
-  bool clean{true};                        ///< False after an unsafe recovery.
+  int min_insync{1};  ///< rf / 2 + 1; S never shrinks below it.
+  bool clean{true};   ///< False after an unsafe recovery.
   friend bool operator==(const RangeConfig&, const RangeConfig&) = default;
 
   const ReplicaRef* find_insync(NodeId node) const;
@@ -44,13 +44,16 @@ struct RangeConfig {
   const ReplicaRef* find(NodeId node) const;  ///< In-sync or learner.
 };
 
-constexpr int min_insync_of(int rf) { return rf / 2 + 1; }
+constexpr int min_insync_of(int rf) {
+  return rf / 2 + 1;
+}
 
 // The transitions of protocol A3: each returns the next record, or kInvalidState with the precondition that failed.
 // Pure; the caller adds the compares (mod_revision of the record, own fence absent, ...).
 
 /// A new range with one replica, which leads it. epoch 1, cfg 1.
-RangeConfig create_range(RangeId range, DatabaseId database, NodeId node, const std::string& store_uuid, Incarnation inc);
+RangeConfig create_range(RangeId range, DatabaseId database, NodeId node, const std::string& store_uuid,
+                         Incarnation inc);
 /// S \ {node}, the replica becomes a learner. Refused when S would fall below min_insync or node leads.
 Result<RangeConfig> remove_backup(const RangeConfig& now, NodeId node);
 /// One replica per node; refused when the node has one already.

@@ -47,9 +47,12 @@ class ServerStream final : public grpc::ServerBidiReactor<ExecUp, ExecReply>,
   void OnWriteDone(bool ok) override {
     const std::lock_guard lock(mutex_);
     writing_ = false;
-    if (!ok) end_locked(grpc::Status::OK);
-    else if (next_answer_ && !ended_) write(std::move(*std::exchange(next_answer_, std::nullopt)));
-    else finish_if_idle();
+    if (!ok)
+      end_locked(grpc::Status::OK);
+    else if (next_answer_ && !ended_)
+      write(std::move(*std::exchange(next_answer_, std::nullopt)));
+    else
+      finish_if_idle();
   }
   void OnCancel() override { end(grpc::Status::CANCELLED); }
   void OnDone() override {
@@ -67,9 +70,12 @@ class ServerStream final : public grpc::ServerBidiReactor<ExecUp, ExecReply>,
   void answer(ExecReply reply) {
     const std::lock_guard lock(mutex_);
     executing_ = false;
-    if (ended_) finish_if_idle();
-    else if (writing_) next_answer_ = std::move(reply);
-    else write(std::move(reply));
+    if (ended_)
+      finish_if_idle();
+    else if (writing_)
+      next_answer_ = std::move(reply);
+    else
+      write(std::move(reply));
   }
   void write(ExecReply reply) {
     outgoing_ = std::move(reply);
@@ -120,6 +126,8 @@ grpc::ServerBidiReactor<ExecUp, ExecReply>* serve_channel(std::unique_ptr<execut
   return stream.get();
 }
 
-grpc::ServerBidiReactor<ExecUp, ExecReply>* refuse_channel(const grpc::Status& status) { return new Refusal(status); }
+grpc::ServerBidiReactor<ExecUp, ExecReply>* refuse_channel(const grpc::Status& status) {
+  return new Refusal(status);
+}
 
 }  // namespace outlast::rpc

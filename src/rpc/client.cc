@@ -34,9 +34,12 @@ void Client::place(NodeId to, Incarnation incarnation, const std::string& addres
   call->context.set_deadline(deadline_after(timeout));
   say_hello(call->context, self_, to, incarnation);
   call->stub->async()->Place(&call->context, &call->request, &call->reply, [call](const grpc::Status& status) {
-    if (!status.ok()) call->done(to_error(status));
-    else if (!call->reply.code().empty()) call->done(Error(errc_from_name(call->reply.code()), call->reply.message()));
-    else call->done({});
+    if (!status.ok())
+      call->done(to_error(status));
+    else if (!call->reply.code().empty())
+      call->done(Error(errc_from_name(call->reply.code()), call->reply.message()));
+    else
+      call->done({});
   });
 }
 

@@ -1,7 +1,7 @@
 #pragma once
+#include <map>
 #include <memory>
 #include <mutex>
-#include <map>
 
 #include "base/loop.h"
 #include "proto/peer.grpc.pb.h"

@@ -19,7 +19,8 @@ struct Hello {
 
 /// Adds the sender and the addressee to a call. `to_incarnation` 0 = whichever runs.
 void say_hello(grpc::ClientContext& context, const Hello& self, NodeId to, Incarnation to_incarnation);
-/// Checks a call's metadata against `self`. kWrongCluster, kUnavailable (another node or incarnation), kInvalidArgument.
+/// Checks a call's metadata against `self`. kWrongCluster, kUnavailable (another node or incarnation),
+/// kInvalidArgument.
 Result<Hello> hear_hello(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata, const Hello& self);
 /// The server's own name in the initial metadata of a stream.
 void answer_hello(grpc::ServerContextBase& context, const Hello& self);

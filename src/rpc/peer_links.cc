@@ -17,8 +17,10 @@ bool is_answer(const RangeMessage& message) {
     case RangeMessage::kActivateAck:
     case RangeMessage::kFetch:
     case RangeMessage::kSnapshotAck:
-    case RangeMessage::kRefused: return true;
-    default: return false;
+    case RangeMessage::kRefused:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -60,7 +62,7 @@ struct PeerLinks::Shared : std::enable_shared_from_this<PeerLinks::Shared> {
   Loop& loop;
   const Hello self;
   Events events;
-  bool stopped{false};  // on the loop
+  bool stopped{false};           // on the loop
   std::map<NodeId, Link> links;  // on the loop
   std::mutex mutex;
   std::map<NodeId, std::shared_ptr<OutStream>> ready_out;  // under mutex
@@ -178,11 +180,15 @@ class PeerLinks::InStream final : public grpc::ServerBidiReactor<RangeMessages, 
     {
       const std::lock_guard lock(mutex_);
       writing_ = false;
-      if (closed_) finish_now = true;
-      else if (ok && !outbox_.empty()) write_next();
+      if (closed_)
+        finish_now = true;
+      else if (ok && !outbox_.empty())
+        write_next();
     }
-    if (finish_now) Finish(final_);
-    else if (!ok) finish(grpc::Status::OK);
+    if (finish_now)
+      Finish(final_);
+    else if (!ok)
+      finish(grpc::Status::OK);
   }
   void OnCancel() override { finish(grpc::Status::CANCELLED); }
   void OnDone() override {
@@ -313,8 +319,10 @@ void PeerLinks::send(NodeId to, RangeMessage message) {
       out = it->second;
     }
   }
-  if (in) in->send(std::move(message));
-  else if (out) out->send(std::move(message));
+  if (in)
+    in->send(std::move(message));
+  else if (out)
+    out->send(std::move(message));
 }
 
 grpc::ServerBidiReactor<RangeMessages, RangeMessages>* PeerLinks::accept(grpc::CallbackServerContext* context) {

@@ -19,12 +19,13 @@ struct PeerAddress {
 /// The streams that carry the messages of all ranges between this node and each peer. What a leaseholder says goes over
 /// the stream that this node opened, what a replica answers over the stream that the leaseholder opened: when a stream
 /// breaks, everything about the ranges led over it is lost together, and `up` tells when it starts again from nothing.
-/// Thread-safety: send() and accept() from any thread, the rest on the loop; events come on the loop, in order per peer.
+/// Thread-safety: send() and accept() from any thread, the rest on the loop; events come on the loop, in order per
+/// peer.
 class PeerLinks {
  public:
   struct Events {
-    std::function<void(NodeId, Incarnation)> up;   ///< The stream that this node opened to the peer is ready.
-    std::function<void(NodeId)> down;              ///< It broke; messages on their way are lost.
+    std::function<void(NodeId, Incarnation)> up;  ///< The stream that this node opened to the peer is ready.
+    std::function<void(NodeId)> down;             ///< It broke; messages on their way are lost.
     std::function<void(NodeId, Incarnation, proto::RangeMessage&&)> message;
   };
   PeerLinks(Loop& loop, Hello self, Events events);

@@ -85,8 +85,10 @@ class RemoteChannels::Stream final : public grpc::ClientBidiReactor<ExecUp, Exec
     const std::lock_guard lock(mutex_);
     if (closed_ || !answer_) return;
     if (!sent_) return;  // the caller's own deadline ends a request that waits for a connection
-    if (writing_) interrupt_waits_ = true;
-    else write_interrupt();
+    if (writing_)
+      interrupt_waits_ = true;
+    else
+      write_interrupt();
   }
   bool alive() {
     const std::lock_guard lock(mutex_);
@@ -117,8 +119,10 @@ class RemoteChannels::Stream final : public grpc::ClientBidiReactor<ExecUp, Exec
     const std::lock_guard lock(mutex_);
     writing_ = false;
     if (!ok || closed_) return;
-    if (interrupt_waits_) write_interrupt();
-    else if (answer_ && !sent_) write_request();
+    if (interrupt_waits_)
+      write_interrupt();
+    else if (answer_ && !sent_)
+      write_request();
   }
   void OnDone(const grpc::Status& status) override {
     {
@@ -219,7 +223,9 @@ class RemoteChannels::RemoteChannel final : public executor::Channel {
 };
 
 RemoteChannels::RemoteChannels(Hello self) : shared_(std::make_shared<Shared>(std::move(self))) {}
-RemoteChannels::~RemoteChannels() { stop(); }
+RemoteChannels::~RemoteChannels() {
+  stop();
+}
 
 std::unique_ptr<executor::Channel> RemoteChannels::open(NodeId node, Incarnation incarnation,
                                                         const std::string& address) {

@@ -49,10 +49,9 @@ struct Node {  // one node's rpc room: links, server, and what its links told
   Node(SimLoop& sim, std::uint32_t id, asio::thread_pool& pool) : self{"test", NodeId(id), Incarnation(1)}, loop(sim) {
     links = std::make_unique<PeerLinks>(
         loop, self,
-        PeerLinks::Events{[this](NodeId n, Incarnation) { up.push_back(n); }, [this](NodeId n) { down.push_back(n); },
-                          [this](NodeId from, Incarnation, proto::RangeMessage&& m) {
-                            heard.emplace_back(from, std::move(m));
-                          }});
+        PeerLinks::Events{
+            [this](NodeId n, Incarnation) { up.push_back(n); }, [this](NodeId n) { down.push_back(n); },
+            [this](NodeId from, Incarnation, proto::RangeMessage&& m) { heard.emplace_back(from, std::move(m)); }});
     start(pool, "127.0.0.1:0");
   }
   ~Node() {
@@ -66,8 +65,10 @@ struct Node {  // one node's rpc room: links, server, and what its links told
     services.links = links.get();
     services.open_channel = [this] { return std::make_unique<EchoChannel>(channels); };
     services.place = [](const proto::PlaceRequest& request, Callback<void> done) {
-      if (request.range() == 7) done({});
-      else done(Error(Errc::kNotLeaseholder, "range is led elsewhere"));
+      if (request.range() == 7)
+        done({});
+      else
+        done(Error(Errc::kNotLeaseholder, "range is led elsewhere"));
     };
     services.digest = [](RangeId, Callback<proto::DigestReply> done) { done(proto::DigestReply()); };
     services.node_status = [] { return proto::NodeStatusReply(); };
@@ -136,7 +137,8 @@ TEST_F(RpcTest, ABrokenLinkIsToldAndComesBack) {
   b_.server.reset();
   ASSERT_TRUE(loop_.run_until([&] { return a_.down.size() == 1; }));
   b_.start(pool_, address);
-  for (int i = 0; i < 200 && a_.up.size() < 2; ++i) loop_.run_until([&] { return a_.up.size() == 2; }, 50ms), loop_.advance(500ms);
+  for (int i = 0; i < 200 && a_.up.size() < 2; ++i)
+    loop_.run_until([&] { return a_.up.size() == 2; }, 50ms), loop_.advance(500ms);
   EXPECT_EQ(a_.up.size(), 2U);
   a_.links->send(NodeId(2), append(9));
   EXPECT_TRUE(loop_.run_until([&] { return !b_.heard.empty(); }));

@@ -92,7 +92,9 @@ class Server::AdminService final : public proto::Admin::CallbackService {
 };
 
 Server::Server() = default;
-Server::~Server() { stop(); }
+Server::~Server() {
+  stop();
+}
 
 Result<std::unique_ptr<Server>> Server::start(const std::string& address, Services services,
                                               boost::asio::any_io_executor executor) {
@@ -109,8 +111,9 @@ Result<std::unique_ptr<Server>> Server::start(const std::string& address, Servic
   builder.RegisterService(server->admin_.get());
   server->server_ = builder.BuildAndStart();
   if (!server->server_ || server->port_ == 0)
-    return Error(Errc::kUnavailable, "cannot listen on " + address + " for other nodes: the address is taken or not "
-                                     "ours; choose another --listen-addr");
+    return Error(Errc::kUnavailable, "cannot listen on " + address +
+                                         " for other nodes: the address is taken or not "
+                                         "ours; choose another --listen-addr");
   return server;
 }
 

@@ -34,7 +34,9 @@ AsioLoop::AsioLoop()
         context_.run();
       }) {}
 
-AsioLoop::~AsioLoop() { stop(); }
+AsioLoop::~AsioLoop() {
+  stop();
+}
 
 void AsioLoop::stop() {
   if (!thread_.joinable()) return;
@@ -43,7 +45,9 @@ void AsioLoop::stop() {
   timers_.clear();
 }
 
-void AsioLoop::post(Task task) { boost::asio::post(context_, std::move(task)); }
+void AsioLoop::post(Task task) {
+  boost::asio::post(context_, std::move(task));
+}
 
 Loop::TimerId AsioLoop::after(Duration delay, Task task) {
   const TimerId id = next_timer_++;
@@ -60,7 +64,9 @@ Loop::TimerId AsioLoop::after(Duration delay, Task task) {
   return id;
 }
 
-void AsioLoop::cancel(TimerId timer) { timers_.erase(timer); }
+void AsioLoop::cancel(TimerId timer) {
+  timers_.erase(timer);
+}
 
 void AsioLoop::run_and_wait(Task task) {
   OUTLAST_ASSERT(!on_this_loop());
@@ -73,7 +79,9 @@ void AsioLoop::run_and_wait(Task task) {
 }
 
 ThreadWorkers::ThreadWorkers(std::size_t threads) : pool_(threads) {}
-ThreadWorkers::~ThreadWorkers() { stop(); }
+ThreadWorkers::~ThreadWorkers() {
+  stop();
+}
 
 void ThreadWorkers::stop() {
   pool_.stop();

@@ -80,18 +80,15 @@ asio::awaitable<Response> range_detail(std::shared_ptr<HttpPorts> ports, Request
   const std::string_view path = request.path;
   if (!path.ends_with(kSuffix) || path.size() <= kPrefix.size() + kSuffix.size())
     co_return Response::error(Error(Errc::kNotFound, "write /api/ranges/<id>/digest"));
-  const Result<std::int64_t> id =
-      parse_int(path.substr(kPrefix.size(), path.size() - kPrefix.size() - kSuffix.size()));
+  const Result<std::int64_t> id = parse_int(path.substr(kPrefix.size(), path.size() - kPrefix.size() - kSuffix.size()));
   if (!id.ok()) co_return Response::error(id.error());
   const Result<proto::DigestReply> result = co_await gateway::await_callback<proto::DigestReply>(
       [ports, range = RangeId(static_cast<std::uint64_t>(*id))](Callback<proto::DigestReply> done) {
         ports->digest(range, std::move(done));
       });
   if (!result.ok()) co_return Response::error(result.error());
-  co_return json_response({{"lsn", result->lsn()},
-                           {"epoch", result->epoch()},
-                           {"crc", result->crc()},
-                           {"file_size", result->file_size()}});
+  co_return json_response(
+      {{"lsn", result->lsn()}, {"epoch", result->epoch()}, {"crc", result->crc()}, {"file_size", result->file_size()}});
 }
 
 }  // namespace

@@ -15,8 +15,8 @@ struct Membership {
   Incarnation incarnation;
 };
 
-/// Waits until the cluster is initialised (asking again every 100 ms; `give_up` ends it with kShuttingDown), gives a new
-/// store its identity, and draws this worker's incarnation. Blocks; not on the loop. kWrongCluster for a store of
+/// Waits until the cluster is initialised (asking again every 100 ms; `give_up` ends it with kShuttingDown), gives a
+/// new store its identity, and draws this worker's incarnation. Blocks; not on the loop. kWrongCluster for a store of
 /// another cluster.
 Result<Membership> join_cluster(Loop& loop, meta::Store& meta, storage::StoreDir& store,
                                 const std::function<bool()>& give_up);

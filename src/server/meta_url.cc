@@ -9,8 +9,9 @@ namespace outlast::server {
 Result<std::unique_ptr<meta::Store>> open_meta(const std::string& url, Loop& loop) {
   constexpr std::string_view kEmbedded = "embedded:";
   if (!url.starts_with(kEmbedded) || url.size() == kEmbedded.size())
-    return Error(Errc::kInvalidArgument,
-                 "--meta=" + url + " is not understood: write embedded:DIR, a directory that all nodes of this machine share");
+    return Error(
+        Errc::kInvalidArgument,
+        "--meta=" + url + " is not understood: write embedded:DIR, a directory that all nodes of this machine share");
   const std::filesystem::path dir = url.substr(kEmbedded.size());
   std::error_code error;
   std::filesystem::create_directories(dir, error);

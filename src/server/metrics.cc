@@ -36,13 +36,19 @@ std::string Metrics::text() const {
 void process_samples(std::vector<Sample>& out) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
-  out.push_back({"process_cpu_seconds_total", "CPU time used", true, seconds(usage.ru_utime) + seconds(usage.ru_stime), {}});
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  out.push_back(
+      {"process_cpu_seconds_total", "CPU time used", true, seconds(usage.ru_utime) + seconds(usage.ru_stime), {}});
   std::ifstream statm("/proc/self/statm");
   double pages = 0, resident = 0;
   if (statm >> pages >> resident)
-    out.push_back({"process_resident_memory_bytes", "Resident memory", false,
-                   resident * static_cast<double>(sysconf(_SC_PAGESIZE)), {}});
+    out.push_back({"process_resident_memory_bytes",
+                   "Resident memory",
+                   false,
+                   resident * static_cast<double>(sysconf(_SC_PAGESIZE)),
+                   {}});
   double fds = 0;
   if (DIR* dir = opendir("/proc/self/fd"); dir != nullptr) {
     while (readdir(dir) != nullptr) ++fds;

@@ -28,8 +28,8 @@ using namespace std::chrono_literals;
 using handover::ControlMessage;
 
 namespace {
-constexpr Duration kStopSessions = 10s;   ///< A graceful stop waits so long for open transactions.
-constexpr Duration kStopLeases = 5s;      ///< ... and so long for leases to leave.
+constexpr Duration kStopSessions = 10s;  ///< A graceful stop waits so long for open transactions.
+constexpr Duration kStopLeases = 5s;     ///< ... and so long for leases to leave.
 
 void tell_supervisor(const ControlMessage& message) {
   if (auto sent = handover::send_control(handover::kControlFd, message); !sent.ok())
@@ -110,8 +110,12 @@ void Node::start_http() {
 Result<void> Node::start_rpc() {
   const rpc::Hello hello{member_.cluster, member_.node, member_.incarnation};
   rpc::PeerLinks::Events events;
-  events.up = [this](NodeId node, Incarnation inc) { if (replicas_) replicas_->peer_up(node, inc); };
-  events.down = [this](NodeId node) { if (replicas_) replicas_->peer_down(node); };
+  events.up = [this](NodeId node, Incarnation inc) {
+    if (replicas_) replicas_->peer_up(node, inc);
+  };
+  events.down = [this](NodeId node) {
+    if (replicas_) replicas_->peer_down(node);
+  };
   events.message = [this](NodeId from, Incarnation inc, proto::RangeMessage&& message) {
     if (replicas_) replicas_->on_message(from, inc, std::move(message));
   };
@@ -168,11 +172,18 @@ Result<void> Node::start_liveness() {
 }
 
 Result<void> Node::start_replicas() {
-  ASSIGN_OR_RETURN(replica_store_, storage::open_replica_store(*disk_, store_->path(), storage_options(state_->settings())));
+  ASSIGN_OR_RETURN(replica_store_,
+                   storage::open_replica_store(*disk_, store_->path(), storage_options(state_->settings())));
   log_writer_ = storage::make_log_writer();
   transport_ = make_transport(*links_);
   loop_.run_and_wait([this] {
-    replication::Replicas::Deps deps{loop_, *replica_store_, *log_writer_, workers_, *meta_, *transport_, *state_,
+    replication::Replicas::Deps deps{loop_,
+                                     *replica_store_,
+                                     *log_writer_,
+                                     workers_,
+                                     *meta_,
+                                     *transport_,
+                                     *state_,
                                      [](const storage::CommitPages& pages) { return storage::encode(pages); },
                                      [this] { return liveness_->lease_deadline(); }};
     deps.on_leases_changed = [this](RangeId, Epoch, bool) {
@@ -222,9 +233,8 @@ Result<void> Node::announce() {
   record.build = OUTLAST_VERSION;
   record.incarnation = member_.incarnation;
   record.started_micros = clock_.wall_micros();
-  const auto registered = wait_on<meta::NodeRecord>(loop_, [&](Callback<meta::NodeRecord> done) {
-    meta::register_node(*meta_, record, std::move(done));
-  });
+  const auto registered = wait_on<meta::NodeRecord>(
+      loop_, [&](Callback<meta::NodeRecord> done) { meta::register_node(*meta_, record, std::move(done)); });
   if (!registered.ok()) return registered.error();
   return {};
 }
@@ -253,7 +263,8 @@ Result<void> Node::start() {
   start_placement();
   serving_ = true;
   TRY(sql_->listen(handover::kSqlFd));
-  const NodeFile file{member_.node, member_.incarnation, options_.supervisor_pid, getpid(), rpc_addr_, sql_addr_, http_addr_};
+  const NodeFile file{member_.node, member_.incarnation, options_.supervisor_pid, getpid(), rpc_addr_,
+                      sql_addr_,    http_addr_};
   TRY(write_node_file(store_->path(), file));
   spdlog::info("node {} incarnation {} serves: {}", member_.node.value, member_.incarnation.value, encode(file));
   std::printf("%s\n", encode(file).c_str());
@@ -351,8 +362,10 @@ void Node::end(Ending how) {
 Node::Ending Node::wait_for_end(Duration at_most) {
   std::unique_lock lock(mutex_);
   const auto over = [this] { return ending_ != Ending::kNone; };
-  if (at_most == Duration::max()) ended_.wait(lock, over);
-  else ended_.wait_for(lock, at_most, over);
+  if (at_most == Duration::max())
+    ended_.wait(lock, over);
+  else
+    ended_.wait_for(lock, at_most, over);
   return ending_;
 }
 

@@ -84,7 +84,8 @@ tasks::Placer::Ports Node::placer_ports() {
       node.id = record.node;
       node.store_uuid = record.store_uuid;
       if (!state_->live(record.node))
-        node.health = state_->is_dead(record.node) ? placement::NodeView::Health::kDead : placement::NodeView::Health::kSuspect;
+        node.health =
+            state_->is_dead(record.node) ? placement::NodeView::Health::kDead : placement::NodeView::Health::kSuspect;
       node.active = record.membership == meta::Membership::kActive;
       view.nodes.push_back(std::move(node));
     }
@@ -104,12 +105,11 @@ tasks::Placer::Ports Node::placer_ports() {
     request.set_step(static_cast<proto::PlaceRequest::Step>(step.kind));
     request.set_node(step.node.value);
     request.set_rf(static_cast<std::uint32_t>(step.rf));
-    rpc_client_->place(holder.node, holder.incarnation, view->addr, request, std::chrono::seconds(10),
-                       [this, done = std::move(done)](Result<void> result) mutable {
-                         loop_.post([done = std::move(done), result = std::move(result)]() mutable {
-                           done(std::move(result));
-                         });
-                       });
+    rpc_client_->place(
+        holder.node, holder.incarnation, view->addr, request, std::chrono::seconds(10),
+        [this, done = std::move(done)](Result<void> result) mutable {
+          loop_.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+        });
   };
   return ports;
 }
@@ -146,11 +146,14 @@ void Node::add_metrics() {
     counter("outlast_sql_sessions_refused_total", "SQL connections refused at start-up", sql.sessions_refused.load());
     counter("outlast_sql_statements_total", "Statements, failed ones included", sql.statements.load());
     for (const auto& [state, n] : sql.errors())
-      out.push_back({"outlast_sql_errors_total", "Errors sent to clients", true, static_cast<double>(n), {{"sqlstate", state}}});
+      out.push_back(
+          {"outlast_sql_errors_total", "Errors sent to clients", true, static_cast<double>(n), {{"sqlstate", state}}});
     const gateway::GatewayCounters& gateway = cluster_->counters();
-    counter("outlast_gateway_repeated_unseen_total", "Statements repeated without telling the client", gateway.repeated_unseen.load());
+    counter("outlast_gateway_repeated_unseen_total", "Statements repeated without telling the client",
+            gateway.repeated_unseen.load());
     counter("outlast_gateway_unknown_total", "Writes whose outcome nobody knows", gateway.unknown.load());
-    counter("outlast_gateway_transactions_lost_total", "Transactions that lost their leaseholder", gateway.transactions_lost.load());
+    counter("outlast_gateway_transactions_lost_total", "Transactions that lost their leaseholder",
+            gateway.transactions_lost.load());
     const executor::Counters& executor = executor_->counters();
     counter("outlast_executor_reads_total", "Reads run here", executor.reads.load());
     counter("outlast_executor_writes_total", "Writes run here", executor.writes.load());

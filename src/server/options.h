@@ -7,15 +7,15 @@ namespace outlast::server {
 /// `outlast start`, as read from the command line. Addresses are host:port, port 0 = any free one.
 struct StartOptions {
   std::string store;
-  std::string meta;                           ///< "embedded:DIR".
-  std::string listen_addr{"127.0.0.1:0"};     ///< Node to node, and the CLI.
+  std::string meta;                        ///< "embedded:DIR".
+  std::string listen_addr{"127.0.0.1:0"};  ///< Node to node, and the CLI.
   std::string sql_addr{"127.0.0.1:26257"};
   std::string http_addr{"127.0.0.1:8080"};
-  std::string advertise_addr;                 ///< Host that other nodes use; empty = the one of listen_addr.
-  std::string log_file;                       ///< Empty = stderr.
+  std::string advertise_addr;  ///< Host that other nodes use; empty = the one of listen_addr.
+  std::string log_file;        ///< Empty = stderr.
   std::string log_level{"info"};
-  bool insecure{false};                       ///< Said aloud: bind other addresses than loopback without TLS.
-  bool single_node{false};                    ///< Initialise the cluster by itself, replication factor 1.
+  bool insecure{false};     ///< Said aloud: bind other addresses than loopback without TLS.
+  bool single_node{false};  ///< Initialise the cluster by itself, replication factor 1.
   std::int64_t max_connections{500};
 };
 

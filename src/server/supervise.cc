@@ -23,8 +23,9 @@ using namespace std::chrono_literals;
 Result<void> check_address(const std::string& address, bool insecure) {
   const std::string host = address.substr(0, address.rfind(':'));
   if (insecure || host == "127.0.0.1" || host == "localhost") return {};
-  return Error(Errc::kInvalidArgument, "'" + address + "' can be reached from other machines and there is no TLS yet: "
-                                       "bind 127.0.0.1, or say --insecure if the network is trusted");
+  return Error(Errc::kInvalidArgument, "'" + address +
+                                           "' can be reached from other machines and there is no TLS yet: "
+                                           "bind 127.0.0.1, or say --insecure if the network is trusted");
 }
 
 /// Held for the supervisor's life: a second `outlast start` on the store fails at once instead of fighting over it.
@@ -103,9 +104,7 @@ int supervise(const StartOptions& options) {
   const int code = handover::Supervisor(std::move(supervisor_options)).run();
   // The last fence must reach the store: one more transaction behind it in the queue tells.
   std::promise<void> written;
-  loop.post([&] {
-    (*store)->txn({}, 2s, [&](const Result<meta::TxnReply>&) { written.set_value(); });
-  });
+  loop.post([&] { (*store)->txn({}, 2s, [&](const Result<meta::TxnReply>&) { written.set_value(); }); });
   written.get_future().wait_for(3s);
   loop.run_and_wait([&] { store->reset(); });
   return code;

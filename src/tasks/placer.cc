@@ -18,7 +18,9 @@ Placer::~Placer() {
   if (timer_ != 0) loop_.cancel(timer_);
 }
 
-void Placer::start() { schedule(kSoon); }
+void Placer::start() {
+  schedule(kSoon);
+}
 
 void Placer::nudge() {
   if (timer_ != 0 && due_ > loop_.now() + kSoon) schedule(kSoon);

@@ -40,7 +40,7 @@ class Placer {
   Ports ports_;
   Loop::TimerId timer_{0};
   Instant due_{};
-  std::map<RangeId, Instant> asked_;  ///< One step of a range at a time; forgotten when answered.
+  std::map<RangeId, Instant> asked_;       ///< One step of a range at a time; forgotten when answered.
   std::map<RangeId, Instant> rest_until_;  ///< After a failure: let others go first.
   std::size_t taken_{0}, failed_{0};
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -1,4 +1,5 @@
-// Any bytes through the translator; what it accepts must be a statement that SQLite at least tokenises. Run by ./dev fuzz.
+// Any bytes through the translator; what it accepts must be a statement that SQLite at least tokenises. Run by ./dev
+// fuzz.
 #include <sqlite3.h>
 
 #include <cstdint>
