@@ -139,7 +139,7 @@ run_suite() {
       run_unit asan asan ;;
     tsan) suite_tsan ;;
     fuzz)
-      configure fuzz || return
+      configure asan || return
       step fuzz run_script fuzz scripts/fuzz.sh all "${FUZZ_SECONDS:-10}" ;;
     fast) run_suite style && run_suite unit ;;
     *) count_failure "there is no suite \"$1\": ./dev help lists them" ;;
