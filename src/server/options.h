@@ -8,7 +8,7 @@ namespace outlast::server {
 struct StartOptions {
   std::string store;
   std::string meta;                        ///< "embedded:DIR".
-  std::string listen_addr{"127.0.0.1:0"};  ///< Node to node, and the CLI.
+  std::string listen_addr{"127.0.0.1:26258"};  ///< Node to node, and the CLI.
   std::string sql_addr{"127.0.0.1:26257"};
   std::string http_addr{"127.0.0.1:8080"};
   std::string advertise_addr;  ///< Host that other nodes use; empty = the one of listen_addr.
