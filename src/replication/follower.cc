@@ -37,7 +37,7 @@ struct Follower::Joined {
 
 bool Follower::speaks(NodeId from, Incarnation incarnation, Epoch epoch, ReplicaId from_replica) {
   const RangeConfig& accepted = held_->accepted;
-  if (epoch < accepted.epoch && !held_->node.bugs.epoch_not_compared) {
+  if (epoch < accepted.epoch) {
     refuse(from, from_replica, Errc::kStaleEpoch, "this replica follows a newer epoch");
     return false;
   }
@@ -45,7 +45,6 @@ bool Follower::speaks(NodeId from, Incarnation incarnation, Epoch epoch, Replica
     report_mismatch(from, from_replica);  // never activated in that epoch: let the leaseholder do it
     return false;
   }
-  if (held_->node.bugs.epoch_not_compared) return true;
   const bool leads = accepted.leaseholder && *accepted.leaseholder == placement::Leaseholder{from, incarnation};
   if (!leads) refuse(from, from_replica, Errc::kStaleEpoch, "another incarnation leads this epoch");
   return leads;
@@ -71,11 +70,11 @@ void Follower::on_append(NodeId from, Incarnation incarnation, proto::RangeMessa
     entries.push_back(*std::move(entry));
   }
   if (!entries.empty()) {
-    if (held_->node.bugs.ack_before_sync) acknowledge(from, leader, expected.lsn);
+    if (held_->node.bugs.ack_before_sync) acknowledge(from, leader, epoch, expected.lsn);
     held_->log.append(std::move(entries), [me = shared_from_this(), from, leader, epoch](Result<Lsn> synced) {
       if (!synced.ok()) return me->held_->fail(synced.error());
       me->held_->log.note_synced(*synced);
-      if (epoch == me->held_->accepted.epoch && !me->frozen_) me->acknowledge(from, leader, *synced);
+      if (epoch == me->held_->accepted.epoch && !me->frozen_) me->acknowledge(from, leader, epoch, *synced);
     });
   }
   held_->learn_durable(Lsn(message.append().durable_lsn()));
@@ -97,23 +96,27 @@ void Follower::on_activate(NodeId from, Incarnation incarnation, const proto::Ra
   const placement::ReplicaRef* mine = config.find(held_->ref.node);
   if (mine == nullptr || *mine != held_->ref)
     return refuse(from, leader, Errc::kNotFound, "the configuration does not name this replica");
+  const storage::LogPosition end = end_of(message.activate());
+  if (config.epoch == acked_epoch_ && end.lsn < acked_) return;  // overtaken by what was acknowledged since
   frozen_ = false;
   if (config.epoch > accepted.epoch || config.cfg > accepted.cfg) accepted = config;
   held_->followed = accepted.epoch;
   leader_node_ = from;
   leader_replica_ = leader;
-  join(from, leader, end_of(message.activate()));
+  join(from, leader, end, message.activate().probe());
 }
 
-void Follower::join(NodeId from, ReplicaId leader, LogPosition end) {
+void Follower::join(NodeId from, ReplicaId leader, LogPosition end, std::uint64_t probe) {
   joining_ = true;
   const std::uint64_t mine = ++join_;
   const Epoch epoch = held_->accepted.epoch;
   held_->log.run<Joined>(
-      [config = held_->accepted, durable = held_->durable, end](storage::Replica& replica) -> Result<Joined> {
+      [config = held_->accepted, durable = held_->durable, end,
+       careless = held_->node.bugs.cut_to_durable](storage::Replica& replica) -> Result<Joined> {
         const auto recorded = replica.recorded_config();
         if (!recorded || recorded->epoch < config.epoch || recorded->cfg < config.cfg)
           TRY(replica.record_config(config));  // before the first acknowledgement of the epoch (A4.2)
+        if (careless && durable < replica.log_end().lsn) TRY(replica.cut_after(durable));
         Joined out;
         out.end = replica.log_end();
         if (end.lsn <= out.end.lsn) {
@@ -134,28 +137,30 @@ void Follower::join(NodeId from, ReplicaId leader, LogPosition end) {
         }
         return out;
       },
-      [me = shared_from_this(), mine, from, leader, epoch](Result<Joined> result) {
+      [me = shared_from_this(), mine, from, leader, epoch, probe](Result<Joined> result) {
         if (!result.ok()) return me->held_->fail(result.error());
         if (result->kind == Joined::Kind::kMatch) me->held_->log.note_cut(result->end);
         if (mine != me->join_) return;  // a later Activate is being worked on
         me->joining_ = false;
-        if (epoch == me->held_->accepted.epoch && !me->frozen_) me->joined(from, leader, epoch, *std::move(result));
+        if (epoch == me->held_->accepted.epoch && !me->frozen_) me->joined(from, leader, probe, *std::move(result));
       });
 }
 
-void Follower::joined(NodeId from, ReplicaId leader, Epoch epoch, Joined result) {
+void Follower::joined(NodeId from, ReplicaId leader, std::uint64_t probe, Joined result) {
   proto::RangeMessage out;
-  out.set_epoch(epoch.value);
   if (result.kind == Joined::Kind::kMismatch) {
     auto& mismatch = *out.mutable_mismatch();
     mismatch.set_end_lsn(result.end.lsn.value);
     mismatch.set_end_epoch(result.end.epoch.value);
     mismatch.set_end_checksum(result.end.checksum);
+    mismatch.set_probe(probe);
     for (const LogPosition& position : result.tail) set_position(*mismatch.add_tail(), position);
   } else {
     auto& ack = *out.mutable_activate_ack();
     ack.set_known_durable_lsn(held_->durable.value);
     ack.set_synced_lsn(result.kind == Joined::Kind::kMatch ? result.end.lsn.value : 0);
+    ack.set_probe(probe);
+    if (result.kind == Joined::Kind::kMatch) note_acked(result.end.lsn);
   }
   held_->send(from, leader, std::move(out));
 }
@@ -191,10 +196,18 @@ void Follower::say_ready(const RangeConfig& record) {
   held_->send(leader->node, leader->replica, std::move(out));
 }
 
-void Follower::acknowledge(NodeId to, ReplicaId leader, Lsn lsn) {
+void Follower::acknowledge(NodeId to, ReplicaId leader, Epoch epoch, Lsn lsn) {
+  note_acked(lsn);
   proto::RangeMessage out;
+  out.set_epoch(epoch.value);
   out.mutable_append_ack()->set_synced_lsn(lsn.value);
   held_->send(to, leader, std::move(out));
+}
+
+void Follower::note_acked(Lsn lsn) {
+  if (acked_epoch_ != held_->accepted.epoch) acked_ = Lsn();
+  acked_epoch_ = held_->accepted.epoch;
+  acked_ = std::max(acked_, lsn);
 }
 
 void Follower::refuse(NodeId to, ReplicaId leader, Errc code, const std::string& why) {

@@ -24,9 +24,10 @@ class Follower : public std::enable_shared_from_this<Follower> {
  private:
   struct Joined;
   bool speaks(NodeId from, Incarnation incarnation, Epoch epoch, ReplicaId from_replica);
-  void join(NodeId from, ReplicaId leader, storage::LogPosition end);
-  void joined(NodeId from, ReplicaId leader, Epoch epoch, Joined result);
-  void acknowledge(NodeId to, ReplicaId leader, Lsn lsn);
+  void join(NodeId from, ReplicaId leader, storage::LogPosition end, std::uint64_t probe);
+  void joined(NodeId from, ReplicaId leader, std::uint64_t probe, Joined result);
+  void note_acked(Lsn lsn);
+  void acknowledge(NodeId to, ReplicaId leader, Epoch epoch, Lsn lsn);
   void refuse(NodeId to, ReplicaId leader, Errc code, const std::string& why);
   void report_mismatch(NodeId to, ReplicaId leader);
 
@@ -34,6 +35,8 @@ class Follower : public std::enable_shared_from_this<Follower> {
   bool frozen_{false};
   std::uint64_t join_{0};  ///< Counts the joins asked for; only the latest one's answer counts.
   bool joining_{false};
+  Epoch acked_epoch_;  ///< Epoch of acked_.
+  Lsn acked_{};        ///< Highest LSN acknowledged in it by this process: never cut below in the same epoch.
   NodeId leader_node_;
   ReplicaId leader_replica_;
 };

@@ -34,6 +34,7 @@ struct NodeContext {
   std::map<NodeId, Incarnation> peers;  ///< Connected.
   std::set<std::pair<NodeId, Incarnation>> fences;
   int snapshots_running{0};
+  bool leaving{false};  ///< The process stops: takes no range over.
 
   bool fenced(const placement::Leaseholder& holder) const { return fences.contains({holder.node, holder.incarnation}); }
   /// Runs `work` on the range's worker, `done` back on the loop.

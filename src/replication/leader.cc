@@ -104,6 +104,7 @@ void Leader::peer_up(NodeId id) {
   const auto peer = node().peers.find(id);
   if (member == nullptr || !recorded_ || peer == node().peers.end()) return;
   member->incarnation = peer->second;
+  member->was_up = true;
   member->broken = false;  // a restarted process may have repaired itself; else it will say so again
   member->progress = node().loop.now();
   probe(*member, held_->log.tail());
@@ -132,6 +133,7 @@ void Leader::probe(Member& member, LogPosition end) {
   snapshots_.erase(member.ref.node);
   proto::RangeMessage out = message();
   *out.mutable_activate() = activate_of(host_.record(), end, held_->durable);
+  out.mutable_activate()->set_probe(member.stream);
   held_->send(member.ref.node, member.ref.replica, std::move(out));
 }
 
@@ -174,7 +176,7 @@ void Leader::on_message(NodeId from, Incarnation incarnation, proto::RangeMessag
 }
 
 void Leader::on_activate_ack(Member& member, const proto::ActivateAck& ack) {
-  if (member.state != Member::State::kProbing) return;
+  if (member.state != Member::State::kProbing || ack.probe() != member.stream) return;
   const Lsn known(ack.known_durable_lsn()), synced(ack.synced_lsn());
   if (member.voter && known > held_->log.tail().lsn) {
     spdlog::critical("range {}: node {} has committed entries up to {}, but this log ends at {}: this disk lost them",
@@ -201,7 +203,7 @@ void Leader::on_mismatch(Member& member, const proto::Mismatch& mismatch) {
     if (member.state == Member::State::kStreaming) probe(member, held_->log.tail());
     return;
   }
-  if (member.state != Member::State::kProbing) return;
+  if (member.state != Member::State::kProbing || mismatch.probe() != member.stream) return;
   std::vector<LogPosition> tail;
   for (const proto::Position& position : mismatch.tail()) tail.push_back(position_of(position));
   held_->log.run<std::optional<LogPosition>>(
@@ -222,7 +224,8 @@ void Leader::on_mismatch(Member& member, const proto::Mismatch& mismatch) {
         Member* them = me.find(id);
         if (!found.ok()) return me.held_->fail(found.error());
         if (them == nullptr || them->stream != stream) return;
-        if (*found) return me.probe(*them, **found);
+        const bool lost = *found && them->activated && (*found)->lsn < them->acked;  // in this epoch: its disk lied
+        if (*found && !lost) return me.probe(*them, **found);
         if (!them->voter) return me.need_snapshot(*them);
         spdlog::critical("range {}: the log of node {} shares nothing with this one", me.held_->range.value, id.value);
         them->broken = true;

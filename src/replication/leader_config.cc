@@ -19,7 +19,7 @@ bool Leader::unresponsive(const Member& member) const {
   if (member.broken) return true;
   const Lsn wanted = opened_ ? held_->log.tail().lsn : end_.lsn;
   if (member.activated && member.acked >= wanted && member.state != Member::State::kDown) return false;
-  if (opened_ && member.state == Member::State::kDown) return true;  // a broken stream: at once
+  if ((opened_ || member.was_up) && member.state == Member::State::kDown) return true;  // a broken stream: at once
   return node().loop.now() - member.progress >= node().parameters.ack_timeout;
 }
 
@@ -103,8 +103,12 @@ Result<RangeConfig> Leader::next_for(const placement::Step& step) const {
       return Error(Errc::kUnavailable, "node " + step.node.to_string() + " does not answer");
     return placement::add_learner(record, step.node, node().nodes.store_of(step.node));
   }
-  if (record.find_insync(step.node) != nullptr) return placement::remove_backup(record, step.node);
-  return placement::remove_learner(record, step.node);
+  if (record.find_insync(step.node) == nullptr) return placement::remove_learner(record, step.node);
+  // Out of S and out of the range in one change: as a mere learner it would soon be promoted again.
+  ASSIGN_OR_RETURN(const RangeConfig backup, placement::remove_backup(record, step.node));
+  ASSIGN_OR_RETURN(RangeConfig next, placement::remove_learner(backup, step.node));
+  next.cfg = record.cfg.next();
+  return next;
 }
 
 bool Leader::consider_steps() {
@@ -118,12 +122,7 @@ bool Leader::consider_steps() {
       done(std::move(next).error());
       continue;
     }
-    const bool half = step.kind == placement::Step::Kind::kRemoveReplica && next->find_learner(step.node) != nullptr;
-    host_.change(*std::move(next), {},
-                 weakly([step, half, finish = std::move(done)](Leader& me, Result<void> result) mutable {
-                   if (!result.ok() || !half) return finish(std::move(result));
-                   me.step(step, std::move(finish));  // out of S; now out of the range
-                 }));
+    host_.change(*std::move(next), {}, std::move(done));
     return true;
   }
   return false;

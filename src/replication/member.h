@@ -18,6 +18,7 @@ struct Member {
   State state{State::kDown};
   Incarnation incarnation;                            ///< Whose acknowledgements count, from the connection.
   Lsn acked{};                                        ///< On its disk and in agreement with this log.
+  bool was_up{false};                                 ///< It was connected in this leadership.
   bool activated{false};                              ///< It answered this epoch's Activate: `acked` means something.
   Lsn next{};                                         ///< First entry not sent yet.
   std::deque<std::pair<Lsn, std::size_t>> in_flight;  ///< Last LSN and bytes of each Append not acknowledged.

@@ -57,9 +57,9 @@ using EncodePages = std::function<std::string(const storage::CommitPages&)>;
 
 /// Bugs that tests plant to see that they are found. All off in a node.
 struct PlantedBugs {
-  bool removal_before_confirmed = false;   ///< Commits stop needing a member when its removal is asked for.
-  bool apply_whole_log = false;            ///< A backup applies what is not known to be durable.
-  bool epoch_not_compared = false;         ///< A backup takes appends of an epoch that is over.
+  bool removal_before_confirmed = false;  ///< Commits stop needing a member when its removal is asked for.
+  bool apply_whole_log = false;           ///< A backup applies what is not known to be durable.
+  bool cut_to_durable = false;  ///< A follower cuts to what it knows to be durable, not to the last shared entry.
   bool promote_without_union = false;      ///< A learner is promoted though commits did not need it.
   bool ack_before_sync = false;            ///< A backup acknowledges what its disk has not confirmed.
   bool serve_before_all_answered = false;  ///< A new leaseholder serves before all of S' answered.

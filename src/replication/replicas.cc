@@ -229,6 +229,7 @@ void Replicas::shutdown(Duration limit, Callback<std::size_t> done) {
   if (shutdown_ || stopped_) return done(Error(Errc::kInvalidState, "the replicas are stopping already"));
   shutdown_ = std::make_shared<Shutdown>();
   shutdown_->done = std::move(done);
+  node_->leaving = true;
   std::map<NodeId, std::size_t> given;  // spread what is given away
   for (const auto& [id, machine] : machines_) {
     const auto leader = machine->leader();
@@ -268,7 +269,10 @@ void Replicas::shutdown_step() {
   deps_.loop.cancel(mine->timer);
   const std::size_t left = stats().leases;
   auto done = std::exchange(mine->done, nullptr);
-  stop_all({Errc::kShuttingDown, "the node stops"});
+  // What still leads here stops for good; as a follower this node goes on until the process ends, so that the new
+  // leaseholders need not wait for it.
+  for (const auto& [id, machine] : machines_)
+    if (machine->leader()) machine->stop({Errc::kShuttingDown, "the node stops"});
   done(left);
 }
 

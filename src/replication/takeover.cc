@@ -18,7 +18,8 @@ bool RangeMachine::leaderless() const {
 }
 
 bool RangeMachine::may_take_over() const {
-  if (stopped_ || !record_ || !held_ || held_->failed || leader_ || taking_over_ || changing_) return false;
+  if (stopped_ || node_.leaving || !record_ || !held_ || held_->failed || leader_ || taking_over_ || changing_)
+    return false;
   const ReplicaRef* mine = record_->config.find_insync(node_.self.node);
   return mine != nullptr && *mine == held_->ref && leaderless() && held_->accepted.epoch <= record_->config.epoch;
 }

@@ -80,7 +80,7 @@ void Leader::transfer_done(Result<void> result) {
       host_.record().epoch > epoch_ && host_.record().leaseholder && host_.record().leaseholder->node == mine->target;
   if (!stopped_ && served_) {
     if (!mine->locked) served_->writer_lock().withdraw(mine->ticket);
-    served_->set_gate(ServedRange::Gate::kOpen);
+    served_->set_gate(stalled_ ? ServedRange::Gate::kStalled : ServedRange::Gate::kOpen);
   }
   mine->hold.release();
   if (moved)

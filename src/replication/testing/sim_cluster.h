@@ -1,0 +1,362 @@
+#pragma once
+// A whole cluster on one thread and simulated time: disks that forget, links that break, a metadata store that doubts.
+// After every step the invariants of protocol A12 are checked; the first violation is kept as a sentence.
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "../tests/support/sim_loop.h"
+#include "replication/replicas.h"
+#include "replication/testing/fake_disk.h"
+#include "replication/testing/fake_meta.h"
+
+namespace outlast::replication::testing {
+using testing_support::SimLoop;
+
+/// The simulated loop as one process sees it: everything that it planned ends with it.
+class NodeLoop final : public Loop {
+ public:
+  explicit NodeLoop(SimLoop& world) : world_(world) {}
+  Instant now() const override { return world_.now(); }
+  std::int64_t wall_micros() const override { return world_.wall_micros(); }
+  void post(Task task) override { world_.post(wrap(std::move(task))); }
+  TimerId after(Duration delay, Task task) override { return world_.after(delay, wrap(std::move(task))); }
+  void cancel(TimerId timer) override { world_.cancel(timer); }
+  bool on_this_loop() const override { return true; }
+  void end() { alive_.reset(); }
+
+ private:
+  Task wrap(Task task) {
+    return [alive = std::weak_ptr(alive_), task = std::move(task)]() mutable {
+      if (!alive.expired()) task();
+    };
+  }
+  SimLoop& world_;
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
+};
+
+class SimCluster;
+
+struct SimNode final : Transport, NodeDirectory {
+  SimNode(SimCluster& c, NodeId i) : cluster(c), id(i) {}
+  void send(NodeId to, proto::RangeMessage message) override;
+  std::optional<Incarnation> live(NodeId node) const override;
+  std::string store_of(NodeId node) const override { return "s" + node.to_string(); }
+
+  SimCluster& cluster;
+  const NodeId id;
+  Incarnation incarnation{};
+  std::shared_ptr<FakeDisk> disk = std::make_shared<FakeDisk>();
+  std::shared_ptr<MetaWeather> weather = std::make_shared<MetaWeather>();
+  // The process; gone after a crash. Order matters: what is below uses what is above.
+  std::unique_ptr<NodeLoop> loop;
+  std::unique_ptr<FakeStore> store;
+  std::unique_ptr<FakeLogWriter> logs;
+  std::unique_ptr<FakeWorkers> workers;
+  std::unique_ptr<FakeMeta> meta;
+  std::unique_ptr<Replicas> replicas;
+  bool up() const { return replicas != nullptr; }
+};
+
+class SimCluster {
+  struct Grave {
+    std::unique_ptr<NodeLoop> loop;
+    std::unique_ptr<FakeStore> store;
+    std::unique_ptr<FakeLogWriter> logs;
+    std::unique_ptr<FakeWorkers> workers;
+    std::unique_ptr<FakeMeta> meta;
+  };
+  std::vector<Grave> graveyard_;  // outlives the world's tasks
+
+ public:
+  SimCluster(std::uint64_t seed, int nodes, PlantedBugs planted = {}) : random(seed), bugs(planted) {
+    core->on_put = [this](const meta::KeyValue& kv) { check_record(kv); };
+    for (int i = 1; i <= nodes; ++i) {
+      auto node = std::make_unique<SimNode>(*this, NodeId(static_cast<std::uint32_t>(i)));
+      node->disk->on_append = [this](RangeId range, const LogPosition& at) { check_append(range, at); };
+      nodes_.push_back(std::move(node));
+    }
+    parameters.recovery_wait = std::chrono::seconds(3);
+    for (auto& node : nodes_) start(*node);
+  }
+  ~SimCluster() {
+    for (auto& node : nodes_) kill(*node);
+  }
+
+  SimNode& node(std::uint32_t id) { return *nodes_.at(id - 1); }
+  std::vector<std::unique_ptr<SimNode>>& nodes() { return nodes_; }
+
+  void start(SimNode& node) {
+    if (node.up()) return;
+    node.incarnation = Incarnation(++last_incarnation_);
+    trace("start node " + node.id.to_string() + " incarnation " + node.incarnation.to_string());
+    node.loop = std::make_unique<NodeLoop>(world);
+    node.store = std::make_unique<FakeStore>(node.disk);
+    node.logs = std::make_unique<FakeLogWriter>(*node.loop, random);
+    node.workers = std::make_unique<FakeWorkers>(*node.loop, random);
+    node.meta = std::make_unique<FakeMeta>(core, world, *node.loop, random, node.weather);
+    const NodeId id = node.id;
+    const Incarnation incarnation = node.incarnation;
+    Replicas::Deps deps{.loop = *node.loop,
+                        .store = *node.store,
+                        .logs = *node.logs,
+                        .workers = *node.workers,
+                        .meta = *node.meta,
+                        .transport = node,
+                        .nodes = node,
+                        .encode = [](const storage::CommitPages& pages) { return pages.pages.at(0).second; },
+                        .lease_deadline = [] { return Instant::max(); },
+                        .on_leases_changed =
+                            [this, id, incarnation](RangeId range, Epoch epoch, bool leading) {
+                              if (leading) check_lease(range, epoch, id, incarnation);
+                            },
+                        .on_fenced = [this, id] { world.post([this, id] { kill(node_of(id)); }); }};
+    node.replicas =
+        std::make_unique<Replicas>(std::move(deps), Identity{id, "s" + id.to_string(), incarnation}, parameters, bugs);
+    node.replicas->start();
+    for (auto& other : nodes_) connect(node, *other);
+  }
+  /// kill -9, or power loss: what was not synced may be lost. The supervisor fences it after a while.
+  void kill(SimNode& node) {
+    if (!node.up()) return;
+    trace("kill node " + node.id.to_string());
+    for (auto& other : nodes_) disconnect(node, *other);
+    node.replicas.reset();
+    node.loop->end();
+    node.meta->end();
+    // Tasks that will never run still refer to these.
+    graveyard_.push_back({std::move(node.loop), std::move(node.store), std::move(node.logs), std::move(node.workers),
+                          std::move(node.meta)});
+    node.disk->crash(random);
+    fence_after(node.id, node.incarnation, std::chrono::milliseconds(5 + random.below(100)));
+  }
+  void fence_after(NodeId id, Incarnation incarnation, Duration delay) {
+    world.after(delay, [this, id, incarnation] {
+      const std::string key = meta::keys::fence({id, incarnation});
+      if (core->kvs.contains(key)) return;
+      trace("put " + key);
+      core->put(key, "x");
+    });
+  }
+  SimNode& node_of(NodeId id) { return *nodes_.at(id.value - 1); }
+
+  // Links.
+  using Pair = std::pair<NodeId, NodeId>;
+  static Pair pair(NodeId a, NodeId b) { return a < b ? Pair(a, b) : Pair(b, a); }
+  void cut(NodeId a, NodeId b) {
+    trace("cut " + a.to_string() + "-" + b.to_string());
+    cut_.insert(pair(a, b));
+    disconnect(node_of(a), node_of(b));
+  }
+  void heal(NodeId a, NodeId b) {
+    cut_.erase(pair(a, b));
+    connect(node_of(a), node_of(b));
+  }
+  void connect(SimNode& a, SimNode& b) {
+    if (a.id == b.id || !a.up() || !b.up() || cut_.contains(pair(a.id, b.id)) || links_[pair(a.id, b.id)].up) return;
+    Link& link = links_[pair(a.id, b.id)];
+    link.up = true;
+    ++link.generation;
+    tell(a, b, [inc = b.incarnation, from = b.id](Replicas& replicas) { replicas.peer_up(from, inc); });
+    tell(b, a, [inc = a.incarnation, from = a.id](Replicas& replicas) { replicas.peer_up(from, inc); });
+  }
+  void disconnect(SimNode& a, SimNode& b) {
+    Link& link = links_[pair(a.id, b.id)];
+    if (!link.up) return;
+    link.up = false;
+    ++link.generation;
+    for (auto [to, other] : {std::pair(&a, &b), std::pair(&b, &a)}) {
+      if (!to->up()) continue;
+      Instant& last = link.last[to->id < other->id ? 0 : 1];
+      last = std::max(last, world.now() + delay());
+      to->loop->after(last - world.now(), [to, gone = other->id] { to->replicas->peer_down(gone); });
+    }
+  }
+  /// Delivers in order per direction, unless the connection breaks before.
+  void tell(SimNode& to, SimNode& from, std::function<void(Replicas&)> what) {
+    const Pair key = pair(to.id, from.id);
+    Link& link = links_[key];
+    if (!link.up || !to.up()) return;
+    Instant& last = link.last[to.id < from.id ? 0 : 1];
+    last = std::max(last, world.now() + delay());
+    to.loop->after(last - world.now(), [this, &to, key, generation = link.generation, what = std::move(what)] {
+      if (links_[key].generation == generation) what(*to.replicas);
+    });
+  }
+  Duration delay() { return std::chrono::microseconds(50 + random.below(random.below(10) == 0 ? 5000 : 500)); }
+
+  // Work.
+  placement::RangeConfig create_range(RangeId range, NodeId on) {
+    SimNode& first = node_of(on);
+    auto config = placement::create_range(range, DatabaseId(1), on, "s" + on.to_string(), first.incarnation);
+    core->put(meta::keys::range(range), placement::encode(config));
+    return config;
+  }
+  std::optional<placement::RangeConfig> record(RangeId range) const {
+    const auto it = core->kvs.find(meta::keys::range(range));
+    if (it == core->kvs.end()) return std::nullopt;
+    return placement::decode_range_config(it->second.value).value();
+  }
+  LeasedRangePtr leader(RangeId range, SimNode** where = nullptr) {
+    LeasedRangePtr best;
+    for (auto& node : nodes_) {
+      if (!node->up()) continue;
+      auto found = node->replicas->find(range, Epoch());
+      if (!found.ok() || (best && best->epoch() > (*found)->epoch())) continue;
+      best = *found;
+      if (where != nullptr) *where = node.get();
+    }
+    return best;
+  }
+  /// One write through the lock, on `node`; counts what was acknowledged.
+  void write(SimNode& node, RangeId range) {
+    if (!node.up()) return;
+    auto found = node.replicas->find(range, Epoch());
+    if (!found.ok() || !(*found)->admit().ok()) return;
+    const LeasedRangePtr leased = *found;
+    const std::string text = "w" + std::to_string(++writes) + std::string(random.below(300), 'x');
+    leased->writer_lock().acquire(world.now() + std::chrono::seconds(1), false,
+                                  [this, weak = std::weak_ptr(leased), range, text](Result<WriterLock::Hold> hold) {
+                                    const auto lease = weak.lock();
+                                    if (!hold.ok() || !lease) return;
+                                    auto lsn = static_cast<FakeDatabase&>(lease->database()).write(text);
+                                    hold->release();
+                                    if (!lsn.ok()) return;
+                                    lease->wait_durable(
+                                        *lsn, [this, range, lsn = *lsn, epoch = lease->epoch()](Result<void> result) {
+                                          if (!result.ok()) return;
+                                          ++acknowledged;
+                                          must_hold(range, lsn, epoch, "an acknowledged write");
+                                        });
+                                  });
+  }
+  void step(Duration d) {
+    world.advance(d);
+    check();
+  }
+  void fail(const std::string& what) {
+    if (violation.empty()) violation = what;
+    trace("VIOLATION " + what);
+  }
+  /// OUTLAST_TRACE=1 prints the history with its simulated time.
+  void trace(const std::string& what) {
+    static const bool on = std::getenv("OUTLAST_TRACE") != nullptr;
+    if (on)
+      std::fprintf(stderr, "%10.3f ms  %s\n",
+                   std::chrono::duration<double, std::milli>(world.now().time_since_epoch()).count() - 3'600'000,
+                   what.c_str());
+  }
+
+  // The invariants.
+  void check_append(RangeId range, const LogPosition& at) {  // I1
+    const auto [it, fresh] = entries_.emplace(std::tuple(range, at.lsn, at.epoch), at.checksum);
+    if (!fresh && it->second != at.checksum)
+      fail("I1: two entries at LSN " + at.lsn.to_string() + " of epoch " + at.epoch.to_string());
+  }
+  void check_record(const meta::KeyValue& kv) {  // I5
+    if (!kv.key.starts_with(meta::keys::kRanges)) return;
+    trace(kv.value);
+    const auto config = placement::decode_range_config(kv.value).value();
+    if (static_cast<int>(config.insync.size()) < config.min_insync) fail("I5: S below min_insync");
+    // A member has everything committed from the moment it is one.
+    for (const placement::ReplicaRef& ref : config.insync) check_member(config.range, ref, "after a change");
+  }
+  void check_lease(RangeId range, Epoch epoch, NodeId id, Incarnation incarnation) {  // I3
+    trace("node " + id.to_string() + " serves epoch " + epoch.to_string());
+    const auto [it, fresh] = leases_.emplace(std::pair(range, epoch), std::pair(id, incarnation));
+    if (!fresh && it->second != std::pair(id, incarnation)) fail("I3: two leaders in epoch " + epoch.to_string());
+  }
+  void must_hold(RangeId range, Lsn lsn, Epoch epoch, const std::string& what) {
+    const auto entry = entries_.find(std::tuple(range, lsn, epoch));
+    if (entry == entries_.end()) return fail(what + " is in no log");
+    note_committed(range, {lsn, epoch, entry->second}, what);
+  }
+  void note_committed(RangeId range, const LogPosition& at, const std::string& what) {
+    if (at.lsn.value == 0) return;
+    const auto [it, fresh] = committed_[range].emplace(at.lsn, at);
+    if (!fresh && it->second != at)
+      fail(what + " at LSN " + at.lsn.to_string() + " (epoch " + at.epoch.to_string() + ") conflicts with epoch " +
+           it->second.epoch.to_string());
+  }
+  void check() {
+    for (auto& node : nodes_) {  // what anybody believes to be committed
+      if (!node->up()) continue;
+      for (const RangeStats& stats : node->replicas->stats().ranges) {
+        const auto files = node->disk->ranges.find(stats.range);
+        if (files == node->disk->ranges.end()) continue;
+        if (const auto at = files->second.at(stats.durable))
+          note_committed(stats.range, *at, "node " + node->id.to_string() + " says durable");
+      }
+    }
+    for (const auto& [range, positions] : committed_) {
+      const auto config = record(range);
+      if (config)
+        for (const placement::ReplicaRef& ref : config->insync) check_member(range, ref, "at rest");
+    }
+    for (auto& node : nodes_)  // I6
+      for (const auto& [range, files] : node->disk->ranges) {
+        if (files.applied.lsn.value == 0) continue;
+        const auto& committed = committed_[range];
+        if (committed.empty() || files.applied.lsn > committed.rbegin()->first)
+          fail("I6: node " + node->id.to_string() + " applied LSN " + files.applied.lsn.to_string() +
+               ", which is not durable");
+        else if (const auto it = committed.find(files.applied.lsn);
+                 it != committed.end() && it->second != files.applied)
+          fail("I6: node " + node->id.to_string() + " applied another entry than was committed");
+      }
+  }
+  void check_member(RangeId range, const placement::ReplicaRef& ref, const std::string& when) {  // I2, I7
+    const auto& committed = committed_[range];
+    if (committed.empty()) return;
+    const LogPosition top = committed.rbegin()->second;
+    const auto files = node_of(ref.node).disk->ranges.find(range);
+    const std::string who = "I2 (" + when + "): member " + ref.node.to_string();
+    if (files == node_of(ref.node).disk->ranges.end()) return fail(who + " has no replica");
+    if (files->second.identity.replica != ref.replica) return fail("I7: replica id differs");
+    if (files->second.start.lsn >= top.lsn) return;
+    const auto at = files->second.at(top.lsn);
+    if (!at || files->second.synced_end().lsn < top.lsn || *at != top)
+      fail(who + " lacks committed LSN " + top.lsn.to_string());
+  }
+  Lsn committed_end(RangeId range) { return committed_[range].empty() ? Lsn() : committed_[range].rbegin()->first; }
+
+  SimLoop world;
+  SeededRandom random;
+  PlantedBugs bugs;
+  Parameters parameters;
+  std::shared_ptr<MetaCore> core = std::make_shared<MetaCore>();
+  std::string violation;
+  std::uint64_t writes{0}, acknowledged{0};
+
+ private:
+  struct Link {
+    bool up{false};
+    std::uint64_t generation{0};
+    Instant last[2]{};
+  };
+  std::vector<std::unique_ptr<SimNode>> nodes_;
+  std::map<Pair, Link> links_;
+  std::set<Pair> cut_;
+  std::uint64_t last_incarnation_{0};
+  std::map<std::tuple<RangeId, Lsn, Epoch>, std::uint32_t> entries_;
+  std::map<std::pair<RangeId, Epoch>, std::pair<NodeId, Incarnation>> leases_;
+  std::map<RangeId, std::map<Lsn, LogPosition>> committed_;
+};
+
+inline void SimNode::send(NodeId to, proto::RangeMessage message) {
+  cluster.tell(cluster.node_of(to), *this,
+               [from = id, inc = incarnation, message = std::move(message), &world = cluster, to](Replicas& replicas) {
+                 world.trace(from.to_string() + " -> " + to.to_string() + ": " + message.ShortDebugString());
+                 replicas.on_message(from, inc, message);
+               });
+}
+inline std::optional<Incarnation> SimNode::live(NodeId node) const {
+  const SimNode& other = cluster.node_of(node);
+  if (!other.up() || cluster.core->kvs.contains(meta::keys::fence({node, other.incarnation}))) return std::nullopt;
+  return other.incarnation;
+}
+
+}  // namespace outlast::replication::testing
