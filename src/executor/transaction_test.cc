@@ -109,6 +109,16 @@ TEST_F(TransactionTest, ManyParameterSetsAreOneTransaction) {
   EXPECT_EQ(number("SELECT count(*) FROM t"), 3) << "not even the first of them";
 }
 
+TEST_F(TransactionTest, ASweepDuringTheFirstStatementFindsNoOldSnapshot) {
+  const auto channel = open();
+  const Pending pending = start(
+      *channel, sql("WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) SELECT count(*) FROM c", true));
+  while (executor_->counters().reads.load() == 0) drain_sql_threads_once();
+  executor_->sweep();
+  channel->interrupt();
+  EXPECT_EQ(code(finish(pending)), "cancelled") << "the first reason to stop is the one that counts";
+}
+
 TEST_F(TransactionTest, ReadOnlyRefusesWrites) {
   const auto channel = open();
   proto::ExecRequest r = sql("DELETE FROM t", true);
