@@ -64,6 +64,7 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
   void handle_request();
   void handle_run();
   void run_statement();
+  void lock_rows();
   void execute_read();
   void execute_write();
   Result<void> execute_all();

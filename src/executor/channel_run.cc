@@ -76,6 +76,8 @@ void ChannelCore::run_statement() {
     const Result<void> valid = check_snapshot();
     return valid.ok() ? finish() : fail(valid.error());
   }
+  const bool locks = transaction_ && run.takes_lock() && !run.read_only();
+  if (read_only && locks) return transaction_->hold ? lock_rows() : with_lock(&ChannelCore::lock_rows);
   if (read_only) return execute_read();
   if (run.read_only())
     return fail(Error(Errc::kReadOnlyTransaction, "cannot execute a writing statement in a read-only transaction"));
@@ -103,6 +105,14 @@ Result<void> ChannelCore::check_snapshot() {
   transaction_->gate = gate;
   transaction_->held.since = now;
   return {};
+}
+
+/// SELECT … FOR UPDATE, with our writer lock held. Making SQLite's transaction a writing one tells now, and not at the
+/// first write, that its snapshot is outdated; the pragma is the one statement that does so and changes nothing.
+void ChannelCore::lock_rows() {
+  const int code = transaction_->connection().run_own("PRAGMA main.incremental_vacuum(1)");
+  if (code != SQLITE_OK) return fail_with_data(transaction_->connection().error(code));
+  execute_read();
 }
 
 void ChannelCore::execute_read() {

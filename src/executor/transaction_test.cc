@@ -119,6 +119,40 @@ TEST_F(TransactionTest, ASweepDuringTheFirstStatementFindsNoOldSnapshot) {
   EXPECT_EQ(code(finish(pending)), "cancelled") << "the first reason to stop is the one that counts";
 }
 
+TEST_F(TransactionTest, ReadingForUpdateTakesTheWriterLock) {
+  const auto first = open();
+  const auto second = open();
+  proto::ExecRequest locking = sql("SELECT * FROM t", true);
+  locking.mutable_run()->set_takes_lock(true);
+  EXPECT_EQ(code(run(*first, locking)), "");
+  EXPECT_TRUE(range_->lock().held());
+  proto::ExecRequest late = locking;
+  late.set_lock_timeout_ms(50);
+  const Pending waiting = start(*second, late);
+  while (executor_->counters().lock_waits.load() == 0) drain_sql_threads_once();
+  clock_.advance(51ms);
+  executor_->sweep();
+  EXPECT_EQ(code(finish(waiting)), "lock_timeout");
+  EXPECT_EQ(code(run(*first, sql("INSERT INTO t VALUES(1,'x')"))), "") << "its snapshot cannot be outdated";
+  EXPECT_EQ(code(run(*first, commit())), "");
+  EXPECT_FALSE(range_->lock().held());
+  EXPECT_EQ(code(run(*second, rollback())), "");
+  EXPECT_EQ(rows(run(*second, locking)).size(), 1U);
+  EXPECT_EQ(code(run(*second, commit())), "");
+  EXPECT_FALSE(range_->lock().held());
+}
+
+TEST_F(TransactionTest, ReadingForUpdateFromAnOutdatedSnapshotSaysSo) {
+  const auto channel = open();
+  EXPECT_EQ(code(run(*channel, sql("SELECT * FROM t", true))), "");
+  EXPECT_EQ(code(run("INSERT INTO t VALUES(1,'x')")), "");
+  proto::ExecRequest locking = sql("SELECT * FROM t");
+  locking.mutable_run()->set_takes_lock(true);
+  EXPECT_EQ(code(run(*channel, locking)), "serialization_failure");
+  EXPECT_EQ(code(run(*channel, rollback())), "");
+  EXPECT_FALSE(range_->lock().held());
+}
+
 TEST_F(TransactionTest, ReadOnlyRefusesWrites) {
   const auto channel = open();
   proto::ExecRequest r = sql("DELETE FROM t", true);

@@ -25,6 +25,7 @@ struct Statement {
   std::string tag;                                   ///< For the request's outcome: "INSERT", "UPDATE", …
   std::uint64_t max_rows{0};                         ///< 0 = all; else stop and keep a portal open.
   bool internal{false};                              ///< Outlast's own catalog read.
+  bool takes_lock{false};                            ///< In a transaction: take the writer lock first (FOR UPDATE).
 };
 
 /// A piece of a result.
