@@ -2,6 +2,7 @@
 
 #include <boost/asio/this_coro.hpp>
 
+#include "base/parse.h"
 #include "gateway/await_callback.h"
 #include "gateway/session_impl.h"
 
@@ -12,7 +13,18 @@ ClusterImpl::ClusterImpl(ClusterPorts ports, RouteTable& routes, ChannelFactory&
     : gateway_(std::make_shared<Gateway>(std::move(ports), routes, channels, clock, parameters)) {}
 
 std::unique_ptr<Session> ClusterImpl::open_session() {
-  return std::make_unique<SessionImpl>(gateway_);
+  auto session = std::make_unique<SessionImpl>(gateway_);
+  Limits& limits = session->limits();
+  const std::pair<const char*, Duration*> defaults[] = {
+      {"sql.defaults.statement_timeout", &limits.statement_timeout},
+      {"sql.defaults.lock_timeout", &limits.lock_timeout},
+      {"sql.defaults.idle_in_transaction_session_timeout", &limits.idle_in_transaction_timeout}};
+  for (const auto& [name, limit] : defaults) {
+    const Result<std::string> value = gateway_->ports.setting(name);
+    if (!value.ok()) continue;  // an older cluster: what session.h says
+    if (const Result<Duration> parsed = parse_duration(*value); parsed.ok()) *limit = *parsed;
+  }
+  return session;
 }
 
 boost::asio::awaitable<Result<void>> ClusterImpl::create_database(std::string name) {

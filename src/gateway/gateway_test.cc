@@ -74,6 +74,11 @@ class GatewayTest : public ::testing::Test, public ChannelFactory {
       if (name != known_) return std::nullopt;
       return DatabaseRow{DatabaseId(2), name, kRange};
     };
+    ports.setting = [](const std::string& name) -> Result<std::string> {
+      if (name == "sql.defaults.idle_in_transaction_session_timeout") return std::string("7s");
+      if (name == "sql.defaults.lock_timeout") return std::string("1500ms");
+      return Error(Errc::kUndefinedObject, "unknown");
+    };
     ports.create_database = [this](const std::string& name, Callback<DatabaseRow> done) {
       known_ = name;
       done(DatabaseRow{DatabaseId(2), name, kRange});
@@ -131,6 +136,21 @@ class GatewayTest : public ::testing::Test, public ChannelFactory {
   std::unique_ptr<ClusterImpl> cluster_;
   std::unique_ptr<Session> session_;
 };
+
+TEST_F(GatewayTest, ASessionStartsWithTheClustersLimits) {
+  const auto fresh = cluster_->open_session();
+  EXPECT_EQ(fresh->limits().idle_in_transaction_timeout, 7s);
+  EXPECT_EQ(fresh->limits().lock_timeout, 1500ms);
+  EXPECT_EQ(fresh->limits().statement_timeout, 0s) << "unknown to an older cluster";
+}
+
+TEST_F(GatewayTest, TellsTheLeaseholderToLockFirst) {
+  ASSERT_TRUE(session_->begin({}).ok());
+  Statement locking{.sql = "SELECT 1", .tag = "SELECT"};
+  locking.takes_lock = true;
+  ASSERT_TRUE(await(session_->run(locking)).ok());
+  EXPECT_TRUE(nodes_[1].seen.back().run().takes_lock());
+}
 
 TEST_F(GatewayTest, FollowsTheLeaseAfterARefusalWithoutTellingTheClient) {
   at(1, [this](const auto&) {
