@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "sql/catalog/checks.h"
+
 namespace outlast::sql {
 namespace {
 using executor::Null;
@@ -123,7 +125,8 @@ class Filler {
     return found == kNames.end() ? std::string(type_name(type)) : found->second;
   }
 
-  void class_row(const std::string& name, std::int64_t oid, const char* kind, bool has_index, std::int64_t columns) {
+  void class_row(const std::string& name, std::int64_t oid, const char* kind, bool has_index, std::int64_t columns,
+                 std::size_t checks = 0) {
     add("pg_class", {{"oid", n(oid)},
                      {"relname", t(name)},
                      {"relnamespace", n(kPublic)},
@@ -144,7 +147,7 @@ class Filler {
                      {"relpersistence", t("p")},
                      {"relkind", t(kind)},
                      {"relnatts", n(columns)},
-                     {"relchecks", n(0)},
+                     {"relchecks", n(static_cast<std::int64_t>(checks))},
                      {"relhasrules", b(false)},
                      {"relhastriggers", b(false)},
                      {"relhassubclass", b(false)},
@@ -161,7 +164,9 @@ class Filler {
     std::int64_t columns = 0;
     for (const Row& column : schema_.columns) columns += text(column[0]) == name;
     const bool table = *kind == 'r';
-    class_row(name, oids_[name], kind, has_index, columns);
+    const std::vector<CheckConstraint> checks = table ? check_constraints(sql) : std::vector<CheckConstraint>();
+    class_row(name, oids_[name], kind, has_index, columns, checks.size());
+    for (const CheckConstraint& check : checks) constraint(name, check.name, "c", 0, check.definition);
     rows_.push_back({"information_schema",
                      "tables",
                      {{"table_catalog", t(names_.database)},
@@ -212,7 +217,7 @@ class Filler {
                          {"attstorage", t("p")},
                          {"attcompression", t("")},
                          {"attstattarget", n(-1)}});
-    const Value shown = has_default ? t(default_text(text(column[5]))) : Value(Null{});
+    const Value shown = has_default ? t(default_text(text(column[5]), type.oid)) : Value(Null{});
     if (has_default)
       add("pg_attrdef", {{"oid", n(next_++)}, {"adrelid", n(oids_[table])}, {"adnum", n(number_of)}, {"adbin", shown}});
     const bool sized = type.typmod > 4 && is_text;
@@ -233,7 +238,8 @@ class Filler {
   static std::string without_collation(const std::string& type) { return type.substr(0, type.find(" COLLATE")); }
 
   /// "(pg_nextval('t_id_seq'))" as PostgreSQL would show it.
-  static std::string default_text(std::string sql) {
+  static std::string default_text(std::string sql, Oid type) {
+    if (type == oid::kBool && (sql == "1" || sql == "0")) return sql == "1" ? "true" : "false";
     if (const auto at = sql.find("pg_nextval('"); at != std::string::npos) {
       const auto end = sql.find('\'', at + 12);
       return "nextval('" + sql.substr(at + 12, end - at - 12) + "'::regclass)";
@@ -264,7 +270,7 @@ class Filler {
   void add_index(const Row& index) {
     const std::string table = text(index[0]), internal = text(index[1]), sql = definition_of(internal);
     const bool primary = is_primary(internal, text(index[3]));
-    const bool constraint = primary || text(index[3]) == "u" || sql.ends_with("/* unique constraint */");
+    const bool is_constraint = primary || text(index[3]) == "u" || sql.ends_with("/* unique constraint */");
     std::string list, keys, generated = table;
     std::int64_t columns = 0;
     for (const Row& c : schema_.index_columns) {
@@ -303,28 +309,35 @@ class Filler {
                      {"indislive", b(true)},
                      {"indisreplident", b(false)},
                      {"indkey", t(keys)}});
-    if (!constraint) return;
+    if (!is_constraint) return;
+    constraint(table, name, primary ? "p" : "u", oid, (primary ? "PRIMARY KEY (" : "UNIQUE (") + list + ")");
+  }
+
+  /// `type`: p, u or c as in pg_constraint; `index`: 0 without one.
+  void constraint(const std::string& table, const std::string& name, std::string_view type, std::int64_t index,
+                  const std::string& definition) {
     const std::int64_t id = next_++;
     add("pg_constraint", {{"oid", n(id)},
                           {"conname", t(name)},
                           {"connamespace", n(kPublic)},
-                          {"contype", t(primary ? "p" : "u")},
+                          {"contype", t(std::string(type))},
                           {"condeferrable", b(false)},
                           {"condeferred", b(false)},
                           {"convalidated", b(true)},
                           {"conrelid", n(oids_[table])},
-                          {"conindid", n(oid)},
+                          {"conindid", n(index)},
                           {"conparentid", n(0)},
                           {"confrelid", n(0)}});
-    add("outlast_definition",
-        {{"outlast_oid", n(id)}, {"indexdef", t((primary ? "PRIMARY KEY (" : "UNIQUE (") + list + ")")}});
+    add("outlast_definition", {{"outlast_oid", n(id)}, {"indexdef", t(definition)}});
     rows_.push_back({"information_schema",
                      "table_constraints",
                      {{"constraint_schema", t("public")},
                       {"constraint_name", t(name)},
                       {"table_schema", t("public")},
                       {"table_name", t(table)},
-                      {"constraint_type", t(primary ? "PRIMARY KEY" : "UNIQUE")}}});
+                      {"constraint_type", t(type == "p"   ? "PRIMARY KEY"
+                                            : type == "u" ? "UNIQUE"
+                                                          : "CHECK")}}});
   }
 
   const SchemaSnapshot& schema_;
