@@ -5,7 +5,6 @@
 namespace outlast::sql {
 namespace asio = boost::asio;
 using executor::Value;
-namespace {}  // namespace
 
 std::string quoted_identifier(std::string_view name) {
   std::string out = "\"";
@@ -185,7 +184,7 @@ asio::awaitable<Result<void>> Copy::to_client(Translated t) {
   auto format = copy_format(*t.copy);
   if (!format.ok()) co_return std::move(format).error();
   gateway::Statement statement;
-  statement.tag = "COPY";
+  statement.tag = "SELECT";  // what it is for the gateway: a read, repeated unseen when its leaseholder dies
   statement.sql = t.copy->query_sql;
   if (statement.sql.empty()) {
     std::string list;

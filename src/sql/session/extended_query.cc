@@ -53,7 +53,7 @@ asio::awaitable<Result<void>> ClientSession::on_extended(pgwire::Message message
 }
 
 asio::awaitable<Result<void>> ClientSession::on_parse(pgwire::Parse parse) {
-  auto statement = translate_one(parse.text, parse.parameter_types);
+  auto statement = translate_one(parse.text, parse.parameter_types, session_names(state_));
   if (!statement.ok()) co_return std::move(statement).error();
   if (state_.failed() && !may_end_failed_transaction(statement->kind)) co_return in_failed_transaction();
   if (!parse.name.empty() && state_.prepared.contains(parse.name))

@@ -15,7 +15,7 @@ Result<std::shared_ptr<const Prepared>> StatementRunner::find_prepared(const std
 Result<Started> StatementRunner::prepare(const Translated& t) {
   if (s_.prepared.contains(t.name))
     return Error(Errc::kDuplicateStatement, "prepared statement \"" + t.name + "\" already exists");
-  ASSIGN_OR_RETURN(Translated inner, translate_one(t.inner_sql, t.parameters));
+  ASSIGN_OR_RETURN(Translated inner, translate_one(t.inner_sql, t.parameters, session_names(s_)));
   s_.prepared[t.name] = make_prepared(std::move(inner), t.parameters);
   return Started{std::nullopt, t.tag};
 }
@@ -78,7 +78,7 @@ asio::awaitable<Result<Started>> StatementRunner::declare_cursor(Translated t) {
   if (!s_.in_transaction())
     co_return Error(Errc::kNoActiveTransaction, "DECLARE CURSOR can only be used in transaction blocks");
   if (s_.portals.contains(t.name)) co_return Error(Errc::kDuplicateObject, "cursor \"" + t.name + "\" already exists");
-  auto inner = translate_one(t.inner_sql, {});
+  auto inner = translate_one(t.inner_sql, {}, session_names(s_));
   if (!inner.ok()) co_return std::move(inner).error();
   if (inner->kind != StatementKind::kQuery)
     co_return Error(Errc::kSyntax, "a cursor reads from a SELECT, VALUES or TABLE statement only");

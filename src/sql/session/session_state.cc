@@ -23,4 +23,8 @@ Result<void> SessionState::check_cancelled() {
   return Error(Errc::kCancelled, "canceling statement due to user request");
 }
 
+SessionNames session_names(const SessionState& state) {
+  return {.user = state.user, .database = state.gateway->database(), .node = state.host.cluster.node().value};
+}
+
 }  // namespace outlast::sql

@@ -61,4 +61,7 @@ struct SessionState {
   Result<void> check_cancelled();
 };
 
+/// What translate() writes for current_user and its like.
+SessionNames session_names(const SessionState& state);
+
 }  // namespace outlast::sql

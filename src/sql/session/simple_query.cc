@@ -25,13 +25,13 @@ asio::awaitable<ClientSession::Next> ClientSession::on_query(pgwire::Query query
 asio::awaitable<Result<void>> ClientSession::run_query(std::string text) {
   if (!pgwire::is_valid_text(text))
     co_return Error(Errc::kInvalidText, "invalid byte sequence for encoding \"UTF8\" in the statement");
-  auto statements = translate(text);
+  auto statements = translate(text, {}, session_names(state_));
   if (!statements.ok()) co_return std::move(statements).error();
   std::erase_if(*statements, [](const Translated& t) { return t.kind == StatementKind::kEmpty; });
   if (statements->empty()) io_.out.empty_query_response();
   const bool alone = statements->size() == 1;
   for (Translated& statement : *statements) {
-    if (!statement.parameters.empty())
+    if (!statement.parameters.empty() && statement.kind != StatementKind::kPrepare)
       co_return Error(Errc::kUndefinedObject, "there is no parameter $1: bind one with the extended protocol");
     auto portal = std::make_shared<Portal>();
     portal->prepared = make_prepared(std::move(statement), {});

@@ -46,10 +46,11 @@ std::shared_ptr<const Prepared> make_prepared(Translated statement, const std::v
   return std::make_shared<const Prepared>(std::move(prepared));
 }
 
-Result<Translated> translate_one(std::string_view text, const std::vector<Oid>& parameter_types) {
+Result<Translated> translate_one(std::string_view text, const std::vector<Oid>& parameter_types,
+                                 const SessionNames& names) {
   if (!pgwire::is_valid_text(text))
     return Error(Errc::kInvalidText, "invalid byte sequence for encoding \"UTF8\" in the statement");
-  auto all = translate(text, parameter_types);
+  auto all = translate(text, parameter_types, names);
   if (!all.ok()) return std::move(all).error();
   std::erase_if(*all, [](const Translated& t) { return t.kind == Kind::kEmpty; });
   if (all->size() > 1) return Error(Errc::kSyntax, "cannot insert multiple commands into a prepared statement");
@@ -69,6 +70,9 @@ Result<void> StatementRunner::admit(const Translated& t, const RunMode& mode) {
                                              : s_.settings.is_on("default_transaction_read_only");
   if (read_only && writes(t.kind))
     return Error(Errc::kReadOnlyTransaction, "cannot execute " + t.tag + " in a read-only transaction");
+  if (read_only && t.locks_rows)
+    return Error(Errc::kReadOnlyTransaction, "cannot lock " + std::string(t.kind == Kind::kQuery ? "rows" : "a table") +
+                                                 " in a read-only transaction");
   if (!mode.alone && !is_transaction_control(t.kind) && t.kind != Kind::kEmpty && !must_stand_alone(t.kind))
     return txn_.ensure_implicit();
   return {};
@@ -86,6 +90,7 @@ asio::awaitable<Result<Started>> StatementRunner::start(Translated t, std::vecto
     case Kind::kDdl:
       co_return co_await run_ddl(std::move(t));
     case Kind::kNothing:
+      if (t.locks_rows) co_return co_await lock_tables(std::move(t));
       co_return Started{std::nullopt, t.tag};
     case Kind::kBegin:
     case Kind::kCommit:
@@ -135,10 +140,26 @@ asio::awaitable<Result<Started>> StatementRunner::run_sql(Translated t, std::vec
   if (!params.empty()) statement.params.push_back(std::move(params));
   statement.tag = t.tag;
   statement.max_rows = mode.max_rows;
+  statement.takes_lock = t.locks_rows;
   auto rows = co_await s_.gateway->run(std::move(statement));
   if (!rows.ok()) co_return std::move(rows).error();
   if (!t.returns_rows) co_return Started{std::nullopt, complete_tag(t.tag, rows->changes)};
   co_return Started{RowStream(*std::move(rows), t.columns), t.tag};
+}
+
+// A range has one writer: whichever tables are named, LOCK TABLE takes the writer lock.
+asio::awaitable<Result<Started>> StatementRunner::lock_tables(Translated t) {
+  if (!s_.in_transaction())
+    co_return Error(Errc::kNoActiveTransaction, "LOCK TABLE can only be used in transaction blocks");
+  for (std::string& sql : t.sql) {
+    gateway::Statement statement;
+    statement.sql = std::move(sql);
+    statement.tag = "SELECT";
+    statement.takes_lock = true;
+    auto locked = co_await s_.gateway->run(std::move(statement));
+    if (!locked.ok()) co_return std::move(locked).error();
+  }
+  co_return Started{std::nullopt, t.tag};
 }
 
 asio::awaitable<Result<Started>> StatementRunner::run_ddl(Translated t) {
@@ -149,6 +170,8 @@ asio::awaitable<Result<Started>> StatementRunner::run_ddl(Translated t) {
   for (std::size_t i = 0; i < t.sql.size(); ++i) {
     if (t.if_exists && i < t.dropped.size())
       if (auto told = co_await notice_if_absent(t.tag, t.dropped[i]); !told.ok()) co_return std::move(told).error();
+    if (t.if_not_exists && i == 0)
+      if (auto told = co_await notice_if_present(t.name); !told.ok()) co_return std::move(told).error();
     gateway::Statement statement;
     statement.sql = std::move(t.sql[i]);
     statement.tag = t.tag;
@@ -161,8 +184,7 @@ asio::awaitable<Result<Started>> StatementRunner::run_ddl(Translated t) {
   co_return Started{std::nullopt, complete_tag(t.tag, changes)};
 }
 
-// DROP … IF EXISTS says what was not there; SQLite keeps it to itself.
-asio::awaitable<Result<void>> StatementRunner::notice_if_absent(std::string tag, std::string name) {
+asio::awaitable<Result<bool>> StatementRunner::object_exists(std::string name) {
   gateway::Statement statement;
   statement.sql = "SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE";
   statement.params.push_back({name});
@@ -170,7 +192,22 @@ asio::awaitable<Result<void>> StatementRunner::notice_if_absent(std::string tag,
   statement.internal = true;
   auto found = co_await s_.gateway->run(std::move(statement));
   if (!found.ok()) co_return std::move(found).error();
-  if (!found->bytes.empty()) co_return Result<void>();
+  co_return !found->bytes.empty();
+}
+
+// CREATE … IF NOT EXISTS says what was there already; SQLite keeps it to itself.
+asio::awaitable<Result<void>> StatementRunner::notice_if_present(std::string name) {
+  auto found = co_await object_exists(name);
+  if (!found.ok()) co_return std::move(found).error();
+  if (*found) s_.notice("relation \"" + name + "\" already exists, skipping");
+  co_return Result<void>();
+}
+
+// DROP … IF EXISTS says what was not there.
+asio::awaitable<Result<void>> StatementRunner::notice_if_absent(std::string tag, std::string name) {
+  auto found = co_await object_exists(name);
+  if (!found.ok()) co_return std::move(found).error();
+  if (*found) co_return Result<void>();
   std::string word = tag.substr(std::min(tag.find(' ') + 1, tag.size()));
   std::transform(word.begin(), word.end(), word.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });

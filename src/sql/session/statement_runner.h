@@ -43,6 +43,9 @@ class StatementRunner {
   boost::asio::awaitable<Result<Started>> run_sql(Translated statement, std::vector<executor::Value> params,
                                                   RunMode mode);
   boost::asio::awaitable<Result<Started>> run_ddl(Translated statement);
+  boost::asio::awaitable<Result<Started>> lock_tables(Translated statement);
+  boost::asio::awaitable<Result<bool>> object_exists(std::string name);
+  boost::asio::awaitable<Result<void>> notice_if_present(std::string name);
   boost::asio::awaitable<Result<void>> notice_if_absent(std::string tag, std::string name);
   boost::asio::awaitable<Result<Started>> run_catalog(Translated statement, std::vector<executor::Value> params);
   boost::asio::awaitable<Result<void>> refresh_catalog();
@@ -71,6 +74,7 @@ std::string complete_tag(const std::string& tag, std::int64_t count);
 /// Unknown parameter types become text.
 std::shared_ptr<const Prepared> make_prepared(Translated statement, const std::vector<Oid>& given);
 /// Result<Translated> of a text that must hold one statement; an empty one gives kEmpty. kSyntax when it holds more.
-Result<Translated> translate_one(std::string_view text, const std::vector<Oid>& parameter_types);
+Result<Translated> translate_one(std::string_view text, const std::vector<Oid>& parameter_types,
+                                 const SessionNames& names);
 
 }  // namespace outlast::sql

@@ -339,11 +339,9 @@ Expression Translator::value_function(const PgQuery__SQLValueFunction& f) {
     case PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_CURRENT_USER:
     case PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_USER:
     case PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_SESSION_USER:
-      reads_catalog_ = true;
-      return {.sql = "outlast_user()", .type = oid::kName};
+      return session_value(session_.user, f.location);
     case PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_CURRENT_CATALOG:
-      reads_catalog_ = true;
-      return {.sql = "outlast_database()", .type = oid::kName};
+      return session_value(session_.database, f.location);
     case PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_CURRENT_SCHEMA:
       return {.sql = "'public'", .type = oid::kName};
     default:

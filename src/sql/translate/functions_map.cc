@@ -239,10 +239,22 @@ Expression Translator::special_function(const PgQuery__FuncCall& call, const std
     return {.sql = quote_text(type_name(args[0].type)), .type = oid::kText};
   if (name == "version" && args.empty())
     return {.sql = quote_text("PostgreSQL 15.0 compatible (Outlast " OUTLAST_VERSION ")"), .type = oid::kText};
+  if (args.empty() && (name == "current_user" || name == "session_user" || name == "outlast_user"))
+    return session_value(session_.user, call.location);
+  if (args.empty() && (name == "current_database" || name == "current_catalog" || name == "outlast_database"))
+    return session_value(session_.database, call.location);
+  if (name == "outlast_node_id" && args.empty()) return {.sql = std::to_string(session_.node), .type = oid::kInt8};
   if (name == "current_schema" && args.empty()) return {.sql = "'public'", .type = oid::kName};
   if (name == "pg_is_in_recovery" && args.empty()) return {.sql = "0", .type = oid::kBool};
   known = false;
   return {};
+}
+
+Expression Translator::session_value(const std::string& value, int location) {
+  if (in_ddl_expression_ || in_view_)
+    refuse(Errc::kUndefinedFunction, "a value of the session cannot be used in a definition; write it in the statement",
+           location);
+  return {.sql = quote_text(value), .type = oid::kName};
 }
 
 std::string Translator::over(const PgQuery__WindowDef& window) {

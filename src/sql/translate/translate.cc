@@ -128,6 +128,19 @@ bool too_deep(const std::string& text) {
   return deep;
 }
 
+/// "EXPLAIN", "CREATE FUNCTION": what to call a statement that is refused.
+std::string command_words(std::string_view source) {
+  std::string_view rest = trimmed(source);
+  std::string words = take_word(rest);
+  if (words == "create" || words == "alter" || words == "drop") {
+    std::string next = take_word(rest);
+    if (next == "or") take_word(rest), next = take_word(rest);
+    words += " " + next;
+  }
+  for (char& c : words) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return words;
+}
+
 Result<Tree> parse(const std::string& text) {
   if (too_deep(text))
     return Error(Errc::kFeatureLimit, "an expression of the statement has over 3000 words; split it, or use IN (…)");
@@ -220,7 +233,8 @@ void Translator::statement(const Node* node) {
     default:
       break;
   }
-  if (!utility(node) && !session_command(node)) refuse_node(node, "Outlast's SQL");
+  if (!utility(node) && !session_command(node))
+    refuse(Errc::kSyntax, command_words(source_) + " is not supported; docs/sql.md lists the statements");
 }
 
 Result<Translated> Translator::run(const PgQuery__RawStmt& raw) {
@@ -245,7 +259,8 @@ Result<Translated> Translator::run(const PgQuery__RawStmt& raw) {
   return std::move(out_);
 }
 
-Result<std::vector<Translated>> translate(std::string_view text, const std::vector<Oid>& parameter_types) {
+Result<std::vector<Translated>> translate(std::string_view text, const std::vector<Oid>& parameter_types,
+                                          const SessionNames& names) {
   std::vector<Translated> out;
   if (text.find('\0') != text.npos) return Error(Errc::kSyntax, "the statement contains a zero byte");
   if (auto setting = cluster_setting(text)) {
@@ -256,7 +271,7 @@ Result<std::vector<Translated>> translate(std::string_view text, const std::vect
   const std::string owned(text);
   ASSIGN_OR_RETURN(const Tree tree, parse(owned));
   for (std::size_t i = 0; i < tree->n_stmts; ++i) {
-    Translator translator(owned, parameter_types);
+    Translator translator(owned, parameter_types, names);
     ASSIGN_OR_RETURN(Translated one, translator.run(*tree->stmts[i]));
     out.push_back(std::move(one));
   }

@@ -15,7 +15,7 @@ enum class StatementKind : std::uint8_t {
   kQuery,    ///< SELECT, VALUES, TABLE: rows.
   kWrite,    ///< INSERT, UPDATE, DELETE, with or without RETURNING.
   kDdl,      ///< CREATE, DROP, ALTER, TRUNCATE of what lives in a range: `sql` runs in one transaction.
-  kNothing,  ///< Accepted and without effect here (VACUUM, ANALYZE, COMMENT, GRANT, …).
+  kNothing,  ///< Accepted and without effect here (VACUUM, ANALYZE, COMMENT, GRANT, …), but for `locks_rows`.
   kBegin,
   kCommit,
   kRollback,
@@ -85,10 +85,19 @@ struct Translated {
   std::string source;                       ///< The statement's own text.
 };
 
+/// What a statement may ask about its own session.
+struct SessionNames {
+  std::string user;
+  std::string database;
+  std::uint32_t node{0};  ///< The gateway's node id.
+};
+
 /// Splits, parses (libpg_query, PostgreSQL 15's grammar) and translates by walking the tree. The whole string is parsed
 /// before anything runs, as PostgreSQL does. What cannot be translated is refused with a sentence, never guessed:
 /// kSyntax, kUndefinedFunction, kUndefinedObject; `position` is the 1-based character in `text`.
 /// `parameter_types`: from Parse, may be shorter than the number of parameters. Thread-safety: any thread.
-Result<std::vector<Translated>> translate(std::string_view text, const std::vector<Oid>& parameter_types = {});
+/// `names`: what current_user and its like are in this session; they are written out as values.
+Result<std::vector<Translated>> translate(std::string_view text, const std::vector<Oid>& parameter_types = {},
+                                          const SessionNames& names = {});
 
 }  // namespace outlast::sql

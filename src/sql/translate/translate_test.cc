@@ -309,6 +309,27 @@ TEST_F(TranslateTest, SessionCommandsSayWhatTheyAre) {
   EXPECT_EQ(translate("select 1; select 2")->size(), 2U);
 }
 
+TEST_F(TranslateTest, ValuesOfTheSessionAreWrittenOut) {
+  const SessionNames names{.user = "o'neil", .database = "bank", .node = 3};
+  const auto said = translate("select current_user, current_database(), outlast_node_id() from t", {}, names);
+  ASSERT_TRUE(said.ok());
+  EXPECT_FALSE(said->front().catalog) << "they go together with tables";
+  EXPECT_EQ(
+      said->front().sql.front(),
+      "SELECT 'o''neil' AS \"current_user\", 'bank' AS \"current_database\", 3 AS \"outlast_node_id\" FROM \"t\"");
+  EXPECT_FALSE(translate("create view v as select current_user", {}, names).ok());
+  EXPECT_FALSE(translate("create table d(x text default current_user)", {}, names).ok());
+  EXPECT_EQ(translate("lock table t")->front().sql.size(), 1U);
+}
+
+TEST_F(TranslateTest, ARefusedCommandIsNamedAsTheClientWroteIt) {
+  EXPECT_EQ(translate("explain select 1").error().message,
+            "EXPLAIN is not supported; docs/sql.md lists the statements");
+  EXPECT_TRUE(translate("create or replace function f() returns int language sql as ''")
+                  .error()
+                  .message.starts_with("CREATE FUNCTION is not"));
+}
+
 TEST_F(TranslateTest, RefusalsSayWhere) {
   const auto wrong = translate("select '\303\244', nosuch(1)");
   ASSERT_FALSE(wrong.ok());

@@ -47,7 +47,9 @@ struct Scope {
 class Translator {
  public:
   using Node = tree::Node;
-  Translator(std::string_view text, const std::vector<Oid>& parameters) : text_(text), out_{}, declared_(parameters) {}
+  /// All three outlive the translator.
+  Translator(std::string_view text, const std::vector<Oid>& parameters, const SessionNames& names)
+      : text_(text), out_{}, declared_(parameters), session_(names) {}
   Result<Translated> run(const PgQuery__RawStmt& statement);
 
  private:
@@ -151,6 +153,8 @@ class Translator {
   Expression aggregate(const PgQuery__FuncCall& call, const std::string& name);
   Expression catalog_function(const PgQuery__FuncCall& call, const std::string& name, std::vector<Expression>& args,
                               bool& known);
+  /// current_user and its like: the same for the whole session, so they are written as values.
+  Expression session_value(const std::string& value, int location);
   Expression special_function(const PgQuery__FuncCall& call, const std::string& name, std::vector<Expression>& args,
                               bool& known);
   std::string over(const PgQuery__WindowDef& window);
@@ -215,6 +219,7 @@ class Translator {
   std::string_view source_;
   Translated out_;
   const std::vector<Oid>& declared_;
+  const SessionNames& session_;
   std::map<int, Oid> parameters_;
   std::optional<Error> error_;
   std::vector<Scope> scopes_;

@@ -68,7 +68,8 @@ bool Translator::utility(const Node* node) {
     case PG_NODE(LOCK_STMT): {
       const auto& lock = *node->lock_stmt;
       if (lock.nowait) refuse(Errc::kSyntax, "NOWAIT is not supported; use lock_timeout");
-      for (const Node* table : PG_LIST(&lock, relations)) table_name(*table->range_var, false);
+      for (const Node* table : PG_LIST(&lock, relations))
+        out_.sql.push_back("SELECT 1 FROM " + table_name(*table->range_var, false) + " LIMIT 0");
       nothing("LOCK TABLE");
       out_.locks_rows = true;
       return true;
