@@ -1,6 +1,6 @@
 #!/bin/bash
 # Asks a PostgreSQL 15 the cases of src/sql/translate/translate_test.cc and prints where its answers differ from what the
-# test expects. Usage: compare_answers.sh [psql connection options]. Known differences are in docs/sql.md.
+# test expects. Usage: bash compare_answers.sh [psql connection options]. Known differences are in docs/sql.md.
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 exec python3 - "$here/src/sql/translate/translate_test.cc" "$@" <<'PY'

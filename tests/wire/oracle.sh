@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the wire scripts against a PostgreSQL 15 of its own: tests/wire/oracle.sh [WIRE_TEST]
+# Runs the wire scripts against a PostgreSQL 15 of its own: bash tests/wire/oracle.sh [WIRE_TEST]
 set -euo pipefail
 binary=${1:-build/release/wire_test}
 bin=/usr/lib/postgresql/15/bin

@@ -207,7 +207,7 @@ TEST(SqlSession, ACopyCutInTheMiddleLeavesNothing) {
 TEST(SqlSession, RealClientsWork) {
   if (std::system("command -v psql > /dev/null") != 0) GTEST_SKIP() << "psql is not installed";
   TestServer server;
-  const std::string command = std::string(OUTLAST_WIRE_DIR) + "/clients.sh " + std::to_string(server.port());
+  const std::string command = "bash " + std::string(OUTLAST_WIRE_DIR) + "/clients.sh " + std::to_string(server.port());
   EXPECT_EQ(std::system(command.c_str()), 0);
 }
 }  // namespace
