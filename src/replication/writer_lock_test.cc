@@ -25,10 +25,10 @@ class WriterLockTest : public testing::Test {
     });
   }
   std::vector<Instant> wakes_;
-  FifoWriterLock lock_{[this](Instant at) { wakes_.push_back(at); }};
   std::vector<std::string> log_;
-  Hold hold_;
   Errc error_{};
+  Hold hold_;
+  FifoWriterLock lock_{[this](Instant at) { wakes_.push_back(at); }};  // goes first: it answers those who still wait
 };
 using Log = std::vector<std::string>;
 

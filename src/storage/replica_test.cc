@@ -330,8 +330,8 @@ TEST(LogWriterTest, WritesWhatIsQueuedInOrderAndSyncsOnce) {
   LogPosition prev;
   std::uint64_t points = 0;
   {
+    std::atomic<bool> go{false};  // outlives the writer's thread, which may still look at it
     const auto writer = make_log_writer();
-    std::atomic<bool> go{false};
     writer->run(*replica, [&] { go.wait(false); });
     for (std::uint64_t i = 1; i <= 50; ++i) {
       auto entry = std::make_shared<LogEntry>();
