@@ -305,6 +305,7 @@ void Node::stop_gracefully() {
   std::promise<void> sessions_ended;
   sql_->stop(kStopSessions, [&] { sessions_ended.set_value(); });
   sessions_ended.get_future().wait();
+  left_ = true;
   (void)wait_on<void>(loop_, [this](Callback<void> done) { liveness_->fence_self("stopped", std::move(done)); });
   spdlog::info("stopped");
 }
@@ -355,6 +356,7 @@ void Node::end(Ending how) {
   if (how == Ending::kOrphaned) _exit(1);  // nobody would restart or fence this worker: end before doing harm
   const std::lock_guard lock(mutex_);
   if (ending_ == Ending::kNone || how == Ending::kFenced) ending_ = how;
+  if (how == Ending::kFenced && left_) return;  // our own fence, the last act of a stop
   if (how == Ending::kFenced && stopping_) _exit(1);
   ended_.notify_all();
 }

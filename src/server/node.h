@@ -107,7 +107,7 @@ class Node {
   std::mutex mutex_;
   std::condition_variable ended_;
   Ending ending_{Ending::kNone};  // under mutex_
-  std::atomic<bool> serving_{false}, stopping_{false};
+  std::atomic<bool> serving_{false}, stopping_{false}, left_{false};
 };
 
 }  // namespace outlast::server

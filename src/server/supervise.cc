@@ -63,10 +63,10 @@ std::vector<std::string> worker_command(const StartOptions& o) {
                                       "--listen-addr=" + o.listen_addr,
                                       "--sql-addr=" + o.sql_addr,
                                       "--http-addr=" + o.http_addr,
-                                      "--log-file=" + o.log_file,
                                       "--log-level=" + o.log_level,
                                       "--max-connections=" + std::to_string(o.max_connections),
                                       "--supervisor-pid=" + std::to_string(getpid())};
+  if (!o.log_file.empty()) command.push_back("--log-file=" + o.log_file);
   if (!o.advertise_addr.empty()) command.push_back("--advertise-addr=" + o.advertise_addr);
   if (o.insecure) command.push_back("--insecure");
   if (o.single_node) command.push_back("--single-node");
