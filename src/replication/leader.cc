@@ -194,6 +194,7 @@ void Leader::on_activate_ack(Member& member, const proto::ActivateAck& ack) {
   member.state = Member::State::kStreaming;
   member.activated = true;
   member.next = synced.next();
+  if (opened_) tell_durable(member);  // it may have missed the last push, and an idle range sends nothing else
   acknowledged(member, synced);
   ship(member);
 }
@@ -290,12 +291,14 @@ void Leader::durable_moved() {
 
 /// An idle range's backups would otherwise not learn that the last commits are durable.
 void Leader::push_durable() {
-  for (auto& [id, member] : members_) {
-    if (member.state != Member::State::kStreaming) continue;
-    proto::RangeMessage out = message();
-    out.mutable_append()->set_durable_lsn(held_->durable.value);
-    held_->send(id, member.ref.replica, std::move(out));
-  }
+  for (auto& [id, member] : members_)
+    if (member.state == Member::State::kStreaming) tell_durable(member);
+}
+
+void Leader::tell_durable(const Member& member) {
+  proto::RangeMessage out = message();
+  out.mutable_append()->set_durable_lsn(held_->durable.value);
+  held_->send(member.ref.node, member.ref.replica, std::move(out));
 }
 
 }  // namespace outlast::replication

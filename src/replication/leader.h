@@ -59,6 +59,7 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void acknowledged(Member& member, Lsn lsn);
   void durable_moved();
   void push_durable();
+  void tell_durable(const Member& member);
   // leader_ship.cc: shipping
   void on_commits();
   void ship(Member& member);
