@@ -330,9 +330,14 @@ TEST(LogWriterTest, WritesWhatIsQueuedInOrderAndSyncsOnce) {
   LogPosition prev;
   std::uint64_t points = 0;
   {
-    std::atomic<bool> go{false};  // outlives the writer's thread, which may still look at it
+    std::atomic<bool> started{false}, go{false};  // outlive the writer's thread, which may still look at them
     const auto writer = make_log_writer();
-    writer->run(*replica, [&] { go.wait(false); });
+    writer->run(*replica, [&] {
+      started = true;
+      started.notify_all();
+      go.wait(false);
+    });
+    started.wait(false);  // what comes now waits together
     for (std::uint64_t i = 1; i <= 50; ++i) {
       auto entry = std::make_shared<LogEntry>();
       entry->prev = prev;
