@@ -1,0 +1,206 @@
+#include "lifecycle/drain.h"
+
+#include <algorithm>
+
+namespace outlast::lifecycle {
+namespace {
+using enum DrainPhase;
+using Kind = WorkKind;
+
+constexpr WorkSet kNobodyNew{Kind::kConnection};
+constexpr WorkSet kNothingNew{Kind::kConnection, Kind::kTransaction};
+constexpr WorkSet kNothingMovable{Kind::kConnection, Kind::kTransaction, Kind::kFragment, Kind::kLoad, Kind::kJob};
+
+// Statements on ranges that are still led here are never refused because of a drain: nobody else could run them.
+constexpr std::array<DrainPhaseRow, 8> kPhases{{
+    {kServing, "serving", {}},
+    {kUnready, "unready", {}},
+    {kConnectionWait, "connection wait", kNobodyNew},
+    {kTransactionWait, "transaction wait", kNothingNew},
+    {kFragmentWait, "fragment wait", kNothingMovable},
+    {kLeaseTransfer, "lease transfer", kNothingMovable},
+    {kStepOut, "step-out", kNothingMovable},
+    {kDrained, "drained", kNothingMovable},
+}};
+
+constexpr bool in_order() {
+  for (std::size_t i = 0; i < kPhases.size(); ++i)
+    if (static_cast<std::size_t>(kPhases[i].phase) != i) return false;
+  return true;
+}
+static_assert(in_order());
+
+const DrainPhaseRow& row(DrainPhase phase) {
+  return kPhases[static_cast<std::size_t>(phase)];
+}
+
+std::optional<Duration> wait_of(DrainPhase phase, const DrainSettings& settings) {
+  switch (phase) {
+    case kUnready:
+      return settings.drain_wait;
+    case kConnectionWait:
+      return settings.connection_wait;
+    case kTransactionWait:
+    case kFragmentWait:
+      return settings.query_wait;
+    case kServing:
+    case kLeaseTransfer:
+    case kStepOut:
+    case kDrained:
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+/// Nothing is left of what the phase waits for.
+bool is_empty(DrainPhase phase, const DrainLoad& load) {
+  switch (phase) {
+    case kUnready:
+      return false;  // drain_wait has no early exit: balancers need the time
+    case kConnectionWait:
+      return load.connections == 0;
+    case kTransactionWait:
+      return load.connections == 0 && load.transactions == 0;
+    case kFragmentWait:
+      return load.foreign_transactions == 0 && load.fragments == 0 && load.loads == 0 && load.jobs == 0;
+    case kServing:
+    case kLeaseTransfer:
+    case kStepOut:
+    case kDrained:
+      return true;
+  }
+  return true;
+}
+}  // namespace
+
+const std::array<DrainPhaseRow, 8>& drain_phases() {
+  return kPhases;
+}
+
+std::string_view to_string(DrainPhase phase) {
+  return row(phase).name;
+}
+
+std::string_view to_string(DrainBlocker blocker) {
+  switch (blocker) {
+    case DrainBlocker::kNone:
+      return "nothing";
+    case DrainBlocker::kWait:
+      return "wait";
+    case DrainBlocker::kConnections:
+      return "connections";
+    case DrainBlocker::kTransactions:
+      return "transactions";
+    case DrainBlocker::kForeignWork:
+      return "work of other gateways";
+    case DrainBlocker::kLeases:
+      return "leases";
+    case DrainBlocker::kMetadata:
+      return "metadata";
+    case DrainBlocker::kSingleReplica:
+      return "single-replica ranges";
+    case DrainBlocker::kInSync:
+      return "in-sync replicas";
+  }
+  return "nothing";
+}
+
+Result<void> DrainMachine::drain(DrainRequest request, Instant now) {
+  if (stopping_) return Error(Errc::kInvalidState, "the process is stopping already");
+  if (!draining()) {
+    request_ = request;
+    history_.clear();
+    end_ = DrainEnd::kNone;
+    enter(kUnready, now);
+    return {};
+  }
+  request_.force = request_.force || request.force;
+  if (request.deadline) request_.deadline = std::min(*request.deadline, request_.deadline.value_or(*request.deadline));
+  return {};
+}
+
+Result<void> DrainMachine::undrain(Instant now) {
+  if (stopping_) return Error(Errc::kInvalidState, "the process is stopping: start it again when it has ended");
+  if (!draining()) return {};
+  request_ = {};
+  end_ = DrainEnd::kNone;
+  enter(kServing, now);
+  return {};
+}
+
+void DrainMachine::enter(DrainPhase next, Instant now) {
+  phase_ = next;
+  history_.push_back({next, now});
+}
+
+std::optional<Instant> DrainMachine::wait_until(const DrainSettings& settings, const DrainLoad& load) const {
+  const std::optional<Duration> wait = wait_of(phase_, settings);
+  if (!wait) return std::nullopt;
+  const Instant until = history_.back().at + *wait;
+  return request_.deadline ? std::min(until, *request_.deadline - load.tail) : until;
+}
+
+/// Complete, forced, or not yet: nothing may be left but what force gives up.
+DrainEnd DrainMachine::verdict(const DrainLoad& load) const {
+  if (load.work() > 0 || load.office || load.leases > load.unmovable_leases) return DrainEnd::kNone;
+  if (load.leases == 0) return DrainEnd::kComplete;
+  return request_.force ? DrainEnd::kForced : DrainEnd::kNone;
+}
+
+DrainPhase DrainMachine::advance(Instant now, const DrainSettings& settings, const DrainLoad& load) {
+  switch (phase_) {
+    case kServing:
+    case kDrained:
+      break;
+    case kUnready:
+    case kConnectionWait:
+    case kTransactionWait:
+    case kFragmentWait:
+      if (is_empty(phase_, load) || now >= *wait_until(settings, load))
+        enter(static_cast<DrainPhase>(static_cast<int>(phase_) + 1), now);
+      break;
+    case kLeaseTransfer:
+      if (verdict(load) != DrainEnd::kNone) enter(kStepOut, now);
+      break;
+    case kStepOut:
+      // A lease may have come back in between, or a transaction with it: then this is no end.
+      if (load.insync == 0 && verdict(load) != DrainEnd::kNone) {
+        end_ = verdict(load);
+        enter(kDrained, now);
+      }
+      break;
+  }
+  return phase_;
+}
+
+DrainOrders DrainMachine::orders() const {
+  DrainOrders out;
+  if (!draining()) return out;
+  out.ready = false;
+  out.refused = row(phase_).refused;
+  out.shed_leases = true;
+  out.close_idle = phase_ >= kTransactionWait;
+  out.close_all = phase_ > kTransactionWait;
+  out.roll_back_foreign = phase_ > kFragmentWait;
+  out.step_out = phase_ >= kStepOut;
+  out.may_stop = phase_ == kDrained;
+  return out;
+}
+
+DrainBlocker DrainMachine::blocker(Instant now, const DrainSettings& settings, const DrainLoad& load) const {
+  if (phase_ == kServing || phase_ == kDrained) return DrainBlocker::kNone;
+  if (phase_ == kUnready) return now < *wait_until(settings, load) ? DrainBlocker::kWait : DrainBlocker::kNone;
+  if (phase_ == kConnectionWait) return load.connections > 0 ? DrainBlocker::kConnections : DrainBlocker::kNone;
+  if (load.transactions > 0) return DrainBlocker::kTransactions;
+  if (load.connections > 0) return DrainBlocker::kConnections;
+  if (phase_ == kTransactionWait) return DrainBlocker::kNone;
+  if (load.work() > 0) return DrainBlocker::kForeignWork;
+  if (phase_ == kFragmentWait) return DrainBlocker::kNone;
+  const bool left = load.leases > 0 || load.office || (phase_ == kStepOut && load.insync > 0);
+  if (left && !load.metadata) return DrainBlocker::kMetadata;
+  if (load.office || load.leases > load.unmovable_leases) return DrainBlocker::kLeases;
+  if (load.leases > 0 && !request_.force) return DrainBlocker::kSingleReplica;
+  return phase_ == kStepOut && load.insync > 0 ? DrainBlocker::kInSync : DrainBlocker::kNone;
+}
+
+}  // namespace outlast::lifecycle

@@ -1,0 +1,147 @@
+#pragma once
+#include <array>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/loop.h"
+#include "lifecycle/work.h"
+
+namespace outlast::lifecycle {
+
+/// Phases of a drain in the only order in which they are entered; drain_phases() has what each one refuses and awaits.
+enum class DrainPhase : std::uint8_t {
+  kServing,          ///< No drain.
+  kUnready,          ///< The readiness probe fails; everything works, new connections too.
+  kConnectionWait,   ///< New connections are refused; open ones may close by themselves.
+  kTransactionWait,  ///< No new transaction; sessions are closed as their transactions end ("SQL drain").
+  kFragmentWait,     ///< Other gateways' work here finishes ("DistSQL drain").
+  kLeaseTransfer,    ///< Until no lease and no office is left here. No time limit.
+  kStepOut,          ///< Leaseholders elsewhere take this node's replicas out of their in-sync sets.
+  kDrained,          ///< Holds nothing: the process may stop.
+};
+
+/// The cluster settings server.shutdown.*, read anew at every step: they may change in the middle of a drain.
+struct DrainSettings {
+  Duration drain_wait{0};                         ///< Shortest stay in kUnready; no early exit.
+  Duration connection_wait{0};                    ///< Longest stay in kConnectionWait.
+  Duration query_wait{std::chrono::seconds(10)};  ///< Longest stay in kTransactionWait, and once more in kFragmentWait.
+  Duration lease_transfer_wait{std::chrono::seconds(5)};  ///< Between two progress lines; decides nothing.
+  /// What a graceful end may take at most, lease transfers aside: the seed's sum.
+  Duration sum() const { return drain_wait + connection_wait + 2 * query_wait + lease_transfer_wait; }
+};
+
+/// What is left on this node, counted by the caller at one instant.
+struct DrainLoad {
+  std::uint64_t connections{0};           ///< Client sessions.
+  std::uint64_t transactions{0};          ///< Open in this node's own sessions.
+  std::uint64_t foreign_transactions{0};  ///< Open here for other gateways' sessions.
+  std::uint64_t fragments{0}, loads{0}, jobs{0};
+  std::uint64_t leases{0};                 ///< Held here.
+  std::uint64_t unmovable_leases{0};       ///< Of these: no other in-sync replica exists.
+  std::uint64_t insync{0};                 ///< Replicas here in in-sync sets of others that can still be taken out.
+  bool office{false};                      ///< This node is the leader frontend.
+  bool metadata{true};                     ///< The metadata store answers.
+  Duration tail{std::chrono::seconds(1)};  ///< Expected time for what is left of leases and step-out.
+
+  std::uint64_t work() const { return connections + transactions + foreign_transactions + fragments + loads + jobs; }
+  /// The seed's "remaining": everything that has to go before the drain is complete.
+  std::uint64_t remaining() const { return work() + leases + insync + (office ? 1 : 0); }
+};
+
+/// How a drain was asked for.
+struct DrainRequest {
+  bool force{false};                ///< End although unmovable leases are left; they become unavailable.
+  std::optional<Instant> deadline;  ///< The process is killed then: waits are cut short to leave `tail` for the leases.
+};
+
+/// What the node has to do while the machine is where it is.
+struct DrainOrders {
+  bool ready{true};  ///< What the readiness probe answers.
+  WorkSet refused;
+  bool shed_leases{false};        ///< Leases and office leave; no lease or learner comes.
+  bool close_idle{false};         ///< Sessions without a transaction are closed now, busy ones at its end.
+  bool close_all{false};          ///< Whatever session is left is closed.
+  bool roll_back_foreign{false};  ///< Other gateways' transactions and fragments here are ended (40001).
+  bool step_out{false};           ///< Ask leaseholders elsewhere to go on without the replicas here.
+  bool may_stop{false};
+  friend bool operator==(const DrainOrders&, const DrainOrders&) = default;
+};
+
+/// What holds a drain where it is.
+enum class DrainBlocker : std::uint8_t {
+  kNone,
+  kWait,  ///< A wait that has not passed yet.
+  kConnections,
+  kTransactions,
+  kForeignWork,  ///< Other gateways' transactions, fragments, loads, jobs.
+  kLeases,
+  kMetadata,       ///< Leases cannot move while the metadata store is out of reach.
+  kSingleReplica,  ///< Only unmovable leases are left: add a replica, or force.
+  kInSync,
+};
+std::string_view to_string(DrainPhase phase);
+std::string_view to_string(DrainBlocker blocker);
+
+enum class DrainEnd : std::uint8_t { kNone, kComplete, kForced };
+
+/// One row of the table of phases.
+struct DrainPhaseRow {
+  DrainPhase phase;
+  std::string_view name;  ///< For people and JSON.
+  WorkSet refused;        ///< From its beginning on; Outlast never takes back a refusal within a drain.
+};
+const std::array<DrainPhaseRow, 8>& drain_phases();
+
+/// Decides when this process may take the next step of its drain. Does no I/O and reads no clock, so that a recorded
+/// list of calls replays exactly. A drain belongs to one incarnation and ends with it or with undrain().
+///
+/// Leases leave from the first instant (orders().shed_leases), whatever the phase: the gateways route to the new
+/// leaseholders anyway, so a kill at a deadline hits what hurts least. kLeaseTransfer only waits for what is left.
+///
+/// Thread-safety: none; lives on the node's Loop. Source: seeds 002 and 003 (phases, settings), docs/adr for the order.
+class DrainMachine {
+ public:
+  struct Entered {
+    DrainPhase phase;
+    Instant at;
+  };
+
+  /// kServing to kUnready. While a drain is under way it only adds `force` and an earlier deadline.
+  /// kInvalidState after stop().
+  Result<void> drain(DrainRequest request, Instant now);
+  /// Back to kServing, whatever the phase; closed sessions stay closed, leases return by placement. Repeating it
+  /// changes nothing. kInvalidState after stop().
+  Result<void> undrain(Instant now);
+  /// The process begins to end: final.
+  void stop() { stopping_ = true; }
+
+  /// Takes at most one step and returns the phase after it, so no phase is skipped however far `now` jumps: call it
+  /// until it stays. Precondition: `now` is not before that of any earlier call.
+  DrainPhase advance(Instant now, const DrainSettings& settings, const DrainLoad& load);
+
+  DrainPhase phase() const { return phase_; }
+  DrainOrders orders() const;
+  DrainEnd end() const { return end_; }
+  bool draining() const { return phase_ != DrainPhase::kServing; }
+  bool stopping() const { return stopping_; }
+  const DrainRequest& request() const { return request_; }
+  /// Why advance() does not take the next step.
+  DrainBlocker blocker(Instant now, const DrainSettings& settings, const DrainLoad& load) const;
+  /// When the present phase's wait passes; none for phases without one.
+  std::optional<Instant> wait_until(const DrainSettings& settings, const DrainLoad& load) const;
+  /// Every phase of this drain so far, in order.
+  const std::vector<Entered>& history() const { return history_; }
+
+ private:
+  void enter(DrainPhase next, Instant now);
+  DrainEnd verdict(const DrainLoad& load) const;
+
+  DrainPhase phase_{DrainPhase::kServing};
+  DrainRequest request_;
+  DrainEnd end_{DrainEnd::kNone};
+  bool stopping_{false};
+  std::vector<Entered> history_;
+};
+
+}  // namespace outlast::lifecycle
