@@ -36,6 +36,8 @@ readonly PACKAGES=(
   "postgresql-15|pgbench, and the server that wire tests compare with"
   "postgresql-client-15|psql"
   "python3-psycopg2|a PostgreSQL driver for wire tests"
+  "etcd-server|the metadata store of clusters that span machines: outlast demo --meta=etcd, tests"
+  "etcd-client|makes users in tests of etcd"
   "curl|HTTP in tests"
 )
 
@@ -71,9 +73,22 @@ install_packages() {
     "${as_root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
     echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.d/outlast.conf > /dev/null
   fi
+  # Debian's etcd would start a server of its own, now and with every boot.
+  local new_etcd="" policy=""
+  if grep -q '^etcd-server$' <<< "$missing"; then new_etcd=yes; fi
+  if [ -n "$new_etcd" ] && [ ! -e /usr/sbin/policy-rc.d ]; then
+    policy=/usr/sbin/policy-rc.d
+    printf '#!/bin/sh\ncase "$1" in etcd | etcd.service) exit 101 ;; esac\n' | "${as_root[@]}" tee "$policy" > /dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+  fi
+  local installed=yes
   # shellcheck disable=SC2086  # one word a package
-  if ! { "${as_root[@]}" apt-get update -qq &&
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; }; then
+  { "${as_root[@]}" apt-get update -qq &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } ||
+    installed=""
+  [ -z "$policy" ] || "${as_root[@]}" rm -f "$policy"
+  if [ -n "$new_etcd" ] && [ -n "$installed" ]; then "${as_root[@]}" update-rc.d etcd disable > /dev/null 2>&1 || true; fi
+  if [ -z "$installed" ]; then
     echo "./dev: apt could not install the packages above: check the network and /etc/apt/sources.list" \
       "(Debian 12 \"bookworm\" with its security updates has all of them)" >&2
     exit 1
