@@ -7,6 +7,8 @@ namespace outlast::placement {
 namespace {
 namespace json = boost::json;
 
+constexpr std::uint64_t kFormat = 1;
+
 json::array to_json(const std::vector<ReplicaRef>& refs) {
   json::array out;
   for (const ReplicaRef& ref : refs)
@@ -108,6 +110,10 @@ Result<RangeConfig> decode_range_config(std::string_view text) {
   if (!parsed.is_object()) return unreadable("not a JSON object");
   Reader read(parsed.get_object());
   RangeConfig config;
+  // Written only by a program whose records this one would misread; fields that may be ignored need no new format.
+  if (parsed.get_object().contains("format") && read.number("format") > kFormat)
+    return Error(Errc::kWrongVersion,
+                 "a newer version of Outlast wrote this range record; start that version or a later one");
   config.range = RangeId(read.number("range"));
   config.database = DatabaseId(read.number("database"));
   config.epoch = Epoch(read.number("epoch"));
