@@ -93,6 +93,8 @@ void Follower::on_activate(NodeId from, Incarnation incarnation, const proto::Ra
   if (config.epoch == accepted.epoch && accepted.leaseholder && accepted.leaseholder != config.leaseholder)
     return refuse(from, leader, Errc::kStaleEpoch, "another incarnation leads this epoch");
   if (config.epoch == accepted.epoch && frozen_) return;  // a take-over is under way; it answers for us
+  if (config.epoch > accepted.epoch && config.cfg <= accepted.cfg)  // every change of a record raises cfg
+    return refuse(from, leader, Errc::kStaleEpoch, "the sender's configuration comes from metadata that lost state");
   const placement::ReplicaRef* mine = config.find(held_->ref.node);
   if (mine == nullptr || *mine != held_->ref)
     return refuse(from, leader, Errc::kNotFound, "the configuration does not name this replica");

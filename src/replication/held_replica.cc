@@ -30,7 +30,7 @@ void HeldReplica::send(NodeId to, ReplicaId to_replica, proto::RangeMessage mess
 
 void HeldReplica::learn_durable(Lsn lsn) {
   durable = std::max(durable, std::min(lsn, log.tail().lsn));
-  if (durable > apply_target_ || node.bugs.apply_whole_log) arm_apply();
+  if (apply_limit() > apply_target_ || node.bugs.apply_whole_log) arm_apply();
 }
 
 void HeldReplica::arm_apply() {
@@ -47,8 +47,45 @@ void HeldReplica::apply_now(Callback<void> done) {
   apply(std::move(done));
 }
 
+void HeldReplica::hold_apply(Duration at_most) {
+  held_at_ = apply_target_;
+  held_until_ = node.loop.now() + at_most;
+  node.loop.after(at_most, [weak = weak_from_this()] {
+    if (const auto me = weak.lock(); me && me->durable > me->apply_target_) me->arm_apply();
+  });
+}
+
+void HeldReplica::digest_at(Lsn lsn, Callback<storage::Digest> done) {
+  const std::string name = "range " + range.to_string();
+  if (failed || database_open) return done(Error(Errc::kInvalidState, name + " has no follower here to compare"));
+  if (durable < lsn || log.synced() < lsn)
+    return done(Error(Errc::kNotReady, name + ": LSN " + lsn.to_string() + " is not known to be durable here yet"));
+  if (apply_target_ > lsn)
+    return done(Error(Errc::kInvalidState, name + " is past LSN " + lsn.to_string() + " here; hold it first"));
+  held_at_ = lsn;
+  held_until_ = std::max(held_until_, node.loop.now() + std::chrono::seconds(1));
+  apply([me = shared_from_this(), lsn, done = std::move(done)](Result<void> applied) mutable {
+    if (!applied.ok()) return done(applied.error());
+    if (me->apply_target_ < lsn) return me->digest_at(lsn, std::move(done));  // an earlier apply was under way
+    me->node.on_worker<storage::Digest>(
+        me->range, [replica = me->replica] { return replica->digest(); },
+        [me, lsn, done = std::move(done)](Result<storage::Digest> digest) mutable {
+          me->held_until_ = Instant();
+          if (me->durable > me->apply_target_) me->arm_apply();
+          if (digest.ok() && digest->at.lsn != lsn)
+            return done(Error(Errc::kInvalidState, "the replica moved on while it was read; ask again"));
+          done(std::move(digest));
+        });
+  });
+}
+
+Lsn HeldReplica::apply_limit() const {
+  const Lsn known = std::min(node.bugs.apply_whole_log ? log.synced() : durable, log.synced());
+  return node.loop.now() < held_until_ ? std::min(known, held_at_) : known;
+}
+
 void HeldReplica::apply(Callback<void> done) {
-  const Lsn target = std::min(node.bugs.apply_whole_log ? log.synced() : durable, log.synced());
+  const Lsn target = apply_limit();
   if (failed || database_open || applying_ || target <= apply_target_) {
     if (done) {
       // Behind what is under way: the worker takes this range's tasks in order.
@@ -64,7 +101,7 @@ void HeldReplica::apply(Callback<void> done) {
         me->applying_ = false;
         if (!result.ok())
           me->fail(result.error());
-        else if (me->durable > me->apply_target_)
+        else if (me->apply_limit() > me->apply_target_)
           me->arm_apply();
         if (done) done(std::move(result));
       });

@@ -29,6 +29,7 @@ struct NodeContext {
   std::function<Instant()> lease_deadline;
   std::function<void(RangeId, std::shared_ptr<ServedRange>)> publish;  ///< Null: no longer served.
   std::function<void(RangeId, const Error&)> report_damage;
+  std::function<void(RangeId, const Error&)> report_regression;
   std::function<void(RangeId)> forget;  ///< The range was dropped and nothing of it is left here.
 
   std::map<NodeId, Incarnation> peers;  ///< Connected.
@@ -60,6 +61,11 @@ class HeldReplica : public std::enable_shared_from_this<HeldReplica> {
   void learn_durable(Lsn lsn);
   /// Applies what is durable now; `done` when it is in the database file.
   void apply_now(Callback<void> done);
+  /// Applies nothing more until digest_at was asked or the time has passed.
+  void hold_apply(Duration at_most);
+  /// Hash of the database file at exactly `lsn`. kNotReady: it is not known to be durable yet, ask again;
+  /// kInvalidState: more is applied already, hold first.
+  void digest_at(Lsn lsn, Callback<storage::Digest> done);
   void fail(Error error);
 
   const std::shared_ptr<NodeContext> keep;
@@ -78,7 +84,10 @@ class HeldReplica : public std::enable_shared_from_this<HeldReplica> {
  private:
   void arm_apply();
   void apply(Callback<void> done);
+  Lsn apply_limit() const;
   Lsn apply_target_{};
+  Lsn held_at_{};         ///< Nothing above is applied ...
+  Instant held_until_{};  ///< ... before this time.
   bool applying_{false};
   Loop::TimerId timer_{0};
 };

@@ -45,6 +45,7 @@ class Leader : public std::enable_shared_from_this<Leader> {
   bool serving() const { return served_ != nullptr && opened_; }
   Epoch epoch() const { return epoch_; }
   Lsn durable() const { return held_->durable; }
+  const std::map<NodeId, Member>& members() const { return members_; }
 
  private:
   struct Transfer;

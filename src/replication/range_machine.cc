@@ -11,7 +11,8 @@ RangeMachine::RangeMachine(std::shared_ptr<NodeContext> node, RangeId range)
     : keep_(std::move(node)), node_(*keep_), range_(range) {}
 
 RangeMachine::~RangeMachine() {
-  if (takeover_timer_ != 0) node_.loop.cancel(takeover_timer_);
+  for (const Loop::TimerId timer : {takeover_timer_, regression_timer_})
+    if (timer != 0) node_.loop.cancel(timer);
   if (leader_) leader_->stop({Errc::kShuttingDown, "the node stops"});
 }
 
@@ -84,7 +85,8 @@ void RangeMachine::evaluate() {
   if (!ensure_replica()) return;
   if (leader_ || taking_over_) return;
   if (held_->failed) return;
-  if (held_->accepted.epoch > record_->config.epoch) return;  // the record here lags, or metadata went back: never lead
+  clear_regression();
+  if (behind_accepted()) return watch_regression();  // the record here lags, or metadata went back: never lead
   if (is_mine(record_->config)) return lead();
   if (leaderless()) return schedule_takeover();
   if (takeover_timer_ != 0) node_.loop.cancel(std::exchange(takeover_timer_, 0));

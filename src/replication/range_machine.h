@@ -1,6 +1,7 @@
 #pragma once
 #include "replication/follower.h"
 #include "replication/leader.h"
+#include "replication/replica_state.h"
 #include "replication/snapshot_receiver.h"
 
 namespace outlast::replication {
@@ -31,6 +32,11 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   std::shared_ptr<HeldReplica> held() const { return held_; }
   bool has_record() const { return record_.has_value(); }
   void digest(Callback<storage::Digest> done);
+  /// Comparing replicas while commits go on: hold what is applied, then bring it to exactly `lsn`.
+  void hold_apply(Duration at_most);
+  void digest_at(Lsn lsn, Callback<storage::Digest> done);
+  /// None when nothing of the range is here.
+  std::optional<ReplicaState> state() const;
 
   // LeaderHost
   const placement::RangeConfig& record() const override { return record_->config; }
@@ -71,6 +77,14 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   void take_over_answered(Result<void> result);
   void lead();
   void send_recovery_state(NodeId to);
+  // range_inspect.cc: what operators are shown; metadata that went back
+  ReplicaState::Role role() const;
+  bool behind_accepted() const;
+  void watch_regression();
+  void check_regression();
+  void record_lost(const Error& why);
+  void regressed(const std::string& why);
+  void clear_regression();
 
   const std::shared_ptr<NodeContext> keep_;
   NodeContext& node_;
@@ -94,6 +108,9 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   Epoch recovery_epoch_;  ///< Epoch for which recovery_since_ counts.
   Instant recovery_since_{};
   std::map<NodeId, Heard> heard_;
+  std::string trouble_;    ///< Why the replica is damaged or refuses; for operators.
+  bool regressed_{false};  ///< The metadata record is certainly older than what this replica accepted.
+  Loop::TimerId regression_timer_{0};
 };
 
 }  // namespace outlast::replication

@@ -51,7 +51,8 @@ bool RangeMachine::ensure_replica() {
     spdlog::critical("range {}: this store should hold an in-sync replica and does not", range_.value);
     local_ = *wanted;
     storage_ = Storage::kDamaged;
-    node_.report_damage(range_, {Errc::kCorrupt, "an in-sync replica is missing from the store"});
+    trouble_ = "an in-sync replica is missing from the store";
+    node_.report_damage(range_, {Errc::kCorrupt, trouble_});
   }
   return false;
 }
@@ -73,6 +74,7 @@ void RangeMachine::opened(ReplicaRef ref, Result<ReplicaPtr> replica) {
   storage_ = Storage::kDamaged;
   if (!replica.ok()) {
     spdlog::error("range {}: the local replica cannot be opened: {}", range_.value, replica.error().to_string());
+    trouble_ = replica.error().message;
     node_.report_damage(range_, replica.error());
   }
   if (stopped_) return;
@@ -83,6 +85,7 @@ void RangeMachine::opened(ReplicaRef ref, Result<ReplicaPtr> replica) {
 
 void RangeMachine::hold(ReplicaRef ref, ReplicaPtr replica) {
   storage_ = Storage::kOpen;
+  if (!regressed_) trouble_.clear();
   held_ = std::make_shared<HeldReplica>(keep_, ref, range_, std::move(replica));
   follower_ = std::make_shared<Follower>(held_);
   held_->on_failure = [weak = weak_from_this()](const Error& why) {
@@ -97,6 +100,7 @@ void RangeMachine::damaged(const Error& why) {
   const auto keep = shared_from_this();
   if (leader_) leadership_over(why);
   storage_ = Storage::kDamaged;
+  trouble_ = why.message;
   node_.report_damage(range_, why);
 }
 
@@ -111,6 +115,7 @@ void RangeMachine::confirm_and_drop() {
     const auto me = weak.lock();
     if (!me || me->stopped_) return;
     me->checking_ = false;
+    if (!read.ok() && read.error().code == Errc::kInvalidState) return me->regressed(read.error().message);
     if (!read.ok()) {
       me->node_.loop.after(me->node_.parameters.meta_timeout, [weak] {
         if (auto again = weak.lock(); again && !again->stopped_) again->confirm_and_drop();
@@ -176,14 +181,6 @@ void RangeMachine::on_snapshot_chunk(NodeId from, Incarnation, proto::RangeMessa
   auto& chunk = *in.mutable_snapshot_chunk();
   const ReplicaId leader(in.from_replica());
   const storage::LogPosition at{Lsn(chunk.snapshot_lsn()), Epoch(chunk.snapshot_epoch()), chunk.entry_checksum()};
-  auto config = placement::decode_range_config(chunk.config());
-  if (!config.ok() || config->epoch < (held_ ? held_->accepted.epoch : Epoch())) return;
-  const ReplicaRef* mine = config->find_learner(node_.self.node);
-  if (mine == nullptr || *mine != *local_ || leader_) return;  // only a learner gives its data up for a snapshot
-  if (record_ && record_->config.find_insync(node_.self.node) != nullptr) return;
-  const bool begins = chunk.offset() == 0;
-  if (begins) receiver_ = SnapshotReceiver{*local_, at, chunk.file_size(), 0, false};
-  if (!receiver_ || receiver_->at != at || receiver_->busy) return;
   const auto reply = [this, from, leader, at](std::uint64_t next, bool installed, const std::string& error) {
     proto::RangeMessage out;
     out.set_range(range_.value);
@@ -197,6 +194,15 @@ void RangeMachine::on_snapshot_chunk(NodeId from, Incarnation, proto::RangeMessa
     ack.set_error(error);
     node_.transport.send(from, std::move(out));
   };
+  auto config = placement::decode_range_config(chunk.config());
+  if (!config.ok()) return reply(0, false, config.error().message);
+  if (config->epoch < (held_ ? held_->accepted.epoch : Epoch())) return;
+  const ReplicaRef* mine = config->find_learner(node_.self.node);
+  if (mine == nullptr || *mine != *local_ || leader_) return;  // only a learner gives its data up for a snapshot
+  if (record_ && record_->config.find_insync(node_.self.node) != nullptr) return;
+  const bool begins = chunk.offset() == 0;
+  if (begins) receiver_ = SnapshotReceiver{*local_, at, chunk.file_size(), 0, false};
+  if (!receiver_ || receiver_->at != at || receiver_->busy) return;
   if (crc32c(chunk.data()) != chunk.crc()) return reply(receiver_->next, false, "a piece was damaged on its way");
   receiver_->busy = true;
   node_.on_worker<std::uint64_t>(

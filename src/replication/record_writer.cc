@@ -1,6 +1,20 @@
 #include "replication/record_writer.h"
 
 namespace outlast::replication {
+namespace {
+/// Ids are never reused and the counter only grows: a range above it is unknown to this metadata, not dropped.
+bool was_given_out(RangeId range, const std::vector<meta::KeyValue>& counter) {
+  if (counter.empty()) return false;
+  const auto last = meta::keys::parse_number(counter[0].value);
+  return last && range.value <= *last;
+}
+Error never_heard_of(RangeId range) {
+  return {Errc::kInvalidState, "the metadata store has no record of this range and never gave out the id " +
+                                   range.to_string() +
+                                   ": it lost or regressed its state, so the data is kept and the range is not "
+                                   "served; run `outlast meta rebuild`"};
+}
+}  // namespace
 
 struct RecordWriter::Change {
   std::string key, value;
@@ -81,12 +95,15 @@ void RecordWriter::change(placement::RangeConfig next, Revision seen, std::vecto
 
 void RecordWriter::read(RangeId range, Callback<std::optional<RangeRecord>> done) {
   meta::Txn txn;
-  txn.then = {meta::Op::get(meta::keys::range(range))};
+  txn.then = {meta::Op::get(meta::keys::range(range)), meta::Op::get(std::string(meta::keys::kRangeCounter))};
   state_->store.txn(std::move(txn), state_->parameters.meta_timeout,
-                    [done = std::move(done)](Result<meta::TxnReply> reply) mutable {
+                    [range, done = std::move(done)](Result<meta::TxnReply> reply) mutable {
                       if (!reply.ok()) return done(std::move(reply).error());
                       const auto& kvs = reply->replies.at(0).kvs;
-                      if (kvs.empty()) return done(std::optional<RangeRecord>());
+                      if (kvs.empty()) {
+                        if (!was_given_out(range, reply->replies.at(1).kvs)) return done(never_heard_of(range));
+                        return done(std::optional<RangeRecord>());
+                      }
                       auto config = placement::decode_range_config(kvs[0].value);
                       if (!config.ok()) return done(std::move(config).error());
                       done(std::optional<RangeRecord>(RangeRecord{*std::move(config), kvs[0].mod_revision}));

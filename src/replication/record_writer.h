@@ -30,7 +30,8 @@ class RecordWriter {
   /// The new revision. kMetaConflict: certainly not applied, somebody was faster or a precondition is gone.
   /// kMetaUnavailable: certainly not applied.
   void change(placement::RangeConfig next, Revision seen, std::vector<meta::Compare> also, Callback<Revision> done);
-  /// Linearizable. None when there is no such range.
+  /// Linearizable. None when the range was dropped; kInvalidState when its id was never given out: then the metadata
+  /// lost its state, and a range without a record is not a dropped one.
   void read(RangeId range, Callback<std::optional<RangeRecord>> done);
 
  private:

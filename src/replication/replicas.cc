@@ -33,6 +33,10 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
           [this](RangeId range, const Error& why) {
             if (deps_.on_replica_damaged) deps_.on_replica_damaged(range, why);
           },
+      .report_regression =
+          [this](RangeId range, const Error& why) {
+            if (deps_.on_record_regressed) deps_.on_record_regressed(range, why);
+          },
       .forget =
           [this](RangeId range) {
             deps_.loop.post([this, alive = std::weak_ptr(alive_), range] {
@@ -50,6 +54,7 @@ Replicas::~Replicas() {
   machines_.clear();
   node_->publish = [](RangeId, const std::shared_ptr<ServedRange>&) {};
   node_->report_damage = [](RangeId, const Error&) {};
+  node_->report_regression = [](RangeId, const Error&) {};
   node_->forget = [](RangeId) {};
 }
 
@@ -199,6 +204,31 @@ void Replicas::digest(RangeId range, Callback<storage::Digest> done) {
     return done(Error(Errc::kNotFound, "range " + range.to_string() + " has no replica on this node"));
   const auto keep = machines_.at(range);
   keep->digest(std::move(done));
+}
+
+void Replicas::hold_apply(RangeId range, Duration at_most) {
+  if (RangeMachine* found = machine(range); found != nullptr && !stopped_) found->hold_apply(at_most);
+}
+
+void Replicas::digest_at(RangeId range, Lsn lsn, Callback<storage::Digest> done) {
+  RangeMachine* found = machine(range);
+  if (found == nullptr || stopped_)
+    return done(Error(Errc::kNotFound, "range " + range.to_string() + " has no replica on this node"));
+  const auto keep = machines_.at(range);
+  keep->digest_at(lsn, std::move(done));
+}
+
+std::vector<ReplicaState> Replicas::states(const std::vector<RangeId>& only) const {
+  std::vector<ReplicaState> out;
+  const auto add = [&out](const RangeMachine* found) {
+    if (found == nullptr) return;
+    if (auto state = found->state()) out.push_back(*std::move(state));
+  };
+  if (only.empty())
+    for (const auto& [id, found] : machines_) add(found.get());
+  else
+    for (const RangeId range : only) add(machine(range));
+  return out;
 }
 
 ReplicasStats Replicas::stats() const {

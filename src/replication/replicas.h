@@ -6,6 +6,7 @@
 
 #include "replication/leader.h"
 #include "replication/parameters.h"
+#include "replication/replica_state.h"
 #include "replication/transport.h"
 #include "storage/log_writer.h"
 
@@ -46,6 +47,8 @@ class Replicas final : public LeaseDirectory {
     std::function<void(RangeId, const Error&)> on_replica_damaged = {};
     /// This incarnation is fenced: it is finished for ever. On the loop.
     std::function<void()> on_fenced = {};
+    /// The metadata record of a range is certainly older than what the replica here accepted.
+    std::function<void(RangeId, const Error&)> on_record_regressed = {};
   };
   Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs bugs = {});
   ~Replicas() override;
@@ -63,6 +66,12 @@ class Replicas final : public LeaseDirectory {
   void transfer(RangeId range, NodeId target, Callback<void> done);
   /// Hash of the database file here: of the leaseholder at its end, of a backup at what it knows to be durable.
   void digest(RangeId range, Callback<storage::Digest> done);
+  /// Comparing replicas while commits go on: the followers hold, the leaseholder's digest names an LSN, and each
+  /// follower gives its own at exactly that one (see HeldReplica::digest_at).
+  void hold_apply(RangeId range, Duration at_most);
+  void digest_at(RangeId range, Lsn lsn, Callback<storage::Digest> done);
+  /// The replicas here of these ranges; of all when the list is empty.
+  std::vector<ReplicaState> states(const std::vector<RangeId>& only) const;
   /// Gives leases to live in-sync members as far as possible within `limit`, then closes all gates for ever. Value: how
   /// many leases were still here.
   void shutdown(Duration limit, Callback<std::size_t> done);

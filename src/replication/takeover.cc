@@ -21,7 +21,7 @@ bool RangeMachine::may_take_over() const {
   if (stopped_ || node_.leaving || !record_ || !held_ || held_->failed || leader_ || taking_over_ || changing_)
     return false;
   const ReplicaRef* mine = record_->config.find_insync(node_.self.node);
-  return mine != nullptr && *mine == held_->ref && leaderless() && held_->accepted.epoch <= record_->config.epoch;
+  return mine != nullptr && *mine == held_->ref && leaderless() && !behind_accepted();
 }
 
 /// First live member of S at once, the others a step later each; the old leaseholder's own node last.

@@ -70,6 +70,7 @@ class Replica {
   /// Hash of the database file at a checkpoint of `at_least` or later. Leader: no commit may run meanwhile.
   virtual Result<Digest> digest() = 0;
   virtual std::uint64_t disk_bytes() const = 0;
+  virtual std::uint64_t log_bytes() const { return 0; }  ///< Of disk_bytes(), what the range log takes.
   virtual bool damaged() const = 0;
 };
 

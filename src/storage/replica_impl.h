@@ -34,6 +34,7 @@ class ReplicaImpl final : public Replica {
   Result<std::unique_ptr<SnapshotSource>> snapshot() override;
   Result<Digest> digest() override;
   std::uint64_t disk_bytes() const override;
+  std::uint64_t log_bytes() const override { return files_->log->bytes(); }
   bool damaged() const override { return files_->log->damaged() || files_->file_damaged; }
 
  private:

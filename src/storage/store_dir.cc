@@ -81,7 +81,10 @@ Result<void> StoreDir::record_incarnation(Incarnation incarnation) {
   if (incarnation <= incarnation_)
     return Error(Errc::kInvalidState, "the store " + path_ + " has already seen incarnation " +
                                           incarnation_.to_string() + "; the metadata store gave out " +
-                                          incarnation.to_string() + ", so it lost or regressed its state");
+                                          incarnation.to_string() +
+                                          ", so it lost or regressed its state; run `outlast meta rebuild "
+                                          "--meta=URL --store=" +
+                                          path_ + "` (all stopped stores at once)");
   TRY(write_sealed(disk_, path_, "INCARNATION", kIncarnationKind, {{"incarnation", incarnation.to_string()}}));
   incarnation_ = incarnation;
   return {};

@@ -192,6 +192,7 @@ class SimCluster {
   placement::RangeConfig create_range(RangeId range, NodeId on) {
     SimNode& first = node_of(on);
     auto config = placement::create_range(range, DatabaseId(1), on, "s" + on.to_string(), first.incarnation);
+    core->put(std::string(meta::keys::kRangeCounter), range.to_string());
     core->put(meta::keys::range(range), placement::encode(config));
     return config;
   }
