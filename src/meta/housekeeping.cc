@@ -8,6 +8,9 @@ namespace outlast::meta {
 
 void Housekeeping::run() {
   schedule();
+  fences_.run([](Result<std::size_t> gone) {
+    if (!gone.ok()) spdlog::warn("old fences were not deleted: {}", gone.error().message);
+  });
   if (!office_.holds()) return;
   store_.compact(kRevisionsKept, [](Result<Revision> compacted) {
     if (!compacted.ok()) spdlog::warn("metadata history was not cut: {}", compacted.error().message);

@@ -1,12 +1,14 @@
 #pragma once
 #include <memory>
 
+#include "meta/fence_cleanup.h"
 #include "meta/office.h"
 
 namespace outlast::meta {
 
 /// What the leader frontend does for the metadata store: keeps the newest 10,000 revisions (protocol A2.5) and the
-/// newest 2,000 events. Does nothing while this node does not hold the office; both are harmless when two do it.
+/// newest 2,000 events, and deletes fences that nobody needs any more. Does nothing while this node does not hold the
+/// office; all of it is harmless when two do it.
 /// Thread-safety: the loop's. Lifetime: store, loop and office outlive it.
 class Housekeeping {
  public:
@@ -14,7 +16,8 @@ class Housekeeping {
   static constexpr std::size_t kEventsKept = 2'000;
   static constexpr Duration kPause = std::chrono::minutes(1);
 
-  Housekeeping(Store& store, Loop& loop, const Office& office) : store_(store), loop_(loop), office_(office) {
+  Housekeeping(Store& store, Loop& loop, const Office& office)
+      : store_(store), loop_(loop), office_(office), fences_(store, office) {
     schedule();
   }
   ~Housekeeping() { loop_.cancel(timer_); }
@@ -29,6 +32,7 @@ class Housekeeping {
   Store& store_;
   Loop& loop_;
   const Office& office_;
+  FenceCleanup fences_;
   Loop::TimerId timer_{0};
 };
 
