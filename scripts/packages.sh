@@ -39,6 +39,7 @@ readonly PACKAGES=(
   "etcd-server|the metadata store of clusters that span machines: outlast demo --meta=etcd, tests"
   "etcd-client|makes users in tests of etcd"
   "curl|HTTP in tests"
+  "spin|checks the protocol's model"
 )
 
 # Names of those that are not installed. No network, no apt.

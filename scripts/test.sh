@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/build.sh
 
-readonly DEFAULT_SUITES=(style unit wire system asan fuzz)
+readonly DEFAULT_SUITES=(style unit wire system model asan fuzz)
 # Rooms whose tests run under AddressSanitizer; rpc and cli need the whole server, which would double the build.
 readonly ASAN_ROOMS=(base lifecycle liveness placement meta storage replication executor gateway sql http handover)
 # ThreadSanitizer cannot see into Debian's gRPC: these rooms do not link it.
@@ -151,6 +151,7 @@ run_suite() {
     style) step style run_script style scripts/style.sh ;;
     unit) run_unit release unit ;;
     wire | system) suite_with_server "$1" ;;
+    model) run_scripts model ;;
     asan) suite_asan ;;
     tsan) suite_tsan ;;
     fuzz)
