@@ -29,12 +29,19 @@ outlast_room(cli DEPS server LIBS PkgConfig::LIBPQ Boost::json CLI11::CLI11 fmt:
 add_executable(outlast ${CMAKE_SOURCE_DIR}/src/cli/main.cc)
 target_link_libraries(outlast PRIVATE outlast_cli)
 
+# What earlier programs wrote, opened by this one.
+add_executable(golden_test ${CMAKE_SOURCE_DIR}/tests/golden/golden_test.cc)
+target_link_libraries(golden_test PRIVATE outlast_replication outlast_test_main)
+target_compile_definitions(golden_test PRIVATE OUTLAST_GOLDEN_DIR="${CMAKE_SOURCE_DIR}/tests/golden")
+
 file(GLOB system_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/system/*.cc)
 if(system_tests)
   add_executable(system_test ${system_tests})
   target_link_libraries(system_test PRIVATE outlast_cli outlast_test_main PkgConfig::LIBPQ)
   target_include_directories(system_test PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_compile_definitions(system_test PRIVATE OUTLAST_BINARY="$<TARGET_FILE:outlast>")
+  set_property(SOURCE ${CMAKE_SOURCE_DIR}/tests/system/golden_cluster_test.cc APPEND PROPERTY COMPILE_DEFINITIONS
+    OUTLAST_GOLDEN_DIR="${CMAKE_SOURCE_DIR}/tests/golden")
   add_dependencies(system_test outlast)
 endif()
 if(OUTLAST_FUZZERS)
