@@ -92,7 +92,7 @@ void Follower::on_activate(NodeId from, Incarnation incarnation, const proto::Ra
     return refuse(from, leader, Errc::kInvalidArgument, "the sender does not lead in the configuration it sent");
   if (config.epoch == accepted.epoch && accepted.leaseholder && accepted.leaseholder != config.leaseholder)
     return refuse(from, leader, Errc::kStaleEpoch, "another incarnation leads this epoch");
-  if (config.epoch == accepted.epoch && frozen_) return;  // a take-over is under way; it answers for us
+  if (config.epoch == accepted.epoch && frozen_) return;            // a take-over is under way; it answers for us
   if (config.epoch > accepted.epoch && config.cfg <= accepted.cfg)  // every change of a record raises cfg
     return refuse(from, leader, Errc::kStaleEpoch, "the sender's configuration comes from metadata that lost state");
   const placement::ReplicaRef* mine = config.find(held_->ref.node);

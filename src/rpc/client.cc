@@ -18,29 +18,62 @@ std::shared_ptr<proto::Peer::Stub> Client::stub(const std::string& address) {
   return found;
 }
 
-void Client::place(NodeId to, Incarnation incarnation, const std::string& address, const proto::PlaceRequest& request,
-                   Duration timeout, Callback<void> done) {
+template <class Request, class Reply>
+void Client::call(const Addressee& to, const Request& request, Duration timeout,
+                  void (proto::Peer::StubInterface::async_interface::*method)(grpc::ClientContext*, const Request*,
+                                                                              Reply*,
+                                                                              std::function<void(grpc::Status)>),
+                  Callback<Reply> done) {
   struct Call {
     std::shared_ptr<proto::Peer::Stub> stub;
     grpc::ClientContext context;
-    proto::PlaceRequest request;
-    proto::PlaceReply reply;
-    Callback<void> done;
+    Request request;
+    Reply reply;
+    Callback<Reply> done;
   };
   auto call = std::make_shared<Call>();
-  call->stub = stub(address);
+  call->stub = stub(to.address);
   call->request = request;
   call->done = std::move(done);
   call->context.set_deadline(deadline_after(timeout));
-  say_hello(call->context, self_, to, incarnation);
-  call->stub->async()->Place(&call->context, &call->request, &call->reply, [call](const grpc::Status& status) {
-    if (!status.ok())
-      call->done(to_error(status));
-    else if (!call->reply.code().empty())
-      call->done(Error(errc_from_name(call->reply.code()), call->reply.message()));
+  say_hello(call->context, self_, to.node, to.incarnation);
+  (call->stub->async()->*method)(&call->context, &call->request, &call->reply, [call](const grpc::Status& status) {
+    if (status.ok())
+      call->done(std::move(call->reply));
     else
-      call->done({});
+      call->done(to_error(status));
   });
+}
+
+namespace {
+using Async = proto::Peer::StubInterface::async_interface;
+
+/// Replies that carry an error of the other node as a code of ours.
+template <class Reply>
+Result<Reply> unpacked(Result<Reply> reply) {
+  if (reply.ok() && !reply->code().empty()) return Error(errc_from_name(reply->code()), reply->message());
+  return reply;
+}
+}  // namespace
+
+void Client::place(const Addressee& to, const proto::PlaceRequest& request, Duration timeout, Callback<void> done) {
+  call<proto::PlaceRequest, proto::PlaceReply>(to, request, timeout, &Async::Place,
+                                               [done = std::move(done)](Result<proto::PlaceReply> reply) mutable {
+                                                 reply = unpacked(std::move(reply));
+                                                 done(reply.ok() ? Result<void>() : std::move(reply).error());
+                                               });
+}
+
+void Client::digest(const Addressee& to, const proto::DigestRequest& request, Duration timeout,
+                    Callback<proto::DigestReply> done) {
+  call<proto::DigestRequest, proto::DigestReply>(
+      to, request, timeout, &Async::Digest,
+      [done = std::move(done)](Result<proto::DigestReply> reply) mutable { done(unpacked(std::move(reply))); });
+}
+
+void Client::replicas(const Addressee& to, const proto::ReplicasRequest& request, Duration timeout,
+                      Callback<proto::ReplicasReply> done) {
+  call<proto::ReplicasRequest, proto::ReplicasReply>(to, request, timeout, &Async::Replicas, std::move(done));
 }
 
 AdminClient::AdminClient(const std::string& address)
@@ -67,6 +100,30 @@ Result<proto::NodeStatusReply> AdminClient::node_status(Duration timeout) {
 }
 Result<proto::RangesReply> AdminClient::ranges(Duration timeout) {
   return ask<proto::RangesReply>(*stub_, &proto::Admin::Stub::Ranges, proto::RangesRequest(), timeout, address_);
+}
+Result<proto::RangeReply> AdminClient::range(RangeId range, Duration timeout) {
+  proto::RangeRequest request;
+  request.set_range(range.value);
+  return ask<proto::RangeReply>(*stub_, &proto::Admin::Stub::Range, request, timeout, address_);
+}
+Result<proto::VerifyRangeReply> AdminClient::verify_range(RangeId range, Duration timeout) {
+  proto::VerifyRangeRequest request;
+  request.set_range(range.value);
+  request.set_timeout_ms(static_cast<std::uint64_t>(timeout / std::chrono::milliseconds(1)));
+  // The node counts the time and says which replica used it up.
+  return ask<proto::VerifyRangeReply>(*stub_, &proto::Admin::Stub::VerifyRange, request,
+                                      timeout + std::chrono::seconds(5), address_);
+}
+Result<proto::RecoverRangeReply> AdminClient::recover_range(const proto::RecoverRangeRequest& request,
+                                                            Duration timeout) {
+  return ask<proto::RecoverRangeReply>(*stub_, &proto::Admin::Stub::RecoverRange, request, timeout, address_);
+}
+Result<proto::MetaStatusReply> AdminClient::meta_status(Duration timeout) {
+  return ask<proto::MetaStatusReply>(*stub_, &proto::Admin::Stub::MetaStatus, proto::MetaStatusRequest(), timeout,
+                                     address_);
+}
+Result<proto::RebuildMetaReply> AdminClient::rebuild_meta(const proto::RebuildMetaRequest& request, Duration timeout) {
+  return ask<proto::RebuildMetaReply>(*stub_, &proto::Admin::Stub::RebuildMeta, request, timeout, address_);
 }
 Result<void> AdminClient::stop(Duration timeout) {
   auto reply = ask<proto::StopReply>(*stub_, &proto::Admin::Stub::Stop, proto::StopRequest(), timeout, address_);

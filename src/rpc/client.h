@@ -9,14 +9,30 @@
 
 namespace outlast::rpc {
 
+/// A process of another node, and where it listens.
+struct Addressee {
+  NodeId node;
+  Incarnation incarnation;
+  std::string address;
+};
+
 /// Single calls to other nodes. Thread-safety: any thread; callbacks run on gRPC's threads: post to where you belong.
+/// What the other node refuses comes back as its own error.
 class Client {
  public:
   explicit Client(Hello self);
-  void place(NodeId to, Incarnation incarnation, const std::string& address, const proto::PlaceRequest& request,
-             Duration timeout, Callback<void> done);
+  void place(const Addressee& to, const proto::PlaceRequest& request, Duration timeout, Callback<void> done);
+  void digest(const Addressee& to, const proto::DigestRequest& request, Duration timeout,
+              Callback<proto::DigestReply> done);
+  void replicas(const Addressee& to, const proto::ReplicasRequest& request, Duration timeout,
+                Callback<proto::ReplicasReply> done);
 
  private:
+  template <class Request, class Reply>
+  void call(const Addressee& to, const Request& request, Duration timeout,
+            void (proto::Peer::StubInterface::async_interface::*method)(grpc::ClientContext*, const Request*, Reply*,
+                                                                        std::function<void(grpc::Status)>),
+            Callback<Reply> done);
   std::shared_ptr<proto::Peer::Stub> stub(const std::string& address);
   const Hello self_;
   std::mutex mutex_;
@@ -24,11 +40,17 @@ class Client {
 };
 
 /// The CLI's calls to a node's Admin service; they block. kUnavailable names the address.
+/// Thread-safety: any thread.
 class AdminClient {
  public:
   explicit AdminClient(const std::string& address);
   Result<proto::NodeStatusReply> node_status(Duration timeout);
   Result<proto::RangesReply> ranges(Duration timeout);
+  Result<proto::RangeReply> range(RangeId range, Duration timeout);
+  Result<proto::VerifyRangeReply> verify_range(RangeId range, Duration timeout);
+  Result<proto::RecoverRangeReply> recover_range(const proto::RecoverRangeRequest& request, Duration timeout);
+  Result<proto::MetaStatusReply> meta_status(Duration timeout);
+  Result<proto::RebuildMetaReply> rebuild_meta(const proto::RebuildMetaRequest& request, Duration timeout);
   Result<void> stop(Duration timeout);
 
  private:

@@ -70,9 +70,14 @@ struct Node {  // one node's rpc room: links, server, and what its links told
       else
         done(Error(Errc::kNotLeaseholder, "range is led elsewhere"));
     };
-    services.digest = [](RangeId, Callback<proto::DigestReply> done) { done(proto::DigestReply()); };
+    services.digest = [](const proto::DigestRequest&, Callback<proto::DigestReply> done) {
+      done(proto::DigestReply());
+    };
     services.node_status = [] { return proto::NodeStatusReply(); };
-    services.ranges = [] { return proto::RangesReply(); };
+    services.ranges = [](const proto::RangesRequest&, Callback<proto::RangesReply> done) {
+      done(proto::RangesReply());
+    };
+    services.range = [](const proto::RangeRequest&, Callback<proto::RangeReply>) {};  // dropped, as when a node stops
     services.stop = [] {};
     services.admit = [](const Hello& hello) -> Result<void> {
       if (hello.node == NodeId(13)) return Error(Errc::kFenced, "node 13 was decommissioned");
@@ -204,7 +209,7 @@ TEST_F(RpcTest, PlaceCarriesTheLeaseholdersAnswer) {
     std::promise<Result<void>> done;
     proto::PlaceRequest request;
     request.set_range(range);
-    client.place(NodeId(2), Incarnation(1), b_.address(), request, 5s,
+    client.place({NodeId(2), Incarnation(1), b_.address()}, request, 5s,
                  [&](Result<void> r) { done.set_value(std::move(r)); });
     return done.get_future().get();
   };
@@ -212,6 +217,8 @@ TEST_F(RpcTest, PlaceCarriesTheLeaseholdersAnswer) {
   EXPECT_EQ(ask(8).error().code, Errc::kNotLeaseholder);
   AdminClient admin(b_.address());
   EXPECT_TRUE(admin.node_status(5s).ok());
+  EXPECT_TRUE(admin.ranges(5s).ok());
+  EXPECT_EQ(admin.range(RangeId(1), 5s).error().code, Errc::kUnavailable);
   EXPECT_EQ(AdminClient("127.0.0.1:1").node_status(1s).error().code, Errc::kUnavailable);
 }
 

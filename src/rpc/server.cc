@@ -12,6 +12,39 @@ ServerUnaryReactor* finish(CallbackServerContext* context, const grpc::Status& s
   reactor->Finish(status);
   return reactor;
 }
+/// Finishes a call once; one that is dropped, because the node stops, is finished too.
+class Finisher {
+ public:
+  explicit Finisher(ServerUnaryReactor* reactor) : reactor_(reactor) {}
+  ~Finisher() {
+    if (reactor_ != nullptr) reactor_->Finish(to_status(Error(Errc::kUnavailable, "the node is stopping")));
+  }
+  Finisher(const Finisher&) = delete;
+  Finisher& operator=(const Finisher&) = delete;
+  void finish(const grpc::Status& status) { std::exchange(reactor_, nullptr)->Finish(status); }
+
+ private:
+  ServerUnaryReactor* reactor_;
+};
+/// Answers when `ask` calls back.
+template <class Request, class Reply>
+ServerUnaryReactor* answer(CallbackServerContext* context, const Services::Ask<Request, Reply>& ask,
+                           const Request& request, Reply* reply) {
+  ServerUnaryReactor* reactor = context->DefaultReactor();
+  ask(request, [finisher = std::make_unique<Finisher>(reactor), reply](Result<Reply> result) {
+    if (result.ok()) *reply = *std::move(result);
+    finisher->finish(result.ok() ? grpc::Status::OK : to_status(result.error()));
+  });
+  return reactor;
+}
+/// A reply that carries an error of ours: the call itself went well.
+template <class Reply>
+Reply refused(const Error& error) {
+  Reply reply;
+  reply.set_code(std::string(facts(error.code).name));
+  reply.set_message(error.message);
+  return reply;
+}
 Result<Hello> admitted(CallbackServerContext* context, const Services& services) {
   ASSIGN_OR_RETURN(Hello peer, hear_hello(context->client_metadata(), services.self));
   TRY(services.admit(peer));
@@ -37,31 +70,33 @@ class Server::PeerService final : public proto::Peer::CallbackService {
                             proto::PlaceReply* reply) override {
     if (const Result<Hello> peer = admitted(context, services_); !peer.ok())
       return finish(context, to_status(peer.error()));
-    ServerUnaryReactor* reactor = context->DefaultReactor();
-    services_.place(*request, [reactor, reply](const Result<void>& result) {
-      if (!result.ok()) {
-        reply->set_code(std::string(facts(result.error().code).name));
-        reply->set_message(result.error().message);
-      }
-      reactor->Finish(grpc::Status::OK);
-    });
-    return reactor;
+    return answer<proto::PlaceRequest, proto::PlaceReply>(
+        context,
+        [this](const proto::PlaceRequest& asked, Callback<proto::PlaceReply> done) {
+          services_.place(asked, [done = std::move(done)](const Result<void>& result) mutable {
+            done(result.ok() ? proto::PlaceReply() : refused<proto::PlaceReply>(result.error()));
+          });
+        },
+        *request, reply);
   }
   ServerUnaryReactor* Digest(CallbackServerContext* context, const proto::DigestRequest* request,
                              proto::DigestReply* reply) override {
     if (const Result<Hello> peer = admitted(context, services_); !peer.ok())
       return finish(context, to_status(peer.error()));
-    ServerUnaryReactor* reactor = context->DefaultReactor();
-    services_.digest(RangeId(request->range()), [reactor, reply](Result<proto::DigestReply> result) {
-      if (result.ok()) {
-        *reply = std::move(*result);
-      } else {
-        reply->set_code(std::string(facts(result.error().code).name));
-        reply->set_message(result.error().message);
-      }
-      reactor->Finish(grpc::Status::OK);
-    });
-    return reactor;
+    return answer<proto::DigestRequest, proto::DigestReply>(
+        context,
+        [this](const proto::DigestRequest& asked, Callback<proto::DigestReply> done) {
+          services_.digest(asked, [done = std::move(done)](Result<proto::DigestReply> result) mutable {
+            done(result.ok() ? *std::move(result) : refused<proto::DigestReply>(result.error()));
+          });
+        },
+        *request, reply);
+  }
+  ServerUnaryReactor* Replicas(CallbackServerContext* context, const proto::ReplicasRequest* request,
+                               proto::ReplicasReply* reply) override {
+    if (const Result<Hello> peer = admitted(context, services_); !peer.ok())
+      return finish(context, to_status(peer.error()));
+    return answer(context, services_.replicas, *request, reply);
   }
 
  private:
@@ -77,10 +112,29 @@ class Server::AdminService final : public proto::Admin::CallbackService {
     *reply = services_.node_status();
     return finish(context, grpc::Status::OK);
   }
-  ServerUnaryReactor* Ranges(CallbackServerContext* context, const proto::RangesRequest*,
+  ServerUnaryReactor* Ranges(CallbackServerContext* context, const proto::RangesRequest* request,
                              proto::RangesReply* reply) override {
-    *reply = services_.ranges();
-    return finish(context, grpc::Status::OK);
+    return answer(context, services_.ranges, *request, reply);
+  }
+  ServerUnaryReactor* Range(CallbackServerContext* context, const proto::RangeRequest* request,
+                            proto::RangeReply* reply) override {
+    return answer(context, services_.range, *request, reply);
+  }
+  ServerUnaryReactor* VerifyRange(CallbackServerContext* context, const proto::VerifyRangeRequest* request,
+                                  proto::VerifyRangeReply* reply) override {
+    return answer(context, services_.verify_range, *request, reply);
+  }
+  ServerUnaryReactor* RecoverRange(CallbackServerContext* context, const proto::RecoverRangeRequest* request,
+                                   proto::RecoverRangeReply* reply) override {
+    return answer(context, services_.recover_range, *request, reply);
+  }
+  ServerUnaryReactor* MetaStatus(CallbackServerContext* context, const proto::MetaStatusRequest* request,
+                                 proto::MetaStatusReply* reply) override {
+    return answer(context, services_.meta_status, *request, reply);
+  }
+  ServerUnaryReactor* RebuildMeta(CallbackServerContext* context, const proto::RebuildMetaRequest* request,
+                                  proto::RebuildMetaReply* reply) override {
+    return answer(context, services_.rebuild_meta, *request, reply);
   }
   ServerUnaryReactor* Stop(CallbackServerContext* context, const proto::StopRequest*, proto::StopReply*) override {
     services_.stop();

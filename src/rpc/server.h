@@ -16,9 +16,17 @@ struct Services {
   PeerLinks* links{nullptr};
   std::function<std::unique_ptr<executor::Channel>()> open_channel;
   std::function<void(proto::PlaceRequest, Callback<void>)> place;
-  std::function<void(RangeId, Callback<proto::DigestReply>)> digest;
+  template <class Request, class Reply>
+  using Ask = std::function<void(const Request&, Callback<Reply>)>;
+  Ask<proto::DigestRequest, proto::DigestReply> digest;
+  Ask<proto::ReplicasRequest, proto::ReplicasReply> replicas;
   std::function<proto::NodeStatusReply()> node_status;
-  std::function<proto::RangesReply()> ranges;
+  Ask<proto::RangesRequest, proto::RangesReply> ranges;
+  Ask<proto::RangeRequest, proto::RangeReply> range;
+  Ask<proto::VerifyRangeRequest, proto::VerifyRangeReply> verify_range;
+  Ask<proto::RecoverRangeRequest, proto::RecoverRangeReply> recover_range;
+  Ask<proto::MetaStatusRequest, proto::MetaStatusReply> meta_status;
+  Ask<proto::RebuildMetaRequest, proto::RebuildMetaReply> rebuild_meta;
   std::function<void()> stop;
   /// Membership of the caller: an error refuses it (decommissioned nodes).
   std::function<Result<void>(const Hello&)> admit;

@@ -1,5 +1,7 @@
 #include "server/cluster_state.h"
 
+#include "server/range_admin.h"
+
 namespace outlast::server {
 using liveness::State;
 
@@ -118,20 +120,7 @@ proto::RangesReply ClusterState::ranges_reply() const {
   for (const auto& entry : databases_->snapshot()) names[entry->value.range] = entry->value.name;
   proto::RangesReply reply;
   for (const auto& entry : ranges_->snapshot()) {
-    const placement::RangeConfig& config = entry->value;
-    proto::RangeStatus& out = *reply.add_ranges();
-    out.set_range(config.range.value);
-    out.set_database(names[config.range]);
-    out.set_epoch(config.epoch.value);
-    out.set_cfg(config.cfg.value);
-    if (config.leaseholder) {
-      out.set_leaseholder(config.leaseholder->node.value);
-      out.set_leaseholder_incarnation(config.leaseholder->incarnation.value);
-    }
-    for (const auto& replica : config.insync) out.add_insync(replica.node.value);
-    for (const auto& replica : config.learners) out.add_learners(replica.node.value);
-    out.set_rf(static_cast<std::uint32_t>(config.rf));
-    out.set_min_insync(static_cast<std::uint32_t>(config.min_insync));
+    *reply.add_ranges() = range_status(entry->value, names[entry->value.range]);
   }
   return reply;
 }

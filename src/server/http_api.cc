@@ -6,6 +6,7 @@
 
 #include "base/parse.h"
 #include "gateway/await_callback.h"
+#include "server/json_views.h"
 
 namespace outlast::server {
 namespace asio = boost::asio;
@@ -34,58 +35,36 @@ asio::awaitable<Response> metrics(std::shared_ptr<HttpPorts> ports, Request) {
 asio::awaitable<Response> nodes(std::shared_ptr<HttpPorts> ports, Request) {
   json::array list;
   const proto::NodeStatusReply reply = ports->nodes();
-  for (const proto::NodeStatus& n : reply.nodes())
-    list.push_back(json::object{{"id", n.id()},
-                                {"address", n.address()},
-                                {"sql_address", n.sql_address()},
-                                {"http_address", n.http_address()},
-                                {"build", n.build()},
-                                {"incarnation", n.incarnation()},
-                                {"liveness", n.liveness()},
-                                {"is_live", n.is_live()},
-                                {"is_available", n.is_available()},
-                                {"membership", n.membership()},
-                                {"is_draining", n.is_draining()},
-                                {"replicas", n.replicas()},
-                                {"leases", n.leases()},
-                                {"is_leader_frontend", n.is_leader_frontend()}});
+  for (const proto::NodeStatus& node : reply.nodes()) list.push_back(to_json(node));
   co_return json_response(list);
-}
-
-template <class List>
-json::array numbers(const List& list) {
-  json::array out;
-  for (const auto n : list) out.push_back(json::value(n));
-  return out;
 }
 
 asio::awaitable<Response> ranges(std::shared_ptr<HttpPorts> ports, Request) {
+  const Result<proto::RangesReply> reply = co_await gateway::await_callback<proto::RangesReply>(
+      [ports](Callback<proto::RangesReply> done) { ports->ranges(std::move(done)); });
+  if (!reply.ok()) co_return Response::error(reply.error());
   json::array list;
-  const proto::RangesReply reply = ports->ranges();
-  for (const proto::RangeStatus& r : reply.ranges())
-    list.push_back(json::object{{"id", r.range()},
-                                {"database", r.database()},
-                                {"epoch", r.epoch()},
-                                {"cfg", r.cfg()},
-                                {"leaseholder", r.leaseholder()},
-                                {"insync", numbers(r.insync())},
-                                {"learners", numbers(r.learners())},
-                                {"rf", r.rf()},
-                                {"min_insync", r.min_insync()}});
+  for (const proto::RangeStatus& range : reply->ranges()) list.push_back(to_json(range));
   co_return json_response(list);
 }
 
+/// /api/ranges/<id> and /api/ranges/<id>/digest.
 asio::awaitable<Response> range_detail(std::shared_ptr<HttpPorts> ports, Request request) {
   constexpr std::string_view kPrefix = "/api/ranges/", kSuffix = "/digest";
-  const std::string_view path = request.path;
-  if (!path.ends_with(kSuffix) || path.size() <= kPrefix.size() + kSuffix.size())
-    co_return Response::error(Error(Errc::kNotFound, "write /api/ranges/<id>/digest"));
-  const Result<std::int64_t> id = parse_int(path.substr(kPrefix.size(), path.size() - kPrefix.size() - kSuffix.size()));
-  if (!id.ok()) co_return Response::error(id.error());
+  std::string_view rest = std::string_view(request.path).substr(kPrefix.size());
+  const bool digest = rest.ends_with(kSuffix);
+  if (digest) rest.remove_suffix(kSuffix.size());
+  const Result<std::int64_t> id = parse_int(rest);
+  if (!id.ok()) co_return Response::error(Error(Errc::kNotFound, "write /api/ranges/<id> or /api/ranges/<id>/digest"));
+  const RangeId range(static_cast<std::uint64_t>(*id));
+  if (!digest) {
+    const Result<proto::RangeReply> shown = co_await gateway::await_callback<proto::RangeReply>(
+        [ports, range](Callback<proto::RangeReply> done) { ports->range(range, std::move(done)); });
+    if (!shown.ok()) co_return Response::error(shown.error());
+    co_return json_response(to_json(*shown));
+  }
   const Result<proto::DigestReply> result = co_await gateway::await_callback<proto::DigestReply>(
-      [ports, range = RangeId(static_cast<std::uint64_t>(*id))](Callback<proto::DigestReply> done) {
-        ports->digest(range, std::move(done));
-      });
+      [ports, range](Callback<proto::DigestReply> done) { ports->digest(range, std::move(done)); });
   if (!result.ok()) co_return Response::error(result.error());
   co_return json_response(
       {{"lsn", result->lsn()}, {"epoch", result->epoch()}, {"crc", result->crc()}, {"file_size", result->file_size()}});

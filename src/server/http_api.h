@@ -16,11 +16,13 @@ struct HttpPorts {
   std::function<std::string()> not_ready;
   const Metrics* metrics{nullptr};
   std::function<proto::NodeStatusReply()> nodes;
-  std::function<proto::RangesReply()> ranges;
+  std::function<void(Callback<proto::RangesReply>)> ranges;
+  std::function<void(RangeId, Callback<proto::RangeReply>)> range;
   std::function<void(RangeId, Callback<proto::DigestReply>)> digest;
 };
 
-/// GET /health, /health?ready=1, /metrics, /api/nodes, /api/ranges, /api/ranges/<id>/digest.
+/// GET /health, /health?ready=1, /metrics, /api/nodes, /api/ranges, /api/ranges/<id>,
+/// /api/ranges/<id>/digest.
 void add_routes(http::Server& server, HttpPorts ports);
 
 }  // namespace outlast::server

@@ -11,9 +11,9 @@
 
 #include "handover/control.h"
 #include "handover/supervisor.h"
+#include "meta/events.h"
 #include "meta/identity.h"
 #include "server/blocking.h"
-#include "server/http_api.h"
 #include "server/init.h"
 #include "server/log.h"
 #include "server/meta_url.h"
@@ -53,6 +53,7 @@ Node::~Node() {
     supervisor_watch_.join();
   }
   if (wake_fd_ >= 0) close(wake_fd_);
+  loop_.run_and_wait([this] { range_admin_.reset(); });  // its open answers end with it
   if (http_) http_->stop();
   if (remote_) remote_->stop();
   if (links_) loop_.run_and_wait([this] { links_->stop(); });
@@ -100,8 +101,7 @@ void Node::start_http() {
   ports.not_ready = [this] { return not_ready(); };
   ports.metrics = &metrics_;
   ports.nodes = [this] { return serving_ ? state_->node_status() : proto::NodeStatusReply(); };
-  ports.ranges = [this] { return serving_ ? state_->ranges_reply() : proto::RangesReply(); };
-  ports.digest = [this](RangeId range, Callback<proto::DigestReply> done) { digest(range, std::move(done)); };
+  add_range_ports(ports);
   http_ = std::make_unique<http::Server>(io_.get_executor());
   add_routes(*http_, std::move(ports));
   http_->start(handover::kHttpFd);
@@ -193,9 +193,12 @@ Result<void> Node::start_replicas() {
       spdlog::error("replica of range {} is damaged: {}", range.value, why.message);
     };
     deps.on_fenced = [this] { end(Ending::kFenced); };
+    deps.on_record_regressed = [this](RangeId range, const Error& why) { note_regression(range, why); };
     replicas_ = std::make_unique<replication::Replicas>(
         std::move(deps), replication::Identity{member_.node, member_.store_uuid, member_.incarnation},
         replication_parameters(state_->settings()));
+    range_admin_ = std::make_unique<RangeAdmin>(RangeAdmin::Ports{
+        loop_, *meta_, *rpc_client_, *state_, *liveness_, *office_, *replicas_, member_.node, options_.start.meta});
     replicas_->start();
     refresh_peers();
   });
@@ -242,7 +245,9 @@ Result<void> Node::announce() {
 void Node::start_placement() {
   loop_.run_and_wait([this] {
     placer_ = std::make_unique<tasks::Placer>(loop_, placer_ports());
-    state_->ranges().on_batch([this] { placer_->nudge(); });
+    state_->ranges().on_batch([this] {
+      if (placer_) placer_->nudge();  // gone once the node stops, while records still change
+    });
     housekeeping_ = std::make_unique<meta::Housekeeping>(*meta_, loop_, *office_);
     office_->stand();
     placer_->start();
@@ -325,6 +330,18 @@ void Node::ensure_default_database() {
   if (!office_->holds() || !state_->databases().empty()) return;
   meta::create_database(*meta_, "defaultdb", {member_.node, member_.incarnation, member_.store_uuid},
                         loop_.wall_micros(), [](const Result<meta::DatabaseRecord>&) {});
+}
+
+/// Metadata that lost its state concerns many ranges at once: the log names each, the events the first few.
+void Node::note_regression(RangeId range, const Error& why) {
+  constexpr int kEventsMax = 20;
+  if (++regressions_ > kEventsMax) return;
+  meta::append_event(*meta_,
+                     {.time_micros = loop_.wall_micros(),
+                      .type = "range_record_regressed",
+                      .node = member_.node,
+                      .details = {{"range", range.value}, {"why", why.message}}},
+                     [](const Result<void>&) {});
 }
 
 void Node::sweep_forever() {

@@ -17,9 +17,11 @@
 #include "rpc/server.h"
 #include "server/asio_loop.h"
 #include "server/cluster_state.h"
+#include "server/http_api.h"
 #include "server/join.h"
 #include "server/metrics.h"
 #include "server/options.h"
+#include "server/range_admin.h"
 #include "sql/sql_server.h"
 #include "storage/log_writer.h"
 #include "storage/replica_store.h"
@@ -54,7 +56,12 @@ class Node {
   gateway::ClusterPorts cluster_ports();
   rpc::Services services();
   tasks::Placer::Ports placer_ports();
-  void digest(RangeId range, Callback<proto::DigestReply> done);
+  /// Runs `work` on the loop once the node serves ranges.
+  template <class Reply>
+  void with_admin(Callback<Reply> done, std::move_only_function<void(RangeAdmin&, Callback<Reply>)> work);
+  void add_range_services(rpc::Services& services);
+  void add_range_ports(HttpPorts& ports);
+  void note_regression(RangeId range, const Error& why);
   void refresh_peers();
   void housekeeping();
   void ensure_default_database();
@@ -94,6 +101,8 @@ class Node {
   std::unique_ptr<rpc::RemoteChannels> remote_;
   std::unique_ptr<rpc::Client> rpc_client_;
   std::unique_ptr<replication::Replicas> replicas_;
+  std::unique_ptr<RangeAdmin> range_admin_;
+  int regressions_{0};  ///< Told as events so far; on the loop.
   std::unique_ptr<executor::Executor> executor_;
   std::unique_ptr<gateway::ChannelFactory> channels_;
   std::unique_ptr<gateway::ClusterImpl> cluster_;

@@ -58,9 +58,8 @@ rpc::Services Node::services() {
       replicas_->place(step, std::move(done));
     });
   };
-  services.digest = [this](RangeId range, Callback<proto::DigestReply> done) { digest(range, std::move(done)); };
+  add_range_services(services);
   services.node_status = [this] { return serving_ ? state_->node_status() : proto::NodeStatusReply(); };
-  services.ranges = [this] { return serving_ ? state_->ranges_reply() : proto::RangesReply(); };
   services.stop = [this] { end(Ending::kStop); };
   services.admit = [this](const rpc::Hello& hello) -> Result<void> {
     if (!serving_) return Error(Errc::kNotReady, "the node is starting; ask another one, or again");
@@ -106,27 +105,12 @@ tasks::Placer::Ports Node::placer_ports() {
     request.set_node(step.node.value);
     request.set_rf(static_cast<std::uint32_t>(step.rf));
     rpc_client_->place(
-        holder.node, holder.incarnation, view->addr, request, std::chrono::seconds(10),
+        {holder.node, holder.incarnation, view->addr}, request, std::chrono::seconds(10),
         [this, done = std::move(done)](Result<void> result) mutable {
           loop_.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
         });
   };
   return ports;
-}
-
-void Node::digest(RangeId range, Callback<proto::DigestReply> done) {
-  loop_.post([this, range, done = std::move(done)]() mutable {
-    if (!replicas_) return done(Error(Errc::kNotReady, "the node is starting"));
-    replicas_->digest(range, [done = std::move(done)](Result<storage::Digest> digest) mutable {
-      if (!digest.ok()) return done(std::move(digest).error());
-      proto::DigestReply reply;
-      reply.set_lsn(digest->at.lsn.value);
-      reply.set_epoch(digest->at.epoch.value);
-      reply.set_crc(digest->crc);
-      reply.set_file_size(digest->file_size);
-      done(std::move(reply));
-    });
-  });
 }
 
 void Node::add_metrics() {
