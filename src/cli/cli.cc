@@ -13,7 +13,9 @@ namespace outlast::cli {
 namespace {
 
 constexpr const char* kGroupSummaries[][2] = {
+    {"meta", "Look at and repair the cluster's metadata"},
     {"node", "Look at and care for the nodes of a cluster"},
+    {"range", "Look at, compare and rescue the replicas of databases"},
     {"workload", "Put load on a cluster and check what it kept"},
 };
 
