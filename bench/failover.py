@@ -11,7 +11,15 @@ import psycopg2
 from local_cluster import Cluster
 
 TTL_SECONDS = 5.0  # liveness.ttl's default
-WORKER_WANTED, NODE_WANTED = 0.5, TTL_SECONDS + 1.0
+KINDS = (("worker", False, 0.5), ("node", True, TTL_SECONDS + 1.0))  # what is killed, seconds wanted
+
+
+def prepare(cluster):
+    with cluster.connect(0).cursor() as cursor:
+        cursor.execute("CREATE DATABASE app")
+    with cluster.connect(0, "app").cursor() as cursor:
+        cursor.execute("CREATE TABLE t (id bigint PRIMARY KEY)")
+    cluster.wait_replicated(3)
 
 
 def answers(connection, sequence):
@@ -66,12 +74,8 @@ def main():
     options = parser.parse_args()
     results, sequence = {}, numbers()
     with Cluster(3) as cluster:
-        with cluster.connect(0).cursor() as cursor:
-            cursor.execute("CREATE DATABASE app")
-        with cluster.connect(0, "app").cursor() as cursor:
-            cursor.execute("CREATE TABLE t (id bigint PRIMARY KEY)")
-        cluster.wait_replicated(3)
-        for name, whole_node, wanted in (("worker", False, WORKER_WANTED), ("node", True, NODE_WANTED)):
+        prepare(cluster)
+        for name, whole_node, wanted in KINDS:
             took = sorted(measure(cluster, sequence, whole_node) for _ in range(options.runs))
             results[name] = {"runs": len(took), "median_seconds": statistics.median(took), "max_seconds": took[-1],
                              "wanted_seconds": wanted, "pass": statistics.median(took) <= wanted, "seconds": took}

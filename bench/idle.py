@@ -2,25 +2,13 @@
 """CPU and memory of nodes that hold many idle replicas. See bench/README.md."""
 import argparse
 import json
-import os
 import sys
 import time
 
 from local_cluster import Cluster
+from processes import cpu_seconds, rss_mib
 
 CPU_WANTED_PERCENT, RSS_WANTED_MIB = 3.0, 300.0
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def rss_mib(pid):
-    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
 
 
 def main():

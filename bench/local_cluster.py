@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -11,12 +12,20 @@ import urllib.request
 
 import psycopg2
 
+from processes import tree_cpu_seconds
+
 BINARY = os.environ.get("OUTLAST_BINARY", "build/release/outlast")
 PR_SET_PDEATHSIG = 1
 
 
 def _die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def wait_until(what, seconds, reached, every=0.02):
@@ -31,19 +40,53 @@ def wait_until(what, seconds, reached, every=0.02):
         time.sleep(every)
 
 
+def machine():
+    """What figures depend on."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "unknown")
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": os.uname().release, "load": os.getloadavg()[0],
+            "date": time.strftime("%Y-%m-%d %H:%M")}
+
+
+class Etcd:
+    """One etcd on loopback, for clusters that keep their metadata there."""
+
+    def __init__(self, directory):
+        ports = [free_port() for _ in range(2)]
+        client, peer = (f"http://127.0.0.1:{port}" for port in ports)
+        self.url = f"etcd://127.0.0.1:{ports[0]}"
+        with open(f"{directory}/etcd.log", "ab") as log:
+            self.process = subprocess.Popen(
+                ["etcd", f"--data-dir={directory}/etcd", f"--listen-client-urls={client}",
+                 f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}",
+                 f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
 class Cluster:
-    def __init__(self, nodes):
+    """`start` of the nodes are started at once, the others by start()."""
+
+    def __init__(self, nodes, meta="embedded", start=None):
         self.dir = tempfile.mkdtemp(prefix="outlast-bench-")
         self.meta = f"embedded:{self.dir}/meta"
+        self.etcd = None
+        if meta == "etcd":
+            self.etcd = Etcd(self.dir)
+            self.meta = self.etcd.url
         self.processes = [None] * nodes
         self.addresses = [{} for _ in range(nodes)]
+        self.first = nodes if start is None else start
 
     def __enter__(self):
         try:
-            for node in range(len(self.processes)):
+            for node in range(self.first):
                 self.start(node)
             wait_until("init", 20, self._init)
-            for node in range(len(self.processes)):
+            for node in range(self.first):
                 self.wait_ready(node)
         except BaseException:
             self.__exit__()
@@ -54,6 +97,8 @@ class Cluster:
         for node, process in enumerate(self.processes):
             if process and process.poll() is None:
                 self.kill_node(node)
+        if self.etcd:
+            self.etcd.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def _init(self):
@@ -133,8 +178,15 @@ class Cluster:
             except ProcessLookupError:
                 pass
 
-    def connect(self, node, database="defaultdb"):
+    def cpu_seconds(self):
+        return sum(tree_cpu_seconds(process.pid) for process in self.processes if process)
+
+    def sql_address(self, node):
         host, _, port = self.addresses[node]["sql_addr"].rpartition(":")
+        return host, int(port)
+
+    def connect(self, node, database="defaultdb"):
+        host, port = self.sql_address(node)
         connection = psycopg2.connect(host=host, port=port, user="root", dbname=database, sslmode="disable",
                                       connect_timeout=10)
         connection.autocommit = True

@@ -1,16 +1,30 @@
 #!/usr/bin/env bash
-# bench.sh [failover|idle…]: prints tables, writes build/bench/NAME.json. Called by `./dev bench`.
+# bench.sh [NAME…] [--OPTION…]: runs bench/NAME.py with the options, prints tables, writes build/bench/NAME.json and keeps
+# the results before it as NAME.1.json and NAME.2.json. Called by `./dev bench`.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export OUTLAST_BINARY="$PWD/build/release/outlast"
+# Debian's python3, because psycopg2 comes as its package.
+readonly LIBRARY='local_cluster|load|plot|postgres|processes'
 mkdir -p build/bench
-[ $# -eq 0 ] && set -- failover idle
-rc=0
-for name in "$@"; do
-  if [ ! -f "bench/$name.py" ]; then
-    echo "./dev bench: there is no \"$name\": $(cd bench && ls ./*.py | grep -v local_cluster | sed 's/^\.\///; s/\.py$//' | tr '\n' ' ')" >&2
+names=() options=()
+for word in "$@"; do
+  case "$word" in --*) options+=("$word") ;; *) names+=("$word") ;; esac
+done
+[ ${#names[@]} -eq 0 ] && names=(failover idle)
+for name in "${names[@]}"; do
+  if [ ! -f "bench/$name.py" ] || [[ $name =~ ^($LIBRARY)$ ]]; then
+    echo "./dev bench: there is no \"$name\": $(cd bench && ls ./*.py | sed 's/^\.\///; s/\.py$//' | grep -vxE "$LIBRARY" | tr '\n' ' ')" >&2
     exit 2
   fi
-  python3 "bench/$name.py" --json="build/bench/$name.json" || rc=1
+done
+rc=0
+for name in "${names[@]}"; do
+  result=build/bench/$name
+  if [ "$name" != report ] && [ -f "$result.json" ]; then
+    [ -f "$result.1.json" ] && mv "$result.1.json" "$result.2.json"
+    mv "$result.json" "$result.1.json"
+  fi
+  /usr/bin/python3 "bench/$name.py" --json="$result.json" "${options[@]}" || rc=1
 done
 exit $rc

@@ -33,7 +33,7 @@ readonly PACKAGES=(
   "libgmock-dev|tests"
   "librapidcheck-dev|random tests that shrink"
   "libbenchmark-dev|benchmarks"
-  "postgresql-15|pgbench, and the server that wire tests compare with"
+  "postgresql-15|pgbench, and the server that wire tests and benchmarks compare with"
   "postgresql-client-15|psql"
   "python3-psycopg2|a PostgreSQL driver for wire tests"
   "etcd-server|the metadata store of clusters that span machines: outlast demo --meta=etcd, tests"
