@@ -10,6 +10,7 @@
 
 #include "etcd/etcd_store.h"
 #include "etcd/local_etcd.h"
+#include "meta/events.h"
 #include "tests/support/sim_loop.h"
 #include "tests/support/test_dir.h"
 
@@ -328,6 +329,22 @@ TEST_F(EtcdFailures, CountsOperationsAsTheServerDoes) {
     EXPECT_EQ(reply.ok(), checked.ok()) << name;
     if (!reply.ok()) EXPECT_EQ(reply.error().code, Errc::kMetaTooManyOps) << name;
   }
+}
+
+TEST_F(EtcdFailures, ManyOldEventsFitItsTransactions) {
+  start({.members = 1});
+  EtcdStore& store = must_open(etcd_->endpoints());
+  constexpr std::size_t kEvents = 230, kKept = 5;
+  std::size_t written = 0;
+  for (std::size_t i = 0; i < kEvents; ++i)
+    meta::append_event(store, {.time_micros = 1, .type = "t", .node = NodeId(1), .details = {}},
+                       [&](const Result<void>& done) { written += done.ok() ? 1 : 0; });
+  ASSERT_TRUE(eventually([&] { return written == kEvents; }));
+  std::optional<Result<std::size_t>> pruned;
+  meta::prune_events(store, kKept, [&](Result<std::size_t> gone) { pruned = std::move(gone); });
+  ASSERT_TRUE(eventually([&] { return pruned.has_value(); }));
+  ASSERT_TRUE(pruned->ok()) << pruned->error().to_string();
+  EXPECT_EQ(**pruned, kEvents - kKept);
 }
 
 TEST_F(EtcdFailures, AFullEtcdIsNamedAndGoesOnWhenThereIsSpace) {
