@@ -14,6 +14,7 @@ constexpr Duration kSilence = 1s;  ///< Without any answer to a waiting call: ot
 constexpr Duration kLost = 2s;     ///< Without an answer from anybody: not connected.
 constexpr Duration kIdle = 5s;     ///< Nothing was asked for so long: a probe tells whether it is still there.
 constexpr Duration kPauseMin = 50ms, kPauseMax = 1s;  ///< Between probes of one member.
+constexpr Duration kRefusedPause = 3s;                ///< The same after it refused us; told once in the log.
 constexpr Duration kStatusEvery = 10s;
 }  // namespace
 
@@ -112,8 +113,8 @@ void Session::recall_stragglers() {
 
 void Session::on_probe_failed(Member& member, const grpc::Status& status) {
   const Judgement judged = judge(status);
+  const bool was_refused = member.pause == kRefusedPause;
   member.pause = std::clamp(2 * member.pause, kPauseMin, kPauseMax);
-  member.probe_not_before = now() + member.pause;
   if (judged.verdict == Verdict::kNewToken) {
     needs_login_ = !user_.empty();
     calls_.token.clear();
@@ -121,10 +122,11 @@ void Session::on_probe_failed(Member& member, const grpc::Status& status) {
   health_.problem = "etcd at " + member.address() + ": " + judged.error.message;
   const bool for_good = judged.verdict == Verdict::kRefused || (judged.verdict == Verdict::kNewToken && user_.empty());
   if (for_good) {
-    spdlog::error("metadata: {}", health_.problem);
-    member.probe_not_before = now() + kPauseMax;
+    if (!was_refused) spdlog::error("metadata: {}", health_.problem);
+    member.pause = kRefusedPause;
     events_.tried(Error(Errc::kInvalidAuthorization, health_.problem));
   }
+  member.probe_not_before = now() + member.pause;
   if (&member == current_) distrust(member, judged.error.message);
   publish();
 }
