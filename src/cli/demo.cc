@@ -16,6 +16,8 @@
 #include "cli/groups.h"
 #include "cli/interrupt.h"
 #include "cli/scoreboard.h"
+#include "etcd/local_etcd.h"
+#include "etcd/options.h"
 
 namespace outlast::cli {
 namespace {
@@ -55,10 +57,11 @@ double seconds(Duration d) {
 /// One run, step by step; every step may be interrupted. Thread-safety: none, it lives on the main thread.
 class Demo {
  public:
-  Demo(const DemoOptions& options, const InterruptScope& interrupt, const std::string& dir)
+  /// `meta`: value of --meta; empty = an embedded store below `dir`.
+  Demo(const DemoOptions& options, const InterruptScope& interrupt, const std::string& dir, const std::string& meta)
       : options_(options),
         interrupt_(interrupt),
-        cluster_({.dir = dir, .give_up = [&interrupt] { return interrupt.interrupted(); }}),
+        cluster_({.dir = dir, .meta = meta, .give_up = [&interrupt] { return interrupt.interrupted(); }}),
         chaos_(static_cast<std::uint64_t>(options.seed), nodes(), options.crash_every, options.duration),
         states_(static_cast<std::size_t>(nodes())) {
     report_.scenario = options.scenario;
@@ -292,6 +295,15 @@ bool write_report(const std::string& path, const DemoReport& report) {
   return false;
 }
 
+/// Three members, as a cluster would have them; they end after everything that uses them.
+Result<std::string> start_etcd(etcd::LocalEtcd& etcd) {
+  fmt::print("starting etcd, {} members …\n", etcd.size());
+  std::fflush(stdout);
+  TRY(etcd.start(kStartTimeout));
+  fmt::print("etcd serves at {}\n", etcd.endpoints());
+  return std::string(etcd::kScheme) + etcd.endpoints();
+}
+
 int give_up(const Error& error, const InterruptScope& interrupt) {
   if (interrupt.interrupted()) {
     std::fputs("\ninterrupted: ending everything that the demo started\n", stderr);
@@ -313,7 +325,14 @@ int run_demo(const DemoOptions& given) {
     return kFailed;
   }
   fmt::print("outlast demo, scenario {}, seed {}, in {}\n", options.scenario, options.seed, folder.path());
-  Demo demo(options, interrupt, folder.path());
+  etcd::LocalEtcd etcd({.dir = folder.path(), .give_up = [&interrupt] { return interrupt.interrupted(); }});
+  std::string meta;
+  if (options.meta == "etcd") {
+    auto url = start_etcd(etcd);
+    if (!url.ok()) return give_up(url.error(), interrupt);
+    meta = *std::move(url);
+  }
+  Demo demo(options, interrupt, folder.path(), meta);
   auto went = demo.start();
   if (went.ok()) went = demo.load();
   if (went.ok()) demo.prove();
@@ -337,7 +356,8 @@ void add_demo(Commands& all) {
        .details = "Returns 0 when the run passed, 3 when it did not, 1 when it could not run, 130 after Ctrl-C.\n"
                   "Examples:\n"
                   "  outlast demo\n"
-                  "  outlast demo --scenario=crash --duration=1m --report=/tmp/crash.json",
+                  "  outlast demo --scenario=crash --duration=1m --report=/tmp/crash.json\n"
+                  "  outlast demo --meta=etcd",
        .options =
            {{.name = "--nodes", .value_name = "N", .target = &o->nodes, .help = "how many nodes", .min = 1, .max = 15},
             {.name = "--duration", .value_name = "TIME", .target = &o->duration, .help = "how long the load runs"},
@@ -358,6 +378,11 @@ void add_demo(Commands& all) {
              .target = &o->scenario,
              .help = "steady: nothing happens; crash: kill -9 of workers and whole nodes under load",
              .choices = {"steady", "crash"}},
+            {.name = "--meta",
+             .value_name = "KIND",
+             .target = &o->meta,
+             .help = "where the metadata lies: embedded, a file; or etcd, three processes of Debian's etcd-server",
+             .choices = {"embedded", "etcd"}},
             {.name = "--crash-every", .value_name = "TIME", .target = &o->crash_every, .help = "time between kills"},
             {.name = "--report", .value_name = "FILE", .target = &o->report, .help = "write the JSON report here"},
             {.name = "--seed",

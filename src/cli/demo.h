@@ -11,8 +11,9 @@ struct DemoOptions {
   Duration duration{std::chrono::seconds(20)};
   Duration crash_every{std::chrono::seconds(6)};
   std::string scenario{"steady"};
-  std::string report;  ///< File for the JSON report; empty = none.
-  bool keep{false};    ///< Keep the folder with stores and logs.
+  std::string meta{"embedded"};  ///< Or "etcd": three processes of it.
+  std::string report;            ///< File for the JSON report; empty = none.
+  bool keep{false};              ///< Keep the folder with stores and logs.
 };
 
 /// Starts a cluster of real processes on this machine, puts load on it, hurts it if asked to, and proves from the data

@@ -62,7 +62,7 @@ std::string LocalCluster::store(int node) const {
   return options_.dir + "/node" + std::to_string(node + 1);
 }
 std::string LocalCluster::meta() const {
-  return "embedded:" + options_.dir + "/meta";
+  return options_.meta.empty() ? "embedded:" + options_.dir + "/meta" : options_.meta;
 }
 std::string LocalCluster::log(int node) const {
   return store(node) + ".log";

@@ -39,11 +39,12 @@ Result<ReplicaDigest> parse_digest(std::string_view json);
 struct LocalClusterOptions {
   std::string binary;                   ///< The program; empty = the running one.
   std::string dir;                      ///< An existing folder of our own: stores, metadata and logs go below it.
+  std::string meta;                     ///< For --meta; empty = an embedded store below `dir`.
   std::vector<std::string> start_args;  ///< Added to every `start`.
   std::function<bool()> give_up = [] { return false; };  ///< Asked while waiting; true ends the wait with kCancelled.
 };
 
-/// Nodes as real processes on this machine, over one embedded metadata store: for the demo and the system tests.
+/// Nodes as real processes on this machine, over one metadata store: for the demo and the system tests.
 /// Nodes are counted from 0; their ports are the kernel's choice and stay the same over restarts. Everything that was
 /// started dies with this object, and with the process that made it.
 /// Thread-safety: none; use it from the thread that made it (a child's parent-death signal is bound to that thread).

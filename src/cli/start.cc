@@ -65,7 +65,9 @@ Option meta_option(std::string& meta, bool required) {
   return {.name = "--meta",
           .value_name = "URL",
           .target = &meta,
-          .help = "the cluster's metadata: embedded:DIR, shared by the nodes of one machine",
+          .help =
+              "the cluster's metadata: embedded:DIR, shared by the nodes of one machine, or etcd://HOST:PORT,… "
+              "with /PREFIX?ca=FILE&cert=FILE&key=FILE&user=NAME&password-file=FILE as needed",
           .required = required};
 }
 

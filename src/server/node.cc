@@ -130,8 +130,10 @@ Result<void> Node::start_rpc() {
 }
 
 Result<void> Node::start_liveness() {
-  ASSIGN_OR_RETURN(life_locks_, meta::LifeLocks::open(options_.start.meta.substr(options_.start.meta.find(':') + 1)));
-  TRY(life_locks_->hold(self()));
+  if (const std::string dir = life_lock_directory(options_.start.meta); !dir.empty()) {
+    ASSIGN_OR_RETURN(life_locks_, meta::LifeLocks::open(dir));
+    TRY(life_locks_->hold(self()));
+  }
   tell_supervisor({ControlMessage::Kind::kIncarnation, member_.node, member_.incarnation, {}});
   const auto ready = [this] {
     bool ready = false;
@@ -286,7 +288,8 @@ int Node::run() {
     if (ending == Ending::kStop) return handover::kExitStopped;
     const bool final = error.code == Errc::kWrongCluster || error.code == Errc::kWrongVersion ||
                        error.code == Errc::kStoreLocked || error.code == Errc::kInvalidArgument ||
-                       error.code == Errc::kCorrupt || error.code == Errc::kInvalidState;
+                       error.code == Errc::kCorrupt || error.code == Errc::kInvalidState ||
+                       error.code == Errc::kInvalidAuthorization;
     if (final) tell_supervisor({ControlMessage::Kind::kFatal, member_.node, member_.incarnation, error.message});
     return final ? handover::kExitFatal : 1;
   }
@@ -393,8 +396,7 @@ std::string Node::not_ready() const {
   if (stopping_) return "the node is shutting down";
   if (liveness_->is_fenced()) return "this process of the node is fenced";
   if (state_->databases().empty()) return "the cluster's first database is being created";
-  if (!meta_->connected()) return "the metadata store does not answer";
-  return {};
+  return meta_problem(*meta_);
 }
 
 int work(const WorkerOptions& options) {

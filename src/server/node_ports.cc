@@ -1,5 +1,6 @@
 // What a node's rooms ask of each other: the std::functions that the wiring hands out.
 #include "meta/databases.h"
+#include "server/meta_url.h"
 #include "server/node.h"
 
 namespace outlast::server {
@@ -118,6 +119,7 @@ void Node::add_metrics() {
   metrics_.add([this](std::vector<Sample>& out) {
     out.push_back({"outlast_ready", "1 when the node takes clients", false, not_ready().empty() ? 1.0 : 0.0, {}});
     if (!serving_) return;
+    meta_samples(*meta_, out);
     const auto counter = [&out](const char* name, const char* help, const auto& value) {
       out.push_back({name, help, true, static_cast<double>(value), {}});
     };

@@ -7,7 +7,7 @@ namespace outlast::server {
 /// `outlast start`, as read from the command line. Addresses are host:port, port 0 = any free one.
 struct StartOptions {
   std::string store;
-  std::string meta;                            ///< "embedded:DIR".
+  std::string meta;                            ///< "embedded:DIR" or "etcd://…".
   std::string listen_addr{"127.0.0.1:26258"};  ///< Node to node, and the CLI.
   std::string sql_addr{"127.0.0.1:26257"};
   std::string http_addr{"127.0.0.1:8080"};

@@ -6,9 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstring>
 #include <filesystem>
-#include <future>
+#include <mutex>
 
 #include "handover/supervisor.h"
 #include "meta/fencing.h"
@@ -19,6 +20,7 @@
 namespace outlast::server {
 namespace {
 using namespace std::chrono_literals;
+constexpr Duration kLastFence = 3s;  ///< A supervisor that ends waits so long for the metadata store.
 
 Result<void> check_address(const std::string& address, bool insecure) {
   const std::string host = address.substr(0, address.rfind(':'));
@@ -86,6 +88,9 @@ int supervise(const StartOptions& options) {
   auto http = handover::listen_on(options.http_addr);
   if (!http.ok()) return fail(http.error());
 
+  std::mutex mutex;
+  std::condition_variable fenced;
+  int fences = 0;  // under way, under mutex
   AsioLoop loop;
   auto store = open_meta(options.meta, loop);
   if (!store.ok()) return fail(store.error());
@@ -96,17 +101,26 @@ int supervise(const StartOptions& options) {
   supervisor_options.http_fd = *http;
   supervisor_options.clock = &clock;
   supervisor_options.fence = [&](NodeId node, Incarnation incarnation) {
-    loop.post([&loop, &meta = **store, node, incarnation] {
-      meta::fence_now(meta, loop, {node, incarnation}, "supervisor", "the worker process is gone",
-                      [](const Result<void>&) {});
+    {
+      const std::lock_guard counting(mutex);
+      ++fences;
+    }
+    loop.post([&, node, incarnation] {
+      meta::fence_now(**store, loop, {node, incarnation}, "supervisor", "the worker process is gone",
+                      [&](const Result<void>&) {
+                        const std::lock_guard counting(mutex);
+                        --fences;
+                        fenced.notify_all();
+                      });
     });
   };
   const int code = handover::Supervisor(std::move(supervisor_options)).run();
-  // The last fence must reach the store: one more transaction behind it in the queue tells.
-  std::promise<void> written;
-  loop.post([&] { (*store)->txn({}, 2s, [&](const Result<meta::TxnReply>&) { written.set_value(); }); });
-  written.get_future().wait_for(3s);
-  loop.run_and_wait([&] { store->reset(); });
+  {
+    std::unique_lock counting(mutex);
+    fenced.wait_for(counting, kLastFence, [&] { return fences == 0; });  // else the ttl decides
+  }
+  loop.stop();  // nothing of a fence that still tries may run once the store is gone
+  store->reset();
   return code;
 }
 

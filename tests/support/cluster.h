@@ -28,6 +28,8 @@ class ClusterTest : public testing::Test {
   cli::LocalCluster& cluster() { return *cluster_; }
   const std::string& dir() const { return dir_; }
 
+  /// Another metadata store than a file; before the first node is started.
+  void use_meta(const std::string& url);
   /// Starts and initialises nodes and waits until all are ready.
   void start_nodes(int count);
   void wait_ready(int node, pid_t not_worker = 0);

@@ -42,6 +42,11 @@ ClusterTest::~ClusterTest() {
   std::filesystem::remove_all(dir_, ignored);
 }
 
+void ClusterTest::use_meta(const std::string& url) {
+  cluster_ =
+      std::make_unique<cli::LocalCluster>(cli::LocalClusterOptions{.binary = OUTLAST_BINARY, .dir = dir_, .meta = url});
+}
+
 void ClusterTest::start_nodes(int count) {
   for (int i = 0; i < count; ++i) {
     const auto started = cluster().start(i);
