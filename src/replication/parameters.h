@@ -31,7 +31,8 @@ struct Parameters {
   std::size_t pending_bytes = 64U << 20;                     ///< Not yet durable: beyond this commits are refused.
   std::uint64_t wal_bytes = 4'000U * 4'120U;                 ///< Checkpoint when SQLite's WAL is larger.
   int snapshots_at_once = 4;                                 ///< Sent by this node.
-  int changes_at_once = 128;                                 ///< Metadata transactions under way.
+  std::size_t changes_per_batch = 100;                       ///< Of range records, in one metadata transaction.
+  int batches_at_once = 8;                                   ///< Metadata transactions with such changes under way.
   int replication_factor = 3;                                ///< Wanted; a range's rf grows to it with its members.
 };
 

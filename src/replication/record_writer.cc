@@ -1,5 +1,10 @@
 #include "replication/record_writer.h"
 
+#include <algorithm>
+#include <set>
+
+#include "replication/record_batch.h"
+
 namespace outlast::replication {
 namespace {
 /// Ids are never reused and the counter only grows: a range above it is unknown to this metadata, not dropped.
@@ -17,62 +22,92 @@ Error never_heard_of(RangeId range) {
 }  // namespace
 
 struct RecordWriter::Change {
-  std::string key, value;
-  std::vector<meta::Compare> compares;
+  RecordChange what;
   Callback<Revision> done;
   bool doubtful{false};  // an earlier try may have been applied
 };
 
 struct RecordWriter::State : std::enable_shared_from_this<State> {
+  using Batch = std::vector<std::shared_ptr<Change>>;
+
   Loop& loop;
   meta::Store& store;
   const Identity self;
   const Parameters& parameters;
   std::deque<std::shared_ptr<Change>> queue;
+  std::size_t batch_max;
   int running{0};
+  bool pumping{false};
 
   State(Loop& l, meta::Store& s, Identity i, const Parameters& p)
-      : loop(l), store(s), self(std::move(i)), parameters(p) {}
+      : loop(l), store(s), self(std::move(i)), parameters(p), batch_max(p.changes_per_batch) {}
 
-  void pump() {
-    while (running < parameters.changes_at_once && !queue.empty()) {
-      auto next = std::move(queue.front());
-      queue.pop_front();
-      ++running;
-      send(std::move(next));
-    }
-  }
-  void send(std::shared_ptr<Change> change) {
-    meta::Txn txn;
-    txn.compares = change->compares;
-    txn.then = {meta::Op::put(change->key, change->value)};
-    txn.otherwise = {meta::Op::get(change->key)};
-    store.txn(std::move(txn), parameters.meta_timeout, [weak = weak_from_this(), change](Result<meta::TxnReply> reply) {
-      if (auto me = weak.lock()) me->answered(change, std::move(reply));
+  void add(std::shared_ptr<Change> change) {
+    queue.push_back(std::move(change));
+    if (pumping) return;
+    pumping = true;
+    // Behind what the loop does at this instant: changes that one event causes in many ranges go together.
+    loop.post([weak = weak_from_this()] {
+      if (auto me = weak.lock()) me->pump();
     });
   }
-  void answered(const std::shared_ptr<Change>& change, Result<meta::TxnReply> reply) {
-    if (!reply.ok()) {
-      const bool doubt = change->doubtful || reply.error().code != Errc::kMetaUnavailable;
-      if (!doubt) return finish(change, std::move(reply).error());
-      // Compares only ever go from true to false, so the same transaction again can never apply twice.
-      change->doubtful = true;
-      loop.after(parameters.meta_retry, [weak = weak_from_this(), change] {
-        if (auto me = weak.lock()) me->send(change);
-      });
-      return;
+  void pump() {
+    pumping = false;
+    while (running < parameters.batches_at_once && !queue.empty()) send(take_batch());
+  }
+  Batch take_batch() {
+    Batch batch;
+    std::set<std::string> keys;  // a transaction writes a key once
+    while (!queue.empty() && batch.size() < batch_max && keys.insert(queue.front()->what.key).second) {
+      batch.push_back(std::move(queue.front()));
+      queue.pop_front();
     }
-    if (reply->succeeded) return finish(change, reply->revision);
-    const auto& kvs = reply->replies.at(0).kvs;
+    return batch;
+  }
+  void send(Batch batch) {
+    ++running;
+    std::vector<const RecordChange*> changes;
+    for (const auto& change : batch) changes.push_back(&change->what);
+    store.txn(batch_of(changes), parameters.meta_timeout,
+              [weak = weak_from_this(), batch = std::move(batch)](Result<meta::TxnReply> reply) {
+                if (auto me = weak.lock()) me->answered(batch, std::move(reply));
+              });
+  }
+  void answered(const Batch& batch, const Result<meta::TxnReply>& reply) {
+    --running;
+    const bool too_large =
+        !reply.ok() && (reply.error().code == Errc::kMetaTooManyOps || reply.error().code == Errc::kTooLarge);
+    if (too_large && batch.size() > 1) {
+      batch_max = std::max<std::size_t>(1, batch.size() / 2);
+      queue.insert(queue.begin(), batch.begin(), batch.end());
+    } else if (reply.ok()) {
+      for (std::size_t i = 0; i < batch.size(); ++i) decided(*batch[i], reply_of(*reply, batch.size(), i));
+    } else {
+      for (const auto& change : batch) failed(change, reply.error());
+    }
+    pump();
+  }
+  void failed(const std::shared_ptr<Change>& change, const Error& error) {
+    const bool certain = error.code == Errc::kMetaUnavailable || error.code == Errc::kMetaTooManyOps ||
+                         error.code == Errc::kTooLarge || error.code == Errc::kInvalidArgument;
+    if (certain && !change->doubtful) return finish(*change, error);
+    // Compares only ever go from true to false, so the same change again can never apply twice.
+    change->doubtful = true;
+    loop.after(parameters.meta_retry, [weak = weak_from_this(), change] {
+      if (auto me = weak.lock()) me->add(change);
+    });
+  }
+  void decided(Change& change, const meta::TxnReply& reply) {
+    if (reply.succeeded) return finish(change, reply.revision);
+    const auto& kvs = reply.replies.at(0).kvs;
     // Only our own earlier try can have written this very text: it names a cfg that nobody else may have used for it.
-    if (change->doubtful && !kvs.empty() && kvs[0].value == change->value) return finish(change, kvs[0].mod_revision);
+    if (change.doubtful && !kvs.empty() && kvs[0].value == change.what.value)
+      return finish(change, kvs[0].mod_revision);
     finish(change, Error(Errc::kMetaConflict, "the range record was changed by somebody else"));
   }
-  void finish(const std::shared_ptr<Change>& change, Result<Revision> result) {
-    --running;
-    auto done = std::move(change->done);
+  static void finish(Change& change, Result<Revision> result) {
+    auto done = std::move(change.done);
     done(std::move(result));
-    pump();
   }
 };
 
@@ -83,14 +118,14 @@ RecordWriter::~RecordWriter() = default;
 void RecordWriter::change(placement::RangeConfig next, Revision seen, std::vector<meta::Compare> also,
                           Callback<Revision> done) {
   auto change = std::make_shared<Change>();
-  change->key = meta::keys::range(next.range);
-  change->value = placement::encode(next);
-  change->compares = std::move(also);
-  change->compares.push_back(meta::Compare::unchanged(change->key, seen));
-  change->compares.push_back(meta::Compare::absent(meta::keys::fence({state_->self.node, state_->self.incarnation})));
+  RecordChange& what = change->what;
+  what.key = meta::keys::range(next.range);
+  what.value = placement::encode(next);
+  what.compares = std::move(also);
+  what.compares.push_back(meta::Compare::unchanged(what.key, seen));
+  what.compares.push_back(meta::Compare::absent(meta::keys::fence({state_->self.node, state_->self.incarnation})));
   change->done = std::move(done);
-  state_->queue.push_back(std::move(change));
-  state_->pump();
+  state_->add(std::move(change));
 }
 
 void RecordWriter::read(RangeId range, Callback<std::optional<RangeRecord>> done) {

@@ -19,8 +19,10 @@ struct RangeRecord {
 
 /// Changes range records by compare-and-swap (protocol A3). Every change compares the record's revision and the absence
 /// of this incarnation's fence. An answer that was lost is asked for again by sending the very same transaction until
-/// the store says which: applied (the record is ours) or lost; until then the callback waits. At most
-/// Parameters::changes_at_once are under way; the rest queue.
+/// the store says which: applied (the record is ours) or lost; until then the callback waits.
+/// Changes of different ranges asked for at one instant share a metadata transaction (record_batch.h): at most
+/// Parameters::changes_per_batch, half as many whenever the store refuses that as too much. At most
+/// Parameters::batches_at_once are under way; the rest queue.
 /// Thread-safety: loop only.
 class RecordWriter {
  public:

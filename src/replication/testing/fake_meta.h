@@ -7,6 +7,7 @@
 
 #include "meta/keys.h"
 #include "meta/store.h"
+#include "meta/txn_apply.h"
 
 namespace outlast::replication::testing {
 
@@ -16,36 +17,19 @@ class MetaCore {
   std::map<std::string, meta::KeyValue> kvs;
   Revision revision{1};
   std::function<void(const meta::KeyValue&)> on_put = [](const meta::KeyValue&) {};
-  std::map<std::uint64_t, std::function<void(const meta::Event&, Revision)>> watchers;
+  std::map<std::uint64_t, std::function<void(const std::vector<meta::Event>&, Revision)>> watchers;
   std::uint64_t last_watch{0};
+  std::uint64_t transactions{0};  ///< Applied or refused by their compares.
 
   meta::TxnReply apply(const meta::Txn& txn) {
-    meta::TxnReply reply;
-    reply.succeeded = true;
-    for (const meta::Compare& compare : txn.compares) reply.succeeded = reply.succeeded && holds(compare);
-    bool wrote = false;
-    for (const meta::Op& op : reply.succeeded ? txn.then : txn.otherwise) {
-      meta::OpReply out;
-      const auto it = kvs.find(op.key);
-      if (op.kind == meta::Op::Kind::kGet && it != kvs.end()) out.kvs.push_back(it->second);
-      if (op.kind == meta::Op::Kind::kPut) {
-        if (!wrote) revision = revision.next();
-        wrote = true;
-        const Revision created = it == kvs.end() ? revision : it->second.create_revision;
-        kvs[op.key] = {op.key, op.value, revision, created};
-        on_put(kvs[op.key]);
-        for (auto& [id, watcher] : watchers) watcher({meta::Event::Kind::kPut, kvs[op.key]}, revision);
-      }
-      if (op.kind == meta::Op::Kind::kDelete && it != kvs.end()) {
-        if (!wrote) revision = revision.next();
-        wrote = true;
-        kvs.erase(it);
-        for (auto& [id, watcher] : watchers)
-          watcher({meta::Event::Kind::kDelete, {op.key, "", revision, {}}}, revision);
-      }
-      reply.replies.push_back(std::move(out));
-    }
-    reply.revision = revision;
+    ++transactions;
+    View view(kvs);
+    const meta::TxnReply reply = meta::apply_txn(view, txn, revision).value();
+    revision = reply.revision;
+    for (const meta::Event& event : view.events)
+      if (event.kind == meta::Event::Kind::kPut) on_put(event.kv);
+    if (!view.events.empty())
+      for (auto& [id, watcher] : watchers) watcher(view.events, revision);
     return reply;
   }
   void put(const std::string& key, const std::string& value) {
@@ -55,22 +39,43 @@ class MetaCore {
   }
 
  private:
-  bool holds(const meta::Compare& compare) const {
-    const auto it = kvs.find(compare.key);
-    bool equal = false;
-    if (compare.kind == meta::Compare::Kind::kModRevision)
-      equal = (it == kvs.end() ? Revision() : it->second.mod_revision) == compare.revision;
-    else if (compare.kind == meta::Compare::Kind::kCreateRevision)
-      equal = (it == kvs.end() ? Revision() : it->second.create_revision) == compare.revision;
-    else
-      equal = it != kvs.end() && it->second.value == compare.value;
-    return equal != compare.negated;
-  }
+  class View final : public meta::KvView {
+   public:
+    using Map = std::map<std::string, meta::KeyValue>;
+    explicit View(Map& map) : map_(map) {}
+    Result<std::optional<meta::KeyValue>> get(const std::string& key) override {
+      const auto it = map_.find(key);
+      return it == map_.end() ? std::optional<meta::KeyValue>() : std::optional(it->second);
+    }
+    Result<std::vector<meta::KeyValue>> scan(const std::string& prefix) override {
+      std::vector<meta::KeyValue> out;
+      for (auto it = map_.lower_bound(prefix); it != map_.end() && it->first.starts_with(prefix); ++it)
+        out.push_back(it->second);
+      return out;
+    }
+    Result<void> put(const std::string& key, const std::string& value, Revision at) override {
+      const auto it = map_.find(key);
+      const Revision created = it == map_.end() ? at : it->second.create_revision;
+      map_[key] = {key, value, at, created};
+      events.push_back({meta::Event::Kind::kPut, map_[key]});
+      return {};
+    }
+    Result<bool> erase(const std::string& key, Revision at) override {
+      if (map_.erase(key) == 0) return false;
+      events.push_back({meta::Event::Kind::kDelete, {key, "", at, {}}});
+      return true;
+    }
+    std::vector<meta::Event> events;
+
+   private:
+    Map& map_;
+  };
 };
 
 /// How badly one node's way to the store behaves.
 struct MetaWeather {
   bool cut{false};
+  std::size_t ops_max{1000};       ///< In one transaction.
   std::uint64_t doubt_percent{0};  ///< Answers lost; of these some transactions are applied, at once or later.
 };
 
@@ -92,6 +97,7 @@ class FakeMeta final : public meta::Store {
     const auto answer = [this, shared](Result<meta::TxnReply> reply, Duration after) {
       node_.after(after, [shared, reply = std::move(reply)]() mutable { (*shared)(std::move(reply)); });
     };
+    if (auto checked = meta::check_txn(txn, weather_->ops_max); !checked.ok()) return answer(checked.error(), 1ms);
     if (weather_->cut) return answer(Error(Errc::kMetaUnavailable, "cut off"), 50ms);
     const Duration there = delay();
     if (random_.below(100) < weather_->doubt_percent) {
@@ -116,12 +122,12 @@ class FakeMeta final : public meta::Store {
     for (const auto& [key, kv] : core_->kvs)
       if (key.starts_with(prefix)) reset.state.push_back(kv);
     deliver(shared, std::move(reset));
-    core_->watchers[id] = [this, shared, prefix](const meta::Event& event, Revision revision) {
-      if (!event.kv.key.starts_with(prefix)) return;
+    core_->watchers[id] = [this, shared, prefix](const std::vector<meta::Event>& events, Revision revision) {
       meta::WatchBatch batch;
       batch.revision = revision;
-      batch.events.push_back(event);
-      deliver(shared, std::move(batch));
+      for (const meta::Event& event : events)
+        if (event.kv.key.starts_with(prefix)) batch.events.push_back(event);
+      if (!batch.events.empty()) deliver(shared, std::move(batch));
     };
     return id;
   }
