@@ -22,7 +22,7 @@ void Renewer::confirm(Instant now, double jitter) {
   const Instant sent = *sent_at_;
   sent_at_.reset();
   if (fenced_) return;
-  deadline_ = sent + lease_sent_;  // never earlier than before: send() cut it
+  deadline_ = (bugs_.deadline_from_answer ? now : sent) + lease_sent_;  // never earlier than before: send() cut it
   // Counted from the send, so that slow answers do not stretch the rhythm; never in the past of `now`.
   next_at_ = std::max(now, sent + scaled(params_.renew, 0.9 + 0.1 * jitter));
 }

@@ -14,7 +14,12 @@ namespace outlast::liveness {
 /// Thread-safety: none; lives on the node's Loop. Reads no clock: `now` must not go back.
 class Renewer {
  public:
+  /// Bugs that tests plant to see that they are found.
+  struct PlantedBugs {
+    bool deadline_from_answer = false;  ///< The lease is counted from the answer, not from the send.
+  };
   explicit Renewer(Params params) : params_(params) {}
+  Renewer(Params params, PlantedBugs bugs) : params_(params), bugs_(bugs) {}
 
   /// May a renewal be sent now?
   bool is_due(Instant now) const { return !fenced_ && !sent_at_ && now >= next_at_; }
@@ -48,6 +53,7 @@ class Renewer {
 
  private:
   Params params_;
+  PlantedBugs bugs_;
   Duration lease_sent_{};  ///< Of the renewal under way.
   std::uint64_t sequence_{0};
   std::optional<Instant> sent_at_;
