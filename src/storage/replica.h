@@ -32,6 +32,17 @@ struct Digest {
   std::uint64_t file_size{0};
 };
 
+/// One pass over a replica's files that looks for damage, in pieces of about so many bytes; each returns how many it
+/// read, 0 at its end. First the log: every retained entry is checked against its checksum. Then the database file: its
+/// pages against the latest images in the log. kCorrupt names what is wrong.
+/// Thread-safety: check_log where log calls are allowed, check_file where file calls are. May outlive the Replica.
+class Scrub {
+ public:
+  virtual ~Scrub() = default;
+  virtual Result<std::size_t> check_log(std::size_t bytes) = 0;
+  virtual Result<std::size_t> check_file(std::size_t bytes) = 0;
+};
+
 /// One replica of a range on disk: `<store>/ranges/<id>/` with the database file, the range log and a checkpoint mark.
 /// SQLite's own WAL is scratch: database file + log rebuild everything (design §4, facts in docs/storage.md).
 /// All calls block and return when the bytes are where they say. Errors: kIo, kDiskFull, kCorrupt; after one of a
@@ -69,6 +80,8 @@ class Replica {
   virtual Result<std::unique_ptr<SnapshotSource>> snapshot() = 0;
   /// Hash of the database file at a checkpoint of `at_least` or later. Leader: no commit may run meanwhile.
   virtual Result<Digest> digest() = 0;
+  /// Null where there is nothing to check.
+  virtual std::unique_ptr<Scrub> start_scrub() { return nullptr; }
   virtual std::uint64_t disk_bytes() const = 0;
   virtual std::uint64_t log_bytes() const { return 0; }  ///< Of disk_bytes(), what the range log takes.
   virtual bool damaged() const = 0;

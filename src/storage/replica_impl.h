@@ -5,6 +5,7 @@
 #include "storage/database_impl.h"
 #include "storage/replica.h"
 #include "storage/replica_files.h"
+#include "storage/replica_scrub.h"
 
 namespace outlast::storage {
 
@@ -33,6 +34,7 @@ class ReplicaImpl final : public Replica {
   Result<std::shared_ptr<Database>> open_database(CommitSink& sink) override;
   Result<std::unique_ptr<SnapshotSource>> snapshot() override;
   Result<Digest> digest() override;
+  std::unique_ptr<Scrub> start_scrub() override { return std::make_unique<ReplicaScrub>(files_); }
   std::uint64_t disk_bytes() const override;
   std::uint64_t log_bytes() const override { return files_->log->bytes(); }
   bool damaged() const override { return files_->log->damaged() || files_->file_damaged; }
