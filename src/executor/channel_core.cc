@@ -140,9 +140,37 @@ void ChannelCore::lock_granted(Result<replication::WriterLock::Hold> hold, Step 
   guarded(next);
 }
 
-/// The request is complete but for its gate. SQL threads.
+/// The request is complete but for what its answer depends on. SQL threads.
 void ChannelCore::finish() {
   release_connection();
+  if (!op_->confirm) return await_gate();
+  services_->counters.confirmed_reads.fetch_add(1, std::memory_order_relaxed);
+  const std::optional<std::uint64_t> number = enter_wait(Wait::kConfirm, op_->deadline);
+  if (!number) return gate_failed(Error(Errc::kCancelled, "canceling statement due to user request"));
+  const replication::LeasedRangePtr range = op_->range;
+  range->confirm_reads([self = shared_from_this(), number](Result<void> outcome) {
+    self->snapshot_confirmed(*number, std::move(outcome));
+  });
+}
+
+/// This node still led the range after the snapshot was taken, or that is not known. Any thread.
+void ChannelCore::snapshot_confirmed(std::uint64_t number, Result<void> outcome) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (wait_ != Wait::kConfirm || wait_number_ != number) return;
+    wait_ = Wait::kNone;
+  }
+  if (outcome.ok()) {
+    if (transaction_) transaction_->confirmed = true;
+    await_gate();
+    return;
+  }
+  services_->sql.post(
+      [self = shared_from_this(), why = std::move(outcome).error()]() mutable { self->gate_failed(std::move(why)); });
+}
+
+/// Any thread.
+void ChannelCore::await_gate() {
   const replication::LeasedRangePtr range = op_->range;
   const Lsn gate = op_->gate;
   if (range == nullptr || gate <= range->durable()) {
@@ -151,7 +179,12 @@ void ChannelCore::finish() {
   }
   services_->counters.gate_waits.fetch_add(1, std::memory_order_relaxed);
   const std::optional<std::uint64_t> number = enter_wait(Wait::kDurable, op_->deadline);
-  if (!number) return gate_failed(Error(Errc::kCancelled, "canceling statement due to user request"));
+  if (!number) {
+    services_->sql.post([self = shared_from_this()] {
+      self->gate_failed(Error(Errc::kCancelled, "canceling statement due to user request"));
+    });
+    return;
+  }
   range->wait_durable(gate, [self = shared_from_this(), number](Result<void> outcome) {
     self->gate_done(*number, std::move(outcome));
   });
@@ -307,6 +340,7 @@ void ChannelCore::release_connection() {
 void ChannelCore::fail(Error error) {
   op_->statement.release();
   op_->gate = Lsn();
+  op_->confirm = false;
   if (transaction_) fail_transaction(error);
   put_error(op_->reply, error);
   finish();

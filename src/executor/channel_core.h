@@ -49,8 +49,9 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
     std::uint64_t portal{0};  ///< Opened by this request.
     bool began{false};        ///< This request opened the transaction.
     bool committed{false};    ///< Has an LSN: can only end as done or unknown.
+    bool confirm{false};      ///< Saw a snapshot that the lease does not cover: others must confirm it (A4.6 b).
   };
-  enum class Wait : std::uint8_t { kNone, kLock, kDurable };
+  enum class Wait : std::uint8_t { kNone, kLock, kConfirm, kDurable };
   using Step = void (ChannelCore::*)();
   /// What has to be closed on a SQL thread.
   struct Remains {
@@ -92,6 +93,8 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
   void with_lock(Step next);
   void lock_granted(Result<replication::WriterLock::Hold> hold, Step next);
   void finish();
+  void snapshot_confirmed(std::uint64_t number, Result<void> outcome);
+  void await_gate();
   void gate_done(std::uint64_t number, Result<void> outcome);
   void gate_failed(Error why);
   void deliver();

@@ -85,22 +85,25 @@ void ChannelCore::run_statement() {
   has_lock ? execute_write() : with_lock(&ChannelCore::execute_write);
 }
 
-/// Samples what the snapshot depends on, and whether this node might still answer after it was taken (A4.6, A5.3). A
-/// transaction's snapshot stays valid: its point in time lies before the check.
+/// Samples what the snapshot depends on, and whether this node might still answer after it was taken (A4.6, A5.3): if
+/// the lease does not say so, the other in-sync replicas have to before the answer leaves. A transaction's snapshot
+/// stays valid: its point in time lies before the check.
 Result<void> ChannelCore::check_snapshot() {
   Op& op = *op_;
   if (transaction_ && transaction_->snapshot) {
     op.gate = std::max(op.gate, transaction_->gate);
+    op.confirm = op.confirm || !transaction_->confirmed;
     return {};
   }
   const bool taken = sqlite3_txn_state(connection().raw(), "main") != SQLITE_TXN_NONE;
   const Lsn gate = op.range->assigned();
   const Instant now = services_->clock.now();
   if (is_over(*op.range)) return Error(Errc::kNotLeaseholder, "this node does not lead the database any more");
-  if (!op.range->reads_allowed(now))
-    return Error(Errc::kNoLeaseholder, "the node that leads the database has lost touch with the cluster's metadata");
+  const bool allowed = op.range->reads_allowed(now);
+  op.confirm = op.confirm || !allowed;
   op.gate = std::max(op.gate, gate);
   if (!transaction_ || !taken) return {};
+  transaction_->confirmed = allowed;
   transaction_->snapshot = true;
   transaction_->gate = gate;
   transaction_->held.since = now;

@@ -26,7 +26,7 @@ struct Parameters {
 /// Counted since the start; readable from any thread.
 struct Counters {
   std::atomic<std::uint64_t> reads{0}, writes{0}, commits{0}, rollbacks{0}, errors{0}, unknown{0}, lock_waits{0},
-      gate_waits{0}, orphans{0}, ended_idle{0}, ended_snapshots{0};
+      gate_waits{0}, confirmed_reads{0}, orphans{0}, ended_idle{0}, ended_snapshots{0};
 };
 
 /// What a server's metrics show of the executor.

@@ -115,20 +115,84 @@ TEST_F(GatingTest, AnswersWhatReadNothingNew) {
   EXPECT_EQ(code(run(*channel, commit())), "") << "its snapshot was durable";
 }
 
-TEST_F(GatingTest, RefusesReadsWhoseSnapshotIsNotCoveredByTheLease) {
+// --- Snapshots that the lease does not cover wait for the other in-sync replicas (A4.6 b).
+TEST_F(GatingTest, HoldsWhateverTellsOfAnUncoveredSnapshotUntilItIsConfirmed) {
   range_->allow_reads = false;
   const auto channel = open();
-  for (const char* text : {"SELECT * FROM t", "SELECT * FROM nowhere", "UPDATE t SET b='q' WHERE a=55",
-                           "INSERT INTO t VALUES(1,'twice')"}) {
-    const proto::ExecReply reply = run(*channel, sql(text));
-    EXPECT_EQ(code(reply), "no_leaseholder") << text;
-    EXPECT_TRUE(reply.nothing_applied()) << text;
+  for (const auto& [text, expected] :
+       {std::pair("SELECT * FROM t", ""), std::pair("SELECT * FROM nowhere", "undefined_table"),
+        std::pair("UPDATE t SET b='q' WHERE a=55", ""),
+        std::pair("INSERT INTO t VALUES(1,'twice')", "unique_violation")}) {
+    const Pending pending = start(*channel, sql(text));
+    ASSERT_TRUE(range_->wait_unconfirmed(1)) << text;
+    EXPECT_FALSE(answered(pending)) << text;
+    range_->confirm({});
+    EXPECT_EQ(code(finish(pending)), expected) << text;
   }
-  const proto::ExecReply first = run(*channel, sql("SELECT * FROM t", true));
-  EXPECT_EQ(code(first), "no_leaseholder");
-  EXPECT_TRUE(first.nothing_applied());
-  EXPECT_FALSE(first.in_transaction()) << "so that the gateway may begin it elsewhere";
-  EXPECT_EQ(code(run(*channel, sql("INSERT INTO t VALUES(2,'y')"))), "") << "writes need no clock (A4.5)";
+  EXPECT_EQ(code(run(*channel, sql("INSERT INTO t VALUES(2,'y')"))), "") << "all members acknowledged it after all";
+  EXPECT_EQ(executor_->counters().confirmed_reads, 4U);
+}
+TEST_F(GatingTest, RefusesUnseenWhatNobodyConfirms) {
+  range_->allow_reads = false;
+  const auto channel = open();
+  for (const bool begin : {false, true}) {
+    const Pending pending = start(*channel, sql("SELECT * FROM t", begin));
+    ASSERT_TRUE(range_->wait_unconfirmed(1));
+    range_->confirm(Error(Errc::kRangeUnavailable, "they do not answer"));
+    const proto::ExecReply reply = finish(pending);
+    EXPECT_EQ(code(reply), "range_unavailable");
+    EXPECT_TRUE(reply.nothing_applied());
+    EXPECT_FALSE(reply.in_transaction()) << "so that the gateway may begin it elsewhere";
+    EXPECT_EQ(reply.rows(), "");
+  }
+}
+TEST_F(GatingTest, ConfirmsATransactionsSnapshotOnce) {
+  range_->allow_reads = false;
+  const auto channel = open();
+  const Pending first = start(*channel, sql("SELECT * FROM t", true));
+  ASSERT_TRUE(range_->wait_unconfirmed(1));
+  range_->confirm({});
+  EXPECT_EQ(code(finish(first)), "");
+  EXPECT_EQ(rows(run(*channel, sql("SELECT * FROM t"))).size(), 1U) << "the same snapshot";
+}
+TEST_F(GatingTest, AsksAgainForASnapshotWhoseConfirmationWasCancelled) {
+  const auto channel = open();
+  EXPECT_EQ(code(run(*channel, sql("SELECT 1", true))), "");
+  EXPECT_EQ(code(run(*channel, savepoint(proto::Savepoint::SET, "s"))), "");
+  range_->allow_reads = false;
+  const Pending first = start(*channel, sql("SELECT * FROM t"));
+  ASSERT_TRUE(range_->wait_unconfirmed(1));
+  channel->interrupt();
+  EXPECT_EQ(code(finish(first)), "cancelled");
+  EXPECT_EQ(code(run(*channel, savepoint(proto::Savepoint::ROLLBACK_TO, "s"))), "");
+  range_->confirm({});  // the late answer to a question that nobody asks any more
+  const Pending second = start(*channel, sql("SELECT * FROM t"));
+  ASSERT_TRUE(range_->wait_unconfirmed(1));
+  EXPECT_FALSE(answered(second));
+  range_->confirm({});
+  EXPECT_EQ(rows(finish(second)).size(), 1U);
+}
+TEST_F(GatingTest, AConfirmedReadWaitsForDurabilityToo) {
+  leave_undurable();
+  range_->allow_reads = false;
+  const auto channel = open();
+  const Pending pending = start(*channel, sql("SELECT * FROM t"));
+  ASSERT_TRUE(range_->wait_unconfirmed(1));
+  range_->confirm({});
+  ASSERT_TRUE(range_->wait_gated(2));
+  EXPECT_FALSE(answered(pending));
+  range_->make_all_durable();
+  EXPECT_EQ(rows(finish(pending)).size(), 2U);
+}
+TEST_F(GatingTest, LostWhileAReadWaitsToBeConfirmedIsRepeatedUnseen) {
+  range_->allow_reads = false;
+  const auto channel = open();
+  const Pending pending = start(*channel, sql("SELECT * FROM t"));
+  ASSERT_TRUE(range_->wait_unconfirmed(1));
+  range_->end_leadership();
+  const proto::ExecReply reply = finish(pending);
+  EXPECT_EQ(code(reply), "not_leaseholder");
+  EXPECT_TRUE(reply.nothing_applied());
 }
 
 TEST_F(GatingTest, RefusesAnotherEpochAndAClosedGateUnseen) {

@@ -53,8 +53,9 @@ class Transaction {
 
   std::int64_t began_micros{0};  ///< Wall clock, for now().
   replication::WriterLock::Hold hold;
-  bool snapshot{false};  ///< A snapshot was taken and found valid (A4.6); `gate` and `held` belong to it.
-  bool failed{false};    ///< A statement failed: nothing but ROLLBACK or ROLLBACK TO is allowed.
+  bool snapshot{false};   ///< A snapshot was taken while this node led; `gate`, `held` and `confirmed` belong to it.
+  bool confirmed{false};  ///< ... and it was found valid: by the lease, or by the other in-sync replicas (A4.6).
+  bool failed{false};     ///< A statement failed: nothing but ROLLBACK or ROLLBACK TO is allowed.
   Lsn gate;
   Held held;
 

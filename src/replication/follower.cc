@@ -179,6 +179,14 @@ void Follower::on_config_push(NodeId from, Incarnation incarnation, const proto:
                        });
 }
 
+void Follower::on_confirm_epoch(NodeId from, Incarnation incarnation, const proto::RangeMessage& message) {
+  const ReplicaId leader(message.from_replica());
+  if (!speaks(from, incarnation, Epoch(message.epoch()), leader) || frozen_) return;
+  proto::RangeMessage out;
+  out.mutable_epoch_confirmed()->set_round(message.confirm_epoch().round());
+  held_->send(from, leader, std::move(out));
+}
+
 void Follower::unfreeze() {
   if (!frozen_) return;
   frozen_ = false;

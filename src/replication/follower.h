@@ -13,6 +13,8 @@ class Follower : public std::enable_shared_from_this<Follower> {
   void on_append(NodeId from, Incarnation incarnation, proto::RangeMessage message);
   void on_activate(NodeId from, Incarnation incarnation, const proto::RangeMessage& message);
   void on_config_push(NodeId from, Incarnation incarnation, const proto::RangeMessage& message);
+  /// "Is this still your epoch?" (A4.6 b). No answer while a take-over by this replica is under way.
+  void on_confirm_epoch(NodeId from, Incarnation incarnation, const proto::RangeMessage& message);
 
   /// Take-over (A4.3 i): acknowledges nothing of the present epoch any more. A newer epoch ends it.
   void freeze() { frozen_ = true; }

@@ -7,6 +7,7 @@
 #include "proto/range.pb.h"
 #include "replication/parameters.h"
 #include "replication/record_writer.h"
+#include "replication/removal_sweep.h"
 #include "replication/replica_log.h"
 #include "replication/served_range.h"
 #include "replication/transport.h"
@@ -27,10 +28,12 @@ struct NodeContext {
   PlantedBugs bugs;
   EncodePages encode;
   std::function<Instant()> lease_deadline;
+  std::function<bool()> confirm_all_reads;
   std::function<void(RangeId, std::shared_ptr<ServedRange>)> publish;  ///< Null: no longer served.
   std::function<void(RangeId, const Error&)> report_damage;
   std::function<void(RangeId, const Error&)> report_regression;
   std::function<void(RangeId)> forget;  ///< The range was dropped and nothing of it is left here.
+  RemovalSweep* sweep;                  ///< Ranges that keep a dead member in S for a while; never null once in use.
 
   std::map<NodeId, Incarnation> peers;  ///< Connected.
   std::set<std::pair<NodeId, Incarnation>> fences;

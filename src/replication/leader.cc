@@ -48,6 +48,7 @@ void Leader::stop(const Error& why) {
     node().workers.submit(held_->range.value, [last = std::exchange(served_, nullptr)]() mutable { last.reset(); });
   }
   snapshots_.clear();
+  for (auto& done : reads_.take()) done(Error(Errc::kNotLeaseholder, why.message));
   if (transfer_) transfer_done(why);
   for (auto& [step, done] : std::exchange(steps_, {})) done(why);
 }
@@ -155,6 +156,9 @@ void Leader::on_message(NodeId from, Incarnation incarnation, proto::RangeMessag
   switch (in.body_case()) {
     case proto::RangeMessage::kAppendAck:
       return acknowledged(*member, Lsn(in.append_ack().synced_lsn()));
+    case proto::RangeMessage::kEpochConfirmed:
+      reads_.answer(from, in.epoch_confirmed().round());
+      return check_reads();
     case proto::RangeMessage::kActivateAck:
       return on_activate_ack(*member, in.activate_ack());
     case proto::RangeMessage::kMismatch:
@@ -195,6 +199,7 @@ void Leader::on_activate_ack(Member& member, const proto::ActivateAck& ack) {
   member.activated = true;
   member.next = synced.next();
   if (opened_) tell_durable(member);  // it may have missed the last push, and an idle range sends nothing else
+  ask_member(member);
   acknowledged(member, synced);
   ship(member);
 }
@@ -269,7 +274,8 @@ void Leader::advance() {
   }
   const bool all_answered = common && *common >= end_.lsn;
   if (!served_ && (all_answered || node().bugs.serve_before_all_answered)) maybe_serve();
-  if (transfer_) transfer_step();
+  check_reads();
+  if (!stopped_ && transfer_) transfer_step();
   if (!stopped_) consider();
 }
 

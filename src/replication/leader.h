@@ -1,6 +1,7 @@
 #pragma once
 #include "placement/planner.h"
 #include "replication/member.h"
+#include "replication/read_rounds.h"
 #include "replication/snapshot_sender.h"
 
 namespace outlast::replication {
@@ -38,9 +39,16 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void advance();
   void step(placement::Step step, Callback<void> done);
   void transfer(NodeId target, Callback<void> done);
+  /// The range was idle for removal.idle: dead members leave S now (A3, lazy removal).
+  void remove_dead();
   void digest(Callback<storage::Digest> done);
   /// Ends everything; afterwards callbacks do nothing. Waiters fail with `why`.
   void stop(const Error& why);
+
+  /// Other members that could lead at once: live, in-sync, with all that is durable.
+  std::vector<NodeId> successors() const;
+  /// Requests a second since this leadership began to serve.
+  double heat() const;
 
   bool serving() const { return served_ != nullptr && opened_; }
   Epoch epoch() const { return epoch_; }
@@ -78,11 +86,19 @@ class Leader : public std::enable_shared_from_this<Leader> {
   bool consider_steps();
   void promoted(NodeId node, Result<void> result);
   Result<placement::RangeConfig> next_for(const placement::Step& step) const;
+  bool in_use() const;
   bool unresponsive(const Member& member) const;
   void arm_timer();
   void on_timer();
   void check_stuck();
   void push_config();
+  // leader_reads.cc: confirmed reads
+  void on_reads();
+  void ask_members();
+  void ask_member(const Member& member);
+  void check_reads();
+  void on_reads_timer();
+  void end_reads(const Result<void>& outcome);
   // leader_serve.cc: serving
   void maybe_serve();
   void opened(Result<std::shared_ptr<storage::Database>> database);
@@ -117,7 +133,12 @@ class Leader : public std::enable_shared_from_this<Leader> {
 
   std::shared_ptr<ServedRange> served_;
   bool opening_{false}, opened_{false}, stalled_{false};
+  Instant opened_at_{};
   Instant pending_since_{};  ///< Since when the oldest entry that is not durable waits; moved with every advance.
+
+  ReadRounds reads_;
+  bool confirmed_once_{false};  ///< Only for a planted bug.
+  bool remove_dead_{false};     ///< Dead members leave S although nothing waits for them.
 
   std::optional<NodeId> promoting_;
   Lsn promote_at_{};  ///< The promoting learner must have acknowledged up to here.

@@ -15,12 +15,30 @@ void Leader::consider() {
   (void)(consider_removal() || consider_promotion() || consider_forgetting() || consider_steps());
 }
 
+/// Does anything wait for the other members? An idle range keeps even a dead one in S: that costs nothing, and a node's
+/// end costs changes of the active ranges' records only (A3, lazy removal).
+bool Leader::in_use() const {
+  return !opened_ || remove_dead_ || reads_.running() || held_->durable < held_->log.tail().lsn;
+}
+
 bool Leader::unresponsive(const Member& member) const {
   if (member.broken) return true;
+  if (!in_use()) return false;
+  const Instant now = node().loop.now();
+  const bool down = member.state == Member::State::kDown;
   const Lsn wanted = opened_ ? held_->log.tail().lsn : end_.lsn;
-  if (member.activated && member.acked >= wanted && member.state != Member::State::kDown) return false;
-  if ((opened_ || member.was_up) && member.state == Member::State::kDown) return true;  // a broken stream: at once
-  return node().loop.now() - member.progress >= node().parameters.ack_timeout;
+  if (member.activated && member.acked >= wanted && !down)
+    return reads_.running() && !reads_.answered(member.ref.node) &&
+           now - reads_.since() >= node().parameters.ack_timeout;
+  // A broken stream: at once. So who is known to be gone when a range is taken over.
+  if (down && (opened_ || member.was_up || !node().nodes.live(member.ref.node))) return true;
+  return now - member.progress >= node().parameters.ack_timeout;
+}
+
+void Leader::remove_dead() {
+  if (stopped_ || !recorded_) return;
+  remove_dead_ = true;
+  consider();
 }
 
 bool Leader::consider_removal() {
@@ -39,6 +57,7 @@ bool Leader::consider_removal() {
     if (node().bugs.removal_before_confirmed) advance();
     return true;
   }
+  remove_dead_ = false;
   return false;
 }
 
@@ -128,19 +147,21 @@ bool Leader::consider_steps() {
   return false;
 }
 
-/// One timer while something is owed by somebody; none when the range is idle and whole.
+/// One timer while something is owed by somebody; none when the range is idle, whole or not: the node's sweep comes
+/// back to a dead member of an idle range.
 void Leader::arm_timer() {
-  if (timer_ != 0 || stopped_ || !recorded_) return;
+  if (stopped_ || !recorded_) return;
   const placement::RangeConfig& record = host_.record();
   const bool removable = static_cast<int>(record.insync.size()) > record.min_insync;
   const bool pending = held_->durable < held_->log.tail().lsn;
-  bool owed = opened_ && pending && !stalled_;
+  bool owed = opened_ && ((pending && !stalled_) || reads_.running());
   for (const auto& [id, member] : members_) {
     const bool behind = !member.activated || member.state == Member::State::kDown || (pending && !stalled_);
     const bool joining = member.state == Member::State::kProbing || member.state == Member::State::kSnapshot;
-    owed = owed || (member.voter ? behind && removable : joining);
+    owed = owed || (member.voter ? behind && removable && in_use() : joining);
+    if (member.voter && behind && removable && !in_use()) node().sweep->note(held_->range);
   }
-  if (!owed) return;
+  if (!owed || timer_ != 0) return;
   timer_ = node().loop.after(node().parameters.ack_timeout / 4, weakly([](Leader& me) {
                                me.timer_ = 0;
                                me.on_timer();
@@ -157,6 +178,7 @@ void Leader::on_timer() {
     member.progress = now;  // its answer may be lost with a replica that was not open yet
     probe(member, held_->log.tail());
   }
+  on_reads_timer();
   consider();
   if (!stopped_) check_stuck();
   if (!stopped_) arm_timer();

@@ -40,6 +40,11 @@ std::shared_ptr<ServedRange> Leader::make_served() {
       if (auto me = weak.lock()) me->on_commits(), me->advance();
     });
   };
+  hooks.reads_waiting = [&loop, weak] {
+    loop.post([weak] {
+      if (auto me = weak.lock()) me->on_reads();
+    });
+  };
   hooks.wake_lock = [&loop, weak](Instant at) {
     loop.post([&loop, weak, at] {
       loop.after(at - loop.now(), [&loop, weak] {
@@ -53,6 +58,7 @@ std::shared_ptr<ServedRange> Leader::make_served() {
     });
   };
   hooks.lease_deadline = node().lease_deadline;
+  hooks.confirm_all_reads = node().confirm_all_reads;
   hooks.encode = node().encode;
   return std::make_shared<ServedRange>(held_->range, epoch_, held_->log.tail(), node().logs, held_->replica,
                                        node().parameters.pending_bytes, std::move(hooks));
@@ -62,6 +68,7 @@ void Leader::opened(Result<std::shared_ptr<storage::Database>> database) {
   if (!database.ok()) return held_->fail(database.error());
   served_->set_database(*std::move(database));
   opened_ = true;
+  opened_at_ = node().loop.now();
   pending_since_ = node().loop.now();
   spdlog::info("range {}: serves in epoch {} from LSN {}", held_->range.value, epoch_.value, end_.lsn.value);
   node().publish(held_->range, served_);

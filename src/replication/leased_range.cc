@@ -33,7 +33,13 @@ Result<void> ServedRange::admit() const {
   if (gate_ == Gate::kMoving) return Error(Errc::kMoving, "the lease is moving to another node; try again at once");
   if (gate_ == Gate::kStalled)
     return Error(Errc::kRangeUnavailable, "not enough in-sync replicas answer; try again when they are back");
+  ++admitted_;
   return {};
+}
+
+std::uint64_t ServedRange::admitted() const {
+  const std::lock_guard lock(mutex_);
+  return admitted_;
 }
 
 Lsn ServedRange::assigned() const {
@@ -58,6 +64,27 @@ void ServedRange::wait_durable(Lsn lsn, Callback<void> done) {
   }
   if (failed) return done(std::move(*failed));
   done({});
+}
+
+void ServedRange::confirm_reads(Callback<void> done) {
+  std::optional<Error> over;
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (ended_) {
+      over = Error(Errc::kNotLeaseholder, ended_->message);
+    } else {
+      wake = reads_.empty();
+      reads_.push_back(std::move(done));
+    }
+  }
+  if (over) return done(std::move(*over));
+  if (wake) hooks_.reads_waiting();
+}
+
+std::vector<Callback<void>> ServedRange::take_reads() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(reads_, {});
 }
 
 Result<Lsn> ServedRange::commit(storage::CommitPages pages) {
@@ -141,6 +168,7 @@ LogPosition ServedRange::end(const Error& why) {
     durable_moved_.notify_all();
   }
   fail_waiters({Errc::kRangeUnavailable, why.message});
+  for (auto& done : take_reads()) done(Error(Errc::kNotLeaseholder, why.message));
   lock_.close({Errc::kNotLeaseholder, why.message});
   if (database_) database_->fence();
   return tail;

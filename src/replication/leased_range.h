@@ -50,8 +50,13 @@ class LeasedRange {
   /// Calls back once `lsn` is on the disk of every in-sync replica; inline when it already is. Fails with
   /// kRangeUnavailable when the leadership ended first: the entry's fate is then unknown.
   virtual void wait_durable(Lsn lsn, Callback<void> done) = 0;
-  /// A4.6(a): the lease deadline has not passed. To be asked after the snapshot was taken.
+  /// A4.6(a): the lease deadline has not passed, and the cluster trusts it. To be asked after the snapshot was taken.
   virtual bool reads_allowed(Instant now) const = 0;
+  /// A4.6(b), where (a) does not allow it: calls back once all other members of S said, after this call, that this is
+  /// still their epoch. To be called after the snapshot was taken. Fails with kNotLeaseholder when the leadership
+  /// ended, kNoLeaseholder when nobody else can tell, kRangeUnavailable when they do not answer. All reads that wait
+  /// share one round trip.
+  virtual void confirm_reads(Callback<void> done) = 0;
 };
 using LeasedRangePtr = std::shared_ptr<LeasedRange>;
 

@@ -17,12 +17,15 @@ struct Parameters {
   Duration stuck = std::chrono::seconds(3);                  ///< A commit not durable for so long stops the range.
   Duration recovery_wait = std::chrono::seconds(10);         ///< A4.7.
   Duration takeover_step = std::chrono::milliseconds(100);   ///< Delay per position in the order of successors.
+  Duration removal_idle = std::chrono::seconds(60);          ///< A3: an idle range keeps a dead member in S so long.
+  int removals_per_second = 500;                             ///< ... and then they go so fast, on one node.
   Duration transfer_limit = std::chrono::milliseconds(500);  ///< A7: steps 3 to 7.
   Duration meta_timeout = std::chrono::seconds(2);           ///< For one metadata transaction.
   Duration meta_retry = std::chrono::milliseconds(100);      ///< Until an answer in doubt is asked for again.
   Duration durable_push = std::chrono::milliseconds(20);     ///< Backups learn the durable LSN of an idle range.
   Duration apply_every = std::chrono::milliseconds(500);     ///< Backups write committed pages at least so often.
   Duration checkpoint_idle = std::chrono::seconds(1);        ///< Without commits, before the leader writes its pages.
+  std::uint64_t scrub_rate = 1U << 20;                       ///< Bytes a second read to find damage; 0 = none.
   std::size_t apply_bytes = 4U << 20;                        ///< ... or after so many bytes of log.
   std::size_t promote_lag = 64U << 10;                       ///< A learner this close is made a member.
   std::size_t window_bytes = 8U << 20;                       ///< Sent and not acknowledged, per member.
@@ -64,6 +67,8 @@ struct PlantedBugs {
   bool promote_without_union = false;      ///< A learner is promoted though commits did not need it.
   bool ack_before_sync = false;            ///< A backup acknowledges what its disk has not confirmed.
   bool serve_before_all_answered = false;  ///< A new leaseholder serves before all of S' answered.
+  bool read_unconfirmed = false;           ///< Past the lease deadline reads are answered all the same.
+  bool confirm_once = false;               ///< What the members said once counts for later reads.
 };
 
 }  // namespace outlast::replication

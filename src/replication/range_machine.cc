@@ -82,6 +82,7 @@ void RangeMachine::change(RangeConfig next, std::vector<meta::Compare> also, Cal
 /// The one decision of who this replica is, taken again whenever something changed.
 void RangeMachine::evaluate() {
   if (stopped_ || gone_ || !record_) return;
+  if (storage_ == Storage::kDamaged && is_mine(record_->config)) return stand_down();
   if (!ensure_replica()) return;
   if (leader_ || taking_over_) return;
   if (held_->failed) return;
@@ -105,8 +106,8 @@ void RangeMachine::on_message(NodeId from, Incarnation incarnation, proto::Range
     heard_[from] = {Epoch(in.epoch()), {Lsn(state.end_lsn()), Epoch(state.end_epoch()), 0}};
     return evaluate();
   }
-  const bool from_leader =
-      body == Body::kAppend || body == Body::kActivate || body == Body::kConfigPush || body == Body::kSnapshotChunk;
+  const bool from_leader = body == Body::kAppend || body == Body::kActivate || body == Body::kConfigPush ||
+                           body == Body::kSnapshotChunk || body == Body::kConfirmEpoch;
   if (!from_leader) {
     if (const auto leader = leader_) leader->on_message(from, incarnation, std::move(in));
     return;
@@ -124,6 +125,8 @@ void RangeMachine::on_message(NodeId from, Incarnation incarnation, proto::Range
     follower_->on_append(from, incarnation, std::move(in));
   else if (body == Body::kActivate)
     follower_->on_activate(from, incarnation, in);
+  else if (body == Body::kConfirmEpoch)
+    follower_->on_confirm_epoch(from, incarnation, in);
   else
     follower_->on_config_push(from, incarnation, in);
 }

@@ -63,6 +63,7 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   void opened(placement::ReplicaRef ref, Result<std::shared_ptr<storage::Replica>> replica);
   void hold(placement::ReplicaRef ref, std::shared_ptr<storage::Replica> replica);
   void damaged(const Error& why);
+  void stand_down();
   void drop_replica();
   void confirm_and_drop();
   void on_snapshot_chunk(NodeId from, Incarnation incarnation, proto::RangeMessage message);
@@ -100,9 +101,10 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   std::optional<SnapshotReceiver> receiver_;
   bool changing_{false};
   bool taking_over_{false};
-  Epoch said_ready_;      ///< Epoch whose leaseholder was told that this replica is open.
-  bool checking_{false};  ///< A linearizable read of the record is under way.
-  Epoch ended_;           ///< Latest epoch in which this process's leadership ended.
+  Epoch said_ready_;            ///< Epoch whose leaseholder was told that this replica is open.
+  Instant stand_down_again_{};  ///< Not before it.
+  bool checking_{false};        ///< A linearizable read of the record is under way.
+  Epoch ended_;                 ///< Latest epoch in which this process's leadership ended.
   Loop::TimerId takeover_timer_{0};
   Instant takeover_at_{};
   Epoch recovery_epoch_;  ///< Epoch for which recovery_since_ counts.

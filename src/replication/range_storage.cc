@@ -94,14 +94,39 @@ void RangeMachine::hold(ReplicaRef ref, ReplicaPtr replica) {
   said_ready_ = Epoch();
 }
 
-/// A failed sync or a bad checksum: this replica serves and acknowledges nothing any more; the leaseholder hears it at
-/// its next message and takes it out of S (A4.8).
+/// A failed sync or a bad checksum: this replica serves and acknowledges nothing any more. The leaseholder hears it and
+/// takes it out of S; if this is the leaseholder, it gives the lease up (A4.8).
 void RangeMachine::damaged(const Error& why) {
   const auto keep = shared_from_this();
   if (leader_) leadership_over(why);
   storage_ = Storage::kDamaged;
   trouble_ = why.message;
   node_.report_damage(range_, why);
+  if (stopped_ || !record_) return;
+  if (const auto& holder = record_->config.leaseholder; holder && !is_mine(record_->config)) {
+    proto::RangeMessage in;
+    in.set_to_replica(local_->replica.value);
+    if (const auto* to = record_->config.find(holder->node)) in.set_from_replica(to->replica.value);
+    refuse(holder->node, in, Errc::kCorrupt, "this replica is damaged");
+  }
+  evaluate();
+}
+
+/// Any other member of S may take over now; this one never does.
+void RangeMachine::stand_down() {
+  const Instant now = node_.loop.now();
+  if (changing_ || record_->config.insync.size() < 2 || now < stand_down_again_) return;
+  stand_down_again_ = now + node_.parameters.meta_timeout;
+  auto next = placement::release_lease(record_->config);
+  if (!next.ok()) return;
+  spdlog::warn("range {}: gives the lease up, this replica is damaged", range_.value);
+  change(*std::move(next), {}, [weak = weak_from_this()](Result<void> result) {
+    const auto me = weak.lock();
+    if (!me || result.ok()) return;
+    me->node_.loop.after(me->node_.parameters.meta_timeout, [weak] {
+      if (const auto again = weak.lock()) again->evaluate();
+    });
+  });
 }
 
 void RangeMachine::on_record_gone() {

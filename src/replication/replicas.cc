@@ -28,6 +28,7 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
       .bugs = bugs,
       .encode = deps_.encode,
       .lease_deadline = deps_.lease_deadline,
+      .confirm_all_reads = deps_.confirm_all_reads,
       .publish = [this](RangeId range, std::shared_ptr<ServedRange> served) { publish(range, std::move(served)); },
       .report_damage =
           [this](RangeId range, const Error& why) {
@@ -43,9 +44,20 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
               if (!alive.expired()) machines_.erase(range);
             });
           },
+      .sweep = nullptr,
   });
   records_ = std::make_unique<RecordWriter>(deps_.loop, deps_.meta, std::move(me), node_->parameters);
   node_->records = records_.get();
+  sweep_ = std::make_unique<RemovalSweep>(deps_.loop, node_->parameters, [this](RangeId range) {
+    const RangeMachine* found = machine(range);
+    if (const auto leader = found != nullptr && !stopped_ ? found->leader() : nullptr) leader->remove_dead();
+  });
+  node_->sweep = sweep_.get();
+  scrubber_ = std::make_unique<Scrubber>(deps_.loop, [this](RangeId after) {
+    for (auto it = machines_.upper_bound(after); it != machines_.end(); ++it)
+      if (auto held = it->second->held(); held && !held->failed) return held;
+    return std::shared_ptr<HeldReplica>();
+  });
 }
 
 Replicas::~Replicas() {
@@ -59,6 +71,7 @@ Replicas::~Replicas() {
 }
 
 void Replicas::start() {
+  scrubber_->set_rate(node_->parameters.scrub_rate);
   for (storage::ReplicaIdentity& identity : deps_.store.list()) {
     if (identity.store_uuid != node_->self.store_uuid) continue;  // storage refuses foreign stores; belt and braces
     make_machine(identity.range)->open_existing(identity);
@@ -245,60 +258,48 @@ ReplicasStats Replicas::stats() const {
   return out;
 }
 
-/// Leases that wait for their turn to move, when the node stops.
-struct Replicas::Shutdown {
-  static constexpr std::size_t kAtOnce = 32;
-  std::vector<std::pair<RangeId, NodeId>> queue;
-  std::size_t moving{0};
-  bool late{false};
-  Loop::TimerId timer{0};
-  Callback<std::size_t> done;
-};
-
-void Replicas::shutdown(Duration limit, Callback<std::size_t> done) {
-  if (shutdown_ || stopped_) return done(Error(Errc::kInvalidState, "the replicas are stopping already"));
-  shutdown_ = std::make_shared<Shutdown>();
-  shutdown_->done = std::move(done);
-  node_->leaving = true;
-  std::map<NodeId, std::size_t> given;  // spread what is given away
-  for (const auto& [id, machine] : machines_) {
-    const auto leader = machine->leader();
-    if (!leader || !leader->serving()) continue;
-    std::optional<NodeId> target;
-    for (const placement::ReplicaRef& ref : machine->record().insync)
-      if (ref.node != node_->self.node && deps_.nodes.live(ref.node) && node_->peers.contains(ref.node))
-        if (!target || given[ref.node] < given[*target]) target = ref.node;
-    if (!target) continue;
-    ++given[*target];
-    shutdown_->queue.emplace_back(id, *target);
-  }
-  shutdown_->timer = deps_.loop.after(limit, [this, alive = std::weak_ptr(alive_)] {
-    if (alive.expired() || !shutdown_) return;
-    shutdown_->late = true;
-    shutdown_step();
-  });
-  shutdown_step();
+std::shared_ptr<LeaseMover> Replicas::transfer_all(LeaseTransferOptions options, Callback<LeaseTransferProgress> done) {
+  std::vector<LeaseMover::Lease> leases;
+  for (const auto& [id, machine] : machines_)
+    if (const auto leader = machine->leader(); leader && leader->serving()) leases.push_back({id, leader->heat()});
+  LeaseMover::Ports ports;
+  ports.targets = [this, alive = std::weak_ptr(alive_)](RangeId range) -> std::optional<std::vector<NodeId>> {
+    const RangeMachine* found = alive.expired() ? nullptr : machine(range);
+    const auto leader = found != nullptr ? found->leader() : nullptr;
+    if (!leader || !leader->serving()) return std::nullopt;
+    return leader->successors();
+  };
+  ports.transfer = [this](RangeId range, NodeId target, Callback<void> moved) {
+    transfer(range, target, std::move(moved));
+  };
+  ports.post = [this, alive = std::weak_ptr(alive_)](Task task) {
+    if (alive.expired()) return;
+    deps_.loop.post([alive, task = std::move(task)]() mutable {
+      if (!alive.expired()) task();
+    });
+  };
+  auto mover = std::make_shared<LeaseMover>(std::move(leases), std::move(options), std::move(ports), std::move(done));
+  mover->start();
+  return mover;
 }
 
-void Replicas::shutdown_step() {
-  const auto mine = shutdown_;
-  if (!mine->done) return;
-  while (!mine->late && mine->moving < Shutdown::kAtOnce && !mine->queue.empty()) {
-    const auto [range, target] = mine->queue.back();
-    mine->queue.pop_back();
-    ++mine->moving;
-    transfer(range, target, [this, alive = std::weak_ptr(alive_), mine](Result<void>) {
-      if (alive.expired()) return;
-      --mine->moving;
-      deps_.loop.post([this, alive] {  // not from within the leader that just ended
-        if (!alive.expired()) shutdown_step();
+void Replicas::shutdown(Duration limit, Callback<std::size_t> done) {
+  if (node_->leaving || stopped_) return done(Error(Errc::kInvalidState, "the replicas are stopping already"));
+  node_->leaving = true;
+  const auto mover = transfer_all(
+      {}, [this, alive = std::weak_ptr(alive_), done = std::move(done)](const Result<LeaseTransferProgress>&) mutable {
+        if (!alive.expired()) end_shutdown(std::move(done));
       });
-    });
-  }
-  if (!mine->late && (mine->moving > 0 || !mine->queue.empty())) return;
-  deps_.loop.cancel(mine->timer);
+  shutdown_timer_ = deps_.loop.after(limit, [this, alive = std::weak_ptr(alive_), mover] {
+    if (alive.expired()) return;
+    shutdown_timer_ = 0;
+    mover->stop();  // a transfer in doubt does not hold the node back: what still leads here is fenced with it
+  });
+}
+
+void Replicas::end_shutdown(Callback<std::size_t> done) {
+  if (shutdown_timer_ != 0) deps_.loop.cancel(std::exchange(shutdown_timer_, 0));
   const std::size_t left = stats().leases;
-  auto done = std::exchange(mine->done, nullptr);
   // What still leads here stops for good; as a follower this node goes on until the process ends, so that the new
   // leaseholders need not wait for it.
   for (const auto& [id, machine] : machines_)

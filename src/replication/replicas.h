@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "replication/leader.h"
+#include "replication/lease_mover.h"
 #include "replication/parameters.h"
 #include "replication/replica_state.h"
+#include "replication/scrubber.h"
 #include "replication/transport.h"
 #include "storage/log_writer.h"
 
@@ -42,6 +44,8 @@ class Replicas final : public LeaseDirectory {
     NodeDirectory& nodes;
     EncodePages encode;
     std::function<Instant()> lease_deadline;  ///< Until when fast reads are allowed; asked from any thread.
+    /// All reads are confirmed by the in-sync replicas, whatever the deadline says; asked from any thread.
+    std::function<bool()> confirm_all_reads = [] { return false; };
     /// A range began or ceased to be served here; on the loop.
     std::function<void(RangeId, Epoch, bool leading)> on_leases_changed = {};
     std::function<void(RangeId, const Error&)> on_replica_damaged = {};
@@ -64,6 +68,9 @@ class Replicas final : public LeaseDirectory {
   void place(placement::Step step, Callback<void> done);
   /// Moves the lease to a live in-sync member. kDeadline: a write transaction stayed open; nothing has changed.
   void transfer(RangeId range, NodeId target, Callback<void> done);
+  /// Moves all leases that this node serves, see LeaseMover. Calls back with the outcome when none is left to move.
+  /// Returns the mover: its progress may be read and it may be stopped, on the loop.
+  std::shared_ptr<LeaseMover> transfer_all(LeaseTransferOptions options, Callback<LeaseTransferProgress> done);
   /// Hash of the database file here: of the leaseholder at its end, of a backup at what it knows to be durable.
   void digest(RangeId range, Callback<storage::Digest> done);
   /// Comparing replicas while commits go on: the followers hold, the leaseholder's digest names an LSN, and each
@@ -75,12 +82,14 @@ class Replicas final : public LeaseDirectory {
   /// Gives leases to live in-sync members as far as possible within `limit`, then closes all gates for ever. Value: how
   /// many leases were still here.
   void shutdown(Duration limit, Callback<std::size_t> done);
+  /// Reads all replicas again and again to find damage (Scrubber): so many bytes a second, 0 = not at all.
+  void set_scrub_rate(std::uint64_t bytes) { scrubber_->set_rate(bytes); }
+  std::uint64_t scrub_passes() const { return scrubber_->passes(); }
   ReplicasStats stats() const;
 
   Result<LeasedRangePtr> find(RangeId range, Epoch epoch) const override;
 
  private:
-  struct Shutdown;
   void on_ranges(const meta::WatchBatch& batch);
   void on_fences(const meta::WatchBatch& batch);
   void on_range_record(const meta::KeyValue& kv);
@@ -89,15 +98,17 @@ class Replicas final : public LeaseDirectory {
   RangeMachine* machine(RangeId range) const;
   std::shared_ptr<RangeMachine> make_machine(RangeId range);
   void stop_all(const Error& why);
-  void shutdown_step();
+  void end_shutdown(Callback<std::size_t> done);
 
   Deps deps_;
   std::unique_ptr<RecordWriter> records_;
+  std::unique_ptr<RemovalSweep> sweep_;
+  std::unique_ptr<Scrubber> scrubber_;
   std::shared_ptr<NodeContext> node_;
   std::map<RangeId, std::shared_ptr<RangeMachine>> machines_;
   std::vector<meta::Store::WatchId> watches_;
   bool stopped_{false};
-  std::shared_ptr<Shutdown> shutdown_;
+  Loop::TimerId shutdown_timer_{0};
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 
   mutable std::mutex mutex_;

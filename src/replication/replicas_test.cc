@@ -51,6 +51,15 @@ class ReplicasTest : public ::testing::Test {
     cluster_.write(cluster_.node_of(node), kRange);
     return until([&] { return cluster_.acknowledged > before; }, limit);
   }
+  /// What a reader that has just taken its snapshot hears on `node`; none while it waits.
+  std::shared_ptr<std::optional<Result<void>>> confirm(NodeId node = kN1) {
+    auto out = std::make_shared<std::optional<Result<void>>>();
+    cluster_.node_of(node).replicas->find(kRange, Epoch()).value()->confirm_reads([out](Result<void> r) {
+      *out = std::move(r);
+    });
+    return out;
+  }
+  std::uint64_t questions() { return cluster_.sent[proto::RangeMessage::kConfirmEpoch]; }
   Duration now() { return cluster_.world.now().time_since_epoch(); }
 
   SimCluster cluster_{7, 3};
@@ -127,6 +136,123 @@ TEST_F(ReplicasTest, BelowMinInsyncItStallsSaysUnknownAndServesAgainWhenTheMembe
   EXPECT_GE(lease->durable(), *lsn);
 }
 
+// --- Confirmed reads (A4.6 b).
+TEST_F(ReplicasTest, ReadsAreConfirmedByAllOtherMembersInOneRoundTrip) {
+  grow();
+  cluster_.fast_reads = false;
+  EXPECT_FALSE(cluster_.leader(kRange)->reads_allowed(cluster_.world.now()));
+  std::vector<std::shared_ptr<std::optional<Result<void>>>> reads;
+  for (int i = 0; i < 50; ++i) reads.push_back(confirm());
+  ASSERT_TRUE(
+      until([&] { return std::all_of(reads.begin(), reads.end(), [](const auto& r) { return r->has_value(); }); }));
+  for (const auto& read : reads) EXPECT_TRUE((*read)->ok());
+  EXPECT_EQ(questions(), 2u) << "one question to each of the two other members";
+}
+
+TEST_F(ReplicasTest, AReadThatComesDuringARoundWaitsForTheNext) {
+  grow();
+  const auto first = confirm();
+  ASSERT_TRUE(until([&] { return questions() == 2; }));
+  const auto second = confirm();
+  ASSERT_TRUE(until([&] { return first->has_value() && second->has_value(); }));
+  EXPECT_EQ(questions(), 4u) << "the answers to the first round may be older than the second snapshot";
+}
+
+TEST_F(ReplicasTest, ReadsAndWritesGoOnWithoutMetadata) {
+  grow();
+  cluster_.fast_reads = false;
+  for (auto& node : cluster_.nodes()) node->weather->cut = true;
+  cluster_.step(20s);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(write());
+    const auto read = confirm();
+    ASSERT_TRUE(until([&] { return read->has_value(); }));
+    EXPECT_TRUE((*read)->ok());
+  }
+}
+
+TEST_F(ReplicasTest, WithoutMetadataADeadBackupHoldsReadsUntilItIsBack) {
+  grow();
+  for (auto& node : cluster_.nodes()) node->weather->cut = true;
+  cluster_.kill(cluster_.node(3));
+  const auto refused = confirm();
+  ASSERT_TRUE(until([&] { return refused->has_value(); }));
+  EXPECT_EQ((*refused)->error().code, Errc::kRangeUnavailable);
+  const auto read = confirm();
+  cluster_.step(100ms);
+  EXPECT_FALSE(read->has_value());
+  cluster_.node(3).weather->cut = false;  // a process cannot start without metadata; the leaseholder's stays away
+  cluster_.start(cluster_.node(3));
+  ASSERT_TRUE(until([&] { return read->has_value(); }));
+  EXPECT_TRUE((*read)->ok());
+}
+
+TEST_F(ReplicasTest, WithMetadataASilentBackupHoldsReadsForTheAckTimeoutOnly) {
+  grow();
+  cluster_.node(3).loop->end();  // stopped: its connections stay
+  const Duration before = now();
+  const auto read = confirm();
+  ASSERT_TRUE(until([&] { return read->has_value(); }));
+  EXPECT_TRUE((*read)->ok());
+  EXPECT_GE(now() - before, 900ms);
+  EXPECT_LT(now() - before, 1600ms);
+  EXPECT_EQ(record().find_insync(kN3), nullptr);
+}
+
+TEST_F(ReplicasTest, ASoleReplicaReadsWhileItsDeadlineLastsAndThenStops) {
+  const auto covered = confirm();
+  ASSERT_TRUE(until([&] { return covered->has_value(); }));
+  EXPECT_TRUE((*covered)->ok());
+  cluster_.fast_reads = false;
+  const auto read = confirm();
+  ASSERT_TRUE(until([&] { return read->has_value(); }));
+  EXPECT_EQ((*read)->error().code, Errc::kNoLeaseholder);
+}
+
+TEST_F(ReplicasTest, ADeposedLeaseholderThatDoesNotKnowItConfirmsNothing) {
+  grow();
+  cluster_.node(1).weather->cut = true;  // it hears of no fence and no record
+  cluster_.fence_after(kN1, cluster_.node(1).incarnation, 1ms);
+  ASSERT_TRUE(until([&] { return leader() && *leader() != kN1; }));
+  const auto stale = cluster_.node(1).replicas->find(kRange, Epoch());
+  if (!stale.ok()) return;  // the new leaseholder's Activate told it
+  const auto read = confirm();
+  ASSERT_TRUE(until([&] { return read->has_value(); }));
+  EXPECT_EQ((*read)->error().code, Errc::kNotLeaseholder);
+}
+
+// --- Lazy removal (A3).
+TEST_F(ReplicasTest, AnIdleRangeKeepsADeadBackupInSForAWhile) {
+  grow();
+  const auto before = record();
+  cluster_.kill(cluster_.node(3));
+  cluster_.step(190ms);
+  EXPECT_EQ(record(), before) << "a node's end costs idle ranges no change";
+  EXPECT_TRUE(until([&] { return record().find_insync(kN3) == nullptr; }, 100ms)) << "removal.idle has passed";
+}
+
+TEST_F(ReplicasTest, AnIdleRangeTakesABackupBackThatWasAwayForAMoment) {
+  grow();
+  const auto before = record();
+  cluster_.kill(cluster_.node(3));
+  cluster_.step(50ms);
+  cluster_.start(cluster_.node(3));
+  cluster_.step(1s);
+  EXPECT_EQ(record(), before);
+  EXPECT_TRUE(write(kN1, 200ms));
+  EXPECT_EQ(record(), before);
+}
+
+TEST_F(ReplicasTest, ATakeOverDoesNotWaitForABackupThatIsKnownToBeGone) {
+  grow();
+  cluster_.kill(cluster_.node(3));
+  cluster_.kill(cluster_.node(1));  // the range was idle: node 3 is still in S
+  const Duration before = now();
+  cluster_.start(cluster_.node(1));
+  ASSERT_TRUE(until([&] { return leader() == kN2; }, 10s));
+  EXPECT_LT(now() - before, 900ms) << "less than repl.ack_timeout";
+}
+
 TEST_F(ReplicasTest, ATransferMovesTheLeaseAndLosesNothing) {
   grow();
   ASSERT_TRUE(write());
@@ -187,6 +313,72 @@ TEST_F(ReplicasTest, AFailedSyncTakesTheReplicaOutOfS) {
   cluster_.node(3).disk->sync_fails = true;
   EXPECT_TRUE(write(kN1, 3s));
   EXPECT_EQ(record().find_insync(kN3), nullptr);
+}
+
+// --- Damage that a scrub finds (A4.8).
+TEST_F(ReplicasTest, AScrubTakesADamagedBackupOutAndItIsRebuilt) {
+  grow();
+  ASSERT_TRUE(write());
+  const ReplicaId bad = record().find_insync(kN3)->replica;
+  cluster_.node(3).disk->flipped.insert(kRange);
+  cluster_.node(3).replicas->set_scrub_rate(1U << 20);
+  ASSERT_TRUE(until([&] { return record().find(kN3) == nullptr; })) << "though the range is idle";
+  EXPECT_TRUE(write());
+  ASSERT_TRUE(place(placement::Step::Kind::kAddReplica, kN3).ok());
+  ASSERT_TRUE(until([&] { return record().find_insync(kN3) != nullptr; }));
+  EXPECT_GT(record().find_insync(kN3)->replica, bad);
+}
+
+TEST_F(ReplicasTest, AScrubMakesADamagedLeaseholderStandDown) {
+  grow();
+  ASSERT_TRUE(write());
+  cluster_.node(1).disk->flipped.insert(kRange);
+  cluster_.node(1).replicas->set_scrub_rate(1U << 20);
+  ASSERT_TRUE(until([&] { return leader() && *leader() != kN1; }));
+  EXPECT_TRUE(write(*leader()));
+  EXPECT_TRUE(until([&] { return record().find_insync(kN1) == nullptr; }));
+}
+
+TEST_F(ReplicasTest, AScrubGoesOverSoundReplicasAgainAndAgain) {
+  grow();
+  cluster_.node(1).replicas->set_scrub_rate(1U << 20);
+  ASSERT_TRUE(until([&] { return cluster_.node(1).replicas->scrub_passes() >= 3; }));
+  cluster_.node(1).replicas->set_scrub_rate(0);
+  const auto before = cluster_.node(1).replicas->scrub_passes();
+  cluster_.step(5s);
+  EXPECT_EQ(cluster_.node(1).replicas->scrub_passes(), before);
+  EXPECT_TRUE(write());
+}
+
+TEST_F(ReplicasTest, AllLeasesMoveTogetherAndShareTransactions) {
+  for (std::uint64_t i = 100; i < 200; ++i) cluster_.create_range(RangeId(i), kN1);
+  const auto leases = [&](NodeId node) { return cluster_.node_of(node).replicas->stats().leases; };
+  ASSERT_TRUE(until([&] { return leases(kN1) == 101; }));
+  for (std::uint64_t i = 100; i < 200; ++i)
+    for (const NodeId node : {kN2, kN3})
+      cluster_.node(1).replicas->place({placement::Step::Kind::kAddReplica, RangeId(i), node, 3}, [](Result<void>) {});
+  ASSERT_TRUE(until(
+      [&] {
+        for (std::uint64_t i = 100; i < 200; ++i)
+          if (cluster_.record(RangeId(i))->insync.size() < 3) return false;
+        return true;
+      },
+      30s));
+  cluster_.core->transactions = 0;
+  std::optional<LeaseTransferProgress> moved;
+  cluster_.node(1).replicas->transfer_all({}, [&](Result<LeaseTransferProgress> p) { moved = *std::move(p); });
+  ASSERT_TRUE(until([&] { return moved.has_value(); }));
+  EXPECT_EQ(moved->moved, 100U);
+  ASSERT_EQ(moved->failed.size(), 1U) << "the first range has no other member";
+  EXPECT_EQ(moved->failed[0].range, kRange);
+  EXPECT_LT(cluster_.core->transactions, 60U);
+  ASSERT_TRUE(until([&] { return leases(kN1) == 1 && leases(kN2) + leases(kN3) == 100; }));
+  EXPECT_EQ(leases(kN2), 50U);
+
+  cluster_.core->transactions = 0;
+  cluster_.kill(cluster_.node(2));
+  ASSERT_TRUE(until([&] { return leases(kN1) + leases(kN3) == 101; }));
+  EXPECT_LT(cluster_.core->transactions, 30U) << "50 take-overs at one instant";
 }
 
 TEST_F(ReplicasTest, AFencedLeaseholderThatLivesAnswersNothingMore) {

@@ -21,10 +21,12 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
  public:
   struct Hooks {
     std::function<void()> committed;          ///< take_outbox() has something; any thread.
+    std::function<void()> reads_waiting;      ///< take_reads() has something; any thread.
     std::function<void(Result<Lsn>)> synced;  ///< The local log reached this LSN or failed; any thread.
     std::function<void(Instant)> wake_lock;   ///< Call expire_lock() then; any thread.
     std::function<void()> closed;             ///< Any thread.
     std::function<Instant()> lease_deadline;  ///< Fast reads are allowed before it; any thread.
+    std::function<bool()> confirm_all_reads;  ///< Whatever the deadline says (sql.reads); any thread.
     EncodePages encode;
   };
   enum class Gate : std::uint8_t { kOpen, kMoving, kStalled };
@@ -41,7 +43,10 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   Lsn assigned() const override;
   Lsn durable() const override;
   void wait_durable(Lsn lsn, Callback<void> done) override;
-  bool reads_allowed(Instant now) const override { return now < hooks_.lease_deadline(); }
+  bool reads_allowed(Instant now) const override {
+    return now < hooks_.lease_deadline() && !hooks_.confirm_all_reads();
+  }
+  void confirm_reads(Callback<void> done) override;
 
   Result<Lsn> commit(storage::CommitPages pages) override;
   Result<void> wait_all_durable() override;
@@ -49,10 +54,13 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   // For the leader, on the loop.
   void set_database(std::shared_ptr<storage::Database> database) { database_ = std::move(database); }
   std::vector<storage::LogEntryPtr> take_outbox();
+  std::vector<Callback<void>> take_reads();
   void advance_durable(Lsn lsn);
   void set_gate(Gate gate);
   void fail_waiters(const Error& why);
   void expire_lock(Instant now) { lock_.expire(now); }
+  /// Requests that were let in so far.
+  std::uint64_t admitted() const;
   std::uint64_t wal_bytes() const { return database_ ? database_->wal_bytes() : 0; }
   /// Ends the leadership: nothing is admitted or committed any more, all waiters fail. Returns the log's last position.
   storage::LogPosition end(const Error& why);
@@ -72,11 +80,13 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   storage::LogPosition tail_;
   Lsn durable_;
   Gate gate_{Gate::kOpen};
+  mutable std::uint64_t admitted_{0};
   std::optional<Error> ended_;
   std::vector<storage::LogEntryPtr> outbox_;
   std::deque<std::pair<Lsn, std::size_t>> pending_;  ///< Not yet durable, with their sizes.
   std::size_t pending_bytes_{0};
   std::multimap<Lsn, Callback<void>> waiters_;
+  std::vector<Callback<void>> reads_;  ///< Wait for the next round of confirmations.
 };
 
 }  // namespace outlast::replication

@@ -1,6 +1,8 @@
 // Leader: the planned move of the lease (protocol A7).
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "replication/leader.h"
 
 namespace outlast::replication {
@@ -15,6 +17,21 @@ struct Leader::Transfer {
   bool locked{false}, sent{false};
 };
 
+std::vector<NodeId> Leader::successors() const {
+  std::vector<NodeId> out;
+  for (const auto& [id, member] : members_)
+    if (member.voter && member.state == Member::State::kStreaming && member.acked >= held_->durable &&
+        node().nodes.live(id) == member.incarnation)
+      out.push_back(id);
+  return out;
+}
+
+double Leader::heat() const {
+  if (!serving()) return 0;
+  const std::chrono::duration<double> served = node().loop.now() - opened_at_;
+  return static_cast<double>(served_->admitted()) / std::max(served.count(), 1.0);
+}
+
 void Leader::transfer(NodeId target, Callback<void> done) {
   const Member* member = find(target);
   const auto live = node().nodes.live(target);
@@ -24,6 +41,7 @@ void Leader::transfer(NodeId target, Callback<void> done) {
       member->incarnation != *live)
     return done(
         Error(Errc::kInvalidState, "node " + target.to_string() + " is not a live in-sync member of the range"));
+  remove_dead();  // else the target would have to wait for them
   transfer_ = std::make_shared<Transfer>();
   transfer_->target = target;
   transfer_->incarnation = *live;

@@ -15,6 +15,7 @@
 #include "meta/identity.h"
 #include "server/blocking.h"
 #include "server/init.h"
+#include "server/lease_api.h"
 #include "server/log.h"
 #include "server/meta_url.h"
 #include "server/node_file.h"
@@ -104,6 +105,10 @@ void Node::start_http() {
   add_range_ports(ports);
   http_ = std::make_unique<http::Server>(io_.get_executor());
   add_routes(*http_, std::move(ports));
+  add_lease_routes(
+      *http_, [this](std::optional<NodeId> to, std::size_t at_once, Callback<replication::LeaseTransferProgress> done) {
+        transfer_leases(to, at_once, std::move(done));
+      });
   http_->start(handover::kHttpFd);
 }
 
@@ -159,8 +164,11 @@ Result<void> Node::start_liveness() {
       refresh_peers();
       if (placer_) placer_->nudge();
     });
+    confirm_all_reads_ = state_->settings().text("sql.reads").value() == "confirmed";
     state_->settings().on_change([this](std::string_view name) {
       if (name.starts_with("liveness.")) liveness_->set_params(state_->settings().liveness_params());
+      if (name == "scrub.rate" && replicas_) replicas_->set_scrub_rate(state_->settings().bytes("scrub.rate"));
+      if (name == "sql.reads") confirm_all_reads_ = state_->settings().text("sql.reads").value() == "confirmed";
     });
     state_->nodes().on_batch([this] { refresh_peers(); });
     office_->on_change([this](std::optional<liveness::Peer>, bool is_self) {
@@ -188,12 +196,11 @@ Result<void> Node::start_replicas() {
                                      *state_,
                                      [](const storage::CommitPages& pages) { return storage::encode(pages); },
                                      [this] { return liveness_->lease_deadline(); }};
+    deps.confirm_all_reads = [this] { return confirm_all_reads_.load(std::memory_order_relaxed); };
     deps.on_leases_changed = [this](RangeId, Epoch, bool) {
       if (placer_) placer_->nudge();
     };
-    deps.on_replica_damaged = [](RangeId range, const Error& why) {
-      spdlog::error("replica of range {} is damaged: {}", range.value, why.message);
-    };
+    deps.on_replica_damaged = [this](RangeId range, const Error& why) { report_damage(range, why); };
     deps.on_fenced = [this] { end(Ending::kFenced); };
     deps.on_record_regressed = [this](RangeId range, const Error& why) { note_regression(range, why); };
     replicas_ = std::make_unique<replication::Replicas>(

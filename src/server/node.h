@@ -62,6 +62,9 @@ class Node {
   void add_range_services(rpc::Services& services);
   void add_range_ports(HttpPorts& ports);
   void note_regression(RangeId range, const Error& why);
+  void transfer_leases(std::optional<NodeId> to, std::size_t at_once,
+                       Callback<replication::LeaseTransferProgress> done);
+  void report_damage(RangeId range, const Error& why);
   void refresh_peers();
   void housekeeping();
   void ensure_default_database();
@@ -117,6 +120,7 @@ class Node {
   std::condition_variable ended_;
   Ending ending_{Ending::kNone};  // under mutex_
   std::atomic<bool> serving_{false}, stopping_{false}, left_{false};
+  std::atomic<bool> confirm_all_reads_{false};  ///< sql.reads is "confirmed".
 };
 
 }  // namespace outlast::server

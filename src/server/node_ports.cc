@@ -144,6 +144,8 @@ void Node::add_metrics() {
     counter("outlast_executor_reads_total", "Reads run here", executor.reads.load());
     counter("outlast_executor_writes_total", "Writes run here", executor.writes.load());
     counter("outlast_executor_commits_total", "Commits", executor.commits.load());
+    counter("outlast_executor_confirmed_reads_total", "Reads that other in-sync replicas had to confirm",
+            executor.confirmed_reads.load());
     counter("outlast_executor_lock_waits_total", "Waits for a writer lock", executor.lock_waits.load());
     const executor::ExecutorStats stats = executor_->stats();
     gauge("outlast_executor_transactions", "Open transactions", stats.transactions);

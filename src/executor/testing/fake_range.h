@@ -152,6 +152,7 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
   }
 
   // --- What the test moves.
+  std::atomic<bool> auto_confirm{false};
   std::atomic<bool> auto_durable{true}, allow_reads{true}, moving{false}, over{false}, assign_then_fail{false};
   std::atomic<std::uint64_t> wal{0};
   std::atomic<int> connections{0};
@@ -170,6 +171,20 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     for (Waiter& w : done) w.done({});
   }
   void make_all_durable() { set_durable(assigned()); }
+  /// The other members' answer to all reads that wait for it.
+  void confirm(const Result<void>& outcome) {
+    std::vector<Callback<void>> reads;
+    {
+      const std::lock_guard lock(mutex_);
+      reads.swap(reads_);
+    }
+    for (auto& done : reads) done(outcome);
+  }
+  /// Blocks until so many reads wait to be confirmed.
+  bool wait_unconfirmed(std::size_t n) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(5), [&] { return reads_.size() >= n; });
+  }
   /// The leadership ends: waiters, later commits and new work fail.
   void end_leadership() {
     over = true;
@@ -181,6 +196,7 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
       all.swap(waiters_);
     }
     for (Waiter& w : all) w.done(Error(Errc::kRangeUnavailable, "the leadership ended first"));
+    confirm(Error(Errc::kNotLeaseholder, "the leadership ended first"));
   }
   void refuse_commits(Error why) {
     const std::lock_guard lock(mutex_);
@@ -226,6 +242,17 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     over ? done(Error(Errc::kRangeUnavailable, "the leadership ended first")) : done({});
   }
   bool reads_allowed(Instant) const override { return allow_reads; }
+  void confirm_reads(Callback<void> done) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!over && !auto_confirm) {
+        reads_.push_back(std::move(done));
+        changed_.notify_all();
+        return;
+      }
+    }
+    over ? done(Error(Errc::kNotLeaseholder, "the leadership ended first")) : done({});
+  }
 
   // --- Database
   Result<std::unique_ptr<storage::Connection>> connect() override;
@@ -260,6 +287,7 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
   std::condition_variable changed_;
   Lsn assigned_, durable_;
   std::vector<Waiter> waiters_;
+  std::vector<Callback<void>> reads_;
   std::optional<Error> refusal_;
   storage::RequestOutcome last_request_;
 };

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "base/loop.h"
@@ -37,6 +38,7 @@ struct FakeDisk {
   std::size_t log_keep{20};  ///< Entries kept behind the applied position.
   std::function<void(RangeId, const LogPosition&)> on_append = [](RangeId, const LogPosition&) {};
   bool sync_fails{false};
+  std::set<RangeId> flipped;  ///< A scrub would find damage here.
 
   /// Unsynced entries: a random number of them reached the disk all the same.
   void crash(Random& random) {
@@ -84,6 +86,20 @@ class FakeSnapshot final : public storage::SnapshotSource {
 
  private:
   const LogPosition at_;
+};
+
+class FakeScrub final : public storage::Scrub {
+ public:
+  FakeScrub(std::shared_ptr<FakeDisk> disk, RangeId range) : disk_(std::move(disk)), range_(range) {}
+  Result<std::size_t> check_log(std::size_t) override { return 0U; }
+  Result<std::size_t> check_file(std::size_t) override {
+    if (disk_->flipped.contains(range_)) return Error(Errc::kCorrupt, "a bit was flipped");
+    return 0U;
+  }
+
+ private:
+  const std::shared_ptr<FakeDisk> disk_;
+  const RangeId range_;
 };
 
 class FakeReplica final : public storage::Replica {
@@ -157,6 +173,7 @@ class FakeReplica final : public storage::Replica {
     if (!database_.expired()) files().applied = files().end();  // a leader checkpoints first
     return storage::Digest{files().applied, files().applied.checksum, 3000};
   }
+  std::unique_ptr<storage::Scrub> start_scrub() override { return std::make_unique<FakeScrub>(disk_, range_); }
   std::uint64_t disk_bytes() const override { return 0; }
   bool damaged() const override { return damaged_; }
   void trim() { trim(*disk_, files()); }
@@ -215,6 +232,7 @@ class FakeStore final : public storage::ReplicaStore {
   }
   Result<void> remove(RangeId range) override {
     disk_->ranges.erase(range);
+    disk_->flipped.erase(range);
     return {};
   }
 

@@ -80,6 +80,8 @@ class SimCluster {
       nodes_.push_back(std::move(node));
     }
     parameters.recovery_wait = std::chrono::seconds(3);
+    parameters.scrub_rate = 0;
+    parameters.removal_idle = std::chrono::milliseconds(200);
     for (auto& node : nodes_) start(*node);
   }
   ~SimCluster() {
@@ -108,7 +110,7 @@ class SimCluster {
                         .transport = node,
                         .nodes = node,
                         .encode = [](const storage::CommitPages& pages) { return pages.pages.at(0).second; },
-                        .lease_deadline = [] { return Instant::max(); },
+                        .lease_deadline = [this] { return fast_reads ? Instant::max() : Instant(); },
                         .on_leases_changed =
                             [this, id, incarnation](RangeId range, Epoch epoch, bool leading) {
                               if (leading) check_lease(range, epoch, id, incarnation);
@@ -231,8 +233,30 @@ class SimCluster {
                                           if (!result.ok()) return;
                                           ++acknowledged;
                                           must_hold(range, lsn, epoch, "an acknowledged write");
+                                          told_[range] = std::max(told_[range], lsn);
                                         });
                                   });
+  }
+  /// One read on `node`, which must see whatever any client had been told before it began.
+  void read(SimNode& node, RangeId range) {
+    if (!node.up()) return;
+    auto found = node.replicas->find(range, Epoch());
+    if (!found.ok() || !(*found)->admit().ok()) return;
+    const LeasedRangePtr leased = *found;
+    const Lsn told = told_[range], snapshot = leased->assigned();
+    auto answer = [this, range, told, snapshot, where = node.id](Result<void> durable) {
+      if (!durable.ok()) return;
+      ++reads;
+      if (snapshot < told)
+        fail("I3: node " + where.to_string() + " answers a read from LSN " + snapshot.to_string() + " after LSN " +
+             told.to_string() + " was acknowledged");
+      told_[range] = std::max(told_[range], snapshot);
+    };
+    auto gate = [weak = std::weak_ptr(leased), snapshot, answer = std::move(answer)](Result<void> confirmed) {
+      if (const auto lease = weak.lock(); confirmed.ok() && lease) lease->wait_durable(snapshot, answer);
+    };
+    if (leased->reads_allowed(world.now())) return gate({});
+    leased->confirm_reads(std::move(gate));
   }
   void step(Duration d) {
     world.advance(d);
@@ -330,7 +354,9 @@ class SimCluster {
   Parameters parameters;
   std::shared_ptr<MetaCore> core = std::make_shared<MetaCore>();
   std::string violation;
-  std::uint64_t writes{0}, acknowledged{0};
+  std::uint64_t writes{0}, acknowledged{0}, reads{0};
+  bool fast_reads{true};              ///< Else no lease deadline covers anything: all reads are confirmed.
+  std::map<int, std::uint64_t> sent;  ///< Messages by kind.
 
  private:
   struct Link {
@@ -345,9 +371,11 @@ class SimCluster {
   std::map<std::tuple<RangeId, Lsn, Epoch>, std::uint32_t> entries_;
   std::map<std::pair<RangeId, Epoch>, std::pair<NodeId, Incarnation>> leases_;
   std::map<RangeId, std::map<Lsn, LogPosition>> committed_;
+  std::map<RangeId, Lsn> told_;  ///< The newest state that any client has heard of.
 };
 
 inline void SimNode::send(NodeId to, proto::RangeMessage message) {
+  ++cluster.sent[message.body_case()];
   cluster.tell(cluster.node_of(to), *this,
                [from = id, inc = incarnation, message = std::move(message), &world = cluster, to](Replicas& replicas) {
                  world.trace(from.to_string() + " -> " + to.to_string() + ": " + message.ShortDebugString());

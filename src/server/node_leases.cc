@@ -1,0 +1,36 @@
+// What the node tells and is told about its replicas: damage, and who may take its leases.
+#include <spdlog/spdlog.h>
+
+#include "meta/events.h"
+#include "server/node.h"
+
+namespace outlast::server {
+
+void Node::report_damage(RangeId range, const Error& why) {
+  spdlog::error("replica of range {} is damaged: {}", range.value, why.message);
+  meta::append_event(*meta_,
+                     {.time_micros = loop_.wall_micros(),
+                      .type = "replica_damaged",
+                      .node = member_.node,
+                      .details = {{"range", range.value}, {"why", why.message}}},
+                     [](const Result<void>&) {});
+}
+
+void Node::transfer_leases(std::optional<NodeId> to, std::size_t at_once,
+                           Callback<replication::LeaseTransferProgress> done) {
+  loop_.post([this, to, at_once, done = std::move(done)]() mutable {
+    if (!replicas_) return done(Error(Errc::kNotReady, "the node is starting"));
+    replication::LeaseTransferOptions options;
+    options.to = to;
+    options.at_once = at_once;
+    for (const auto& entry : state_->nodes().snapshot()) {
+      const meta::NodeRecord& node = entry->value;
+      if (node.membership != meta::Membership::kActive || !state_->live(node.node)) options.avoid.insert(node.node);
+    }
+    for (const auto& entry : state_->ranges().snapshot())
+      if (const auto& holder = entry->value.leaseholder) ++options.leases[holder->node];
+    replicas_->transfer_all(std::move(options), std::move(done));
+  });
+}
+
+}  // namespace outlast::server
