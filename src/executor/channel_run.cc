@@ -17,6 +17,8 @@ void ChannelCore::handle_request() {
       return handle_rollback();
     case proto::ExecRequest::kSavepoint:
       return handle_savepoint();
+    case proto::ExecRequest::kResolve:
+      return handle_resolve();
     case proto::ExecRequest::BODY_NOT_SET:
       break;
   }
@@ -25,6 +27,8 @@ void ChannelCore::handle_request() {
 
 /// The addressed range, if this node leads it in the addressed epoch and takes new work for it.
 Result<replication::LeasedRangePtr> ChannelCore::lead() const {
+  if (op_->request.epoch() == 0)  // a write may only happen in the epoch in which its gateway will look for it
+    return Error(Errc::kProtocolViolation, "the request names no epoch");
   ASSIGN_OR_RETURN(replication::LeasedRangePtr range,
                    services_->directory.find(RangeId(op_->request.range()), Epoch(op_->request.epoch())));
   TRY(range->admit());
@@ -81,6 +85,9 @@ void ChannelCore::run_statement() {
   if (read_only) return execute_read();
   if (run.read_only())
     return fail(Error(Errc::kReadOnlyTransaction, "cannot execute a writing statement in a read-only transaction"));
+  if (!transaction_)
+    if (Result<void> accepted = op.range->accepts({gateway_, run.request_id()}); !accepted.ok())
+      return fail(std::move(accepted).error());
   const bool has_lock = transaction_ && transaction_->hold;
   has_lock ? execute_write() : with_lock(&ChannelCore::execute_write);
 }
@@ -172,7 +179,7 @@ void ChannelCore::execute_write() {
     const Result<void> valid = check_snapshot();
     return valid.ok() ? answer_write() : fail(valid.error());
   }
-  const Result<void> committed = commit_now(db, op.request.run().request_id());
+  const Result<void> committed = commit_now(db, outcome_of_write());
   if (!committed.ok()) return fail_with_data(committed.error());
   if (!op.committed) {  // no page changed: answered like a read
     const Result<void> valid = check_snapshot();

@@ -13,7 +13,7 @@ HeldReplica::HeldReplica(std::shared_ptr<NodeContext> context, placement::Replic
       range(id),
       ref(std::move(me)),
       replica(std::move(opened)),
-      log(node.loop, node.logs, replica),
+      log(node.loop, node.logs, replica, node.requests),
       durable(replica->applied()),
       apply_target_(durable) {
   if (auto recorded = replica->recorded_config()) accepted = *std::move(recorded);

@@ -26,6 +26,7 @@ struct NodeContext {
   Parameters parameters;
   PlantedBugs bugs;
   EncodePages encode;
+  std::shared_ptr<RequestMemory> requests;
   std::function<Instant()> lease_deadline;
   std::function<void(RangeId, std::shared_ptr<ServedRange>)> publish;  ///< Null: no longer served.
   std::function<void(RangeId, const Error&)> report_damage;
@@ -79,6 +80,7 @@ class HeldReplica : public std::enable_shared_from_this<HeldReplica> {
   Epoch followed;                   ///< A leaseholder of this epoch has spoken to this process.
   bool database_open{false};        ///< SQLite may still have the file open.
   bool failed{false};
+  std::vector<Callback<void>> rereading;  ///< Who waits for reread_requests.
   std::function<void(const Error&)> on_failure;
 
  private:

@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 
 #include "replication/leader.h"
+#include "replication/request_reread.h"
 
 namespace outlast::replication {
 
@@ -54,6 +55,14 @@ std::shared_ptr<ServedRange> Leader::make_served() {
   };
   hooks.lease_deadline = node().lease_deadline;
   hooks.encode = node().encode;
+  hooks.requests = held_->log.requests();
+  hooks.reread = [&loop, held](Callback<void> done) {
+    loop.post([held, done = std::move(done)]() mutable {
+      if (auto replica = held.lock()) return reread_requests(std::move(replica), std::move(done));
+      done(Error(Errc::kNotLeaseholder, "the replica is gone"));
+    });
+  };
+  hooks.now = [&loop] { return loop.now(); };
   return std::make_shared<ServedRange>(held_->range, epoch_, held_->log.tail(), node().logs, held_->replica,
                                        node().parameters.pending_bytes, std::move(hooks));
 }

@@ -70,6 +70,7 @@ Result<Lsn> ServedRange::commit(storage::CommitPages pages) {
     if (gate_ != Gate::kOpen) return Error(Errc::kRangeUnavailable, "the range takes no writes at present; try again");
     if (!pending_.empty() && pending_bytes_ + payload.size() > pending_bytes_max_)
       return Error(Errc::kRangeUnavailable, "too many writes wait for the in-sync replicas; try again");
+    TRY(hooks_.requests->assign({tail_.lsn.next(), epoch_, 0}, std::move(pages.request), hooks_.now()));
     auto entry = std::make_shared<LogEntry>();
     entry->prev = tail_;
     entry->at = {tail_.lsn.next(), epoch_, 0};

@@ -4,6 +4,7 @@
 #include "base/ids.h"
 #include "base/loop.h"
 #include "base/result.h"
+#include "replication/request_id.h"
 #include "storage/database.h"
 
 namespace outlast::replication {
@@ -52,6 +53,11 @@ class LeasedRange {
   virtual void wait_durable(Lsn lsn, Callback<void> done) = 0;
   /// A4.6(a): the lease deadline has not passed. To be asked after the snapshot was taken.
   virtual bool reads_allowed(Instant now) const = 0;
+  /// May this write begin? kStaleEpoch when its gateway was told that it is not applied. Its commit is checked again.
+  virtual Result<void> accepts(const RequestId& id) const = 0;
+  /// RESOLVE (A5.6), also while the gate is closed. kApplied is answered once it is durable; an error says nothing:
+  /// the next leaseholder knows. `done` on any thread, inline too; whoever asks keeps this range alive until then.
+  virtual void resolve(const RequestQuestion& question, Callback<RequestAnswer> done) = 0;
 };
 using LeasedRangePtr = std::shared_ptr<LeasedRange>;
 

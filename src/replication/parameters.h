@@ -28,6 +28,8 @@ struct Parameters {
   std::size_t window_bytes = 8U << 20;                       ///< Sent and not acknowledged, per member.
   std::size_t batch_bytes = 1U << 20;                        ///< Per Append message and per snapshot piece.
   std::size_t recent_bytes = 32U << 20;                      ///< Log kept in memory for shipping, per range.
+  Duration resolve_window = std::chrono::seconds(120);       ///< The ids of writes are kept so long, in memory,
+  std::size_t resolve_bytes = 64U << 20;                     ///< ... or until those of all ranges need more than this.
   std::size_t pending_bytes = 64U << 20;                     ///< Not yet durable: beyond this commits are refused.
   std::uint64_t wal_bytes = 4'000U * 4'120U;                 ///< Checkpoint when SQLite's WAL is larger.
   int snapshots_at_once = 4;                                 ///< Sent by this node.
@@ -55,6 +57,9 @@ class NodeDirectory {
 /// storage's encoding of a commit (storage/log_format.h).
 using EncodePages = std::function<std::string(const storage::CommitPages&)>;
 
+/// Its reverse, for the header alone.
+using RequestOf = std::function<Result<storage::RequestOutcome>(std::string_view payload)>;
+
 /// Bugs that tests plant to see that they are found. All off in a node.
 struct PlantedBugs {
   bool removal_before_confirmed = false;  ///< Commits stop needing a member when its removal is asked for.
@@ -63,6 +68,9 @@ struct PlantedBugs {
   bool promote_without_union = false;      ///< A learner is promoted though commits did not need it.
   bool ack_before_sync = false;            ///< A backup acknowledges what its disk has not confirmed.
   bool serve_before_all_answered = false;  ///< A new leaseholder serves before all of S' answered.
+  bool request_not_poisoned = false;       ///< "Not applied" is answered and the request may still come.
+  bool cut_request_kept = false;           ///< Requests of cut entries are still answered with their outcome.
+  bool forgotten_is_absent = false;        ///< What memory does not hold is answered by "not applied".
 };
 
 }  // namespace outlast::replication

@@ -27,6 +27,8 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
       .parameters = parameters,
       .bugs = bugs,
       .encode = deps_.encode,
+      .requests =
+          std::make_shared<RequestMemory>(deps_.request_of, parameters.resolve_window, parameters.resolve_bytes, bugs),
       .lease_deadline = deps_.lease_deadline,
       .publish = [this](RangeId range, std::shared_ptr<ServedRange> served) { publish(range, std::move(served)); },
       .report_damage =

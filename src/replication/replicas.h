@@ -41,6 +41,7 @@ class Replicas final : public LeaseDirectory {
     Transport& transport;
     NodeDirectory& nodes;
     EncodePages encode;
+    RequestOf request_of;
     std::function<Instant()> lease_deadline;  ///< Until when fast reads are allowed; asked from any thread.
     /// A range began or ceased to be served here; on the loop.
     std::function<void(RangeId, Epoch, bool leading)> on_leases_changed = {};

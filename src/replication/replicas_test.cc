@@ -99,7 +99,7 @@ TEST_F(ReplicasTest, AKilledBackupLeavesSAtOnceAndComesBack) {
 
 TEST_F(ReplicasTest, ASilentBackupStallsWritesForTheAckTimeoutOnly) {
   grow();
-  cluster_.node(3).disk->on_append = [](RangeId, const LogPosition&) {};
+  cluster_.node(3).disk->on_append = [](RangeId, const storage::LogEntry&) {};
   // A stopped process: its tasks do not run, its connections stay.
   cluster_.node(3).loop->end();
   const Duration before = now();

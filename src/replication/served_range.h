@@ -8,6 +8,7 @@
 
 #include "replication/leased_range.h"
 #include "replication/parameters.h"
+#include "replication/request_window.h"
 #include "replication/writer_lock.h"
 #include "storage/log_writer.h"
 
@@ -26,6 +27,9 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
     std::function<void()> closed;             ///< Any thread.
     std::function<Instant()> lease_deadline;  ///< Fast reads are allowed before it; any thread.
     EncodePages encode;
+    std::shared_ptr<RequestWindow> requests;
+    std::function<void(Callback<void>)> reread;  ///< Fills `requests` from the log; any thread.
+    std::function<Instant()> now;                ///< Any thread.
   };
   enum class Gate : std::uint8_t { kOpen, kMoving, kStalled };
 
@@ -42,6 +46,8 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   Lsn durable() const override;
   void wait_durable(Lsn lsn, Callback<void> done) override;
   bool reads_allowed(Instant now) const override { return now < hooks_.lease_deadline(); }
+  Result<void> accepts(const RequestId& id) const override { return hooks_.requests->accepts(id); }
+  void resolve(const RequestQuestion& question, Callback<RequestAnswer> done) override;
 
   Result<Lsn> commit(storage::CommitPages pages) override;
   Result<void> wait_all_durable() override;
@@ -58,6 +64,8 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   storage::LogPosition end(const Error& why);
 
  private:
+  void answer(RequestAnswer found, Callback<RequestAnswer> done);
+
   const RangeId range_;
   const Epoch epoch_;
   storage::LogWriter& logs_;

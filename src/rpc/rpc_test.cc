@@ -63,7 +63,7 @@ struct Node {  // one node's rpc room: links, server, and what its links told
     Services services;
     services.self = self;
     services.links = links.get();
-    services.open_channel = [this] { return std::make_unique<EchoChannel>(channels); };
+    services.open_channel = [this](const Hello&) { return std::make_unique<EchoChannel>(channels); };
     services.place = [](const proto::PlaceRequest& request, Callback<void> done) {
       if (request.range() == 7)
         done({});

@@ -64,7 +64,7 @@ class Server::PeerService final : public proto::Peer::CallbackService {
   grpc::ServerBidiReactor<proto::ExecUp, proto::ExecReply>* Execute(CallbackServerContext* context) override {
     const Result<Hello> peer = admitted(context, services_);
     if (!peer.ok()) return refuse_channel(to_status(peer.error()));
-    return serve_channel(services_.open_channel(), executor_);
+    return serve_channel(services_.open_channel(*peer), executor_);
   }
   ServerUnaryReactor* Place(CallbackServerContext* context, const proto::PlaceRequest* request,
                             proto::PlaceReply* reply) override {

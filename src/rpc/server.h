@@ -14,7 +14,7 @@ namespace outlast::rpc {
 struct Services {
   Hello self;
   PeerLinks* links{nullptr};
-  std::function<std::unique_ptr<executor::Channel>()> open_channel;
+  std::function<std::unique_ptr<executor::Channel>(const Hello& gateway)> open_channel;
   std::function<void(proto::PlaceRequest, Callback<void>)> place;
   template <class Request, class Reply>
   using Ask = std::function<void(const Request&, Callback<Reply>)>;

@@ -187,6 +187,7 @@ Result<void> Node::start_replicas() {
                                      *transport_,
                                      *state_,
                                      [](const storage::CommitPages& pages) { return storage::encode(pages); },
+                                     [](std::string_view payload) { return storage::request_of(payload); },
                                      [this] { return liveness_->lease_deadline(); }};
     deps.on_leases_changed = [this](RangeId, Epoch, bool) {
       if (placer_) placer_->nudge();
@@ -211,7 +212,8 @@ Result<void> Node::start_gateway() {
   executor_ = std::make_unique<executor::Executor>(*replicas_, sql_pool_, clock_, executor::Parameters(),
                                                    connection_setup(clock_));
   channels_ = std::make_unique<gateway::LocalOrRemoteChannels>(
-      member_.node, member_.incarnation, [this] { return executor_->open_channel(member_.incarnation.value); },
+      member_.node, member_.incarnation,
+      [this] { return executor_->open_channel(replication::gateway_number(member_.node, member_.incarnation)); },
       [this](NodeId node, Incarnation incarnation) -> Result<std::unique_ptr<executor::Channel>> {
         const auto view = liveness_->current(node);
         if (!view || view->peer.incarnation != incarnation || view->addr.empty())

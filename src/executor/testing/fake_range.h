@@ -11,6 +11,8 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/loop.h"
@@ -152,7 +154,8 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
   }
 
   // --- What the test moves.
-  std::atomic<bool> auto_durable{true}, allow_reads{true}, moving{false}, over{false}, assign_then_fail{false};
+  std::atomic<bool> auto_durable{true}, allow_reads{true}, moving{false}, over{false}, assign_then_fail{false},
+      forgetful{false};  ///< "Absent" is not certain but for the last ten seconds.
   std::atomic<std::uint64_t> wal{0};
   std::atomic<int> connections{0};
 
@@ -194,6 +197,10 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     const std::lock_guard lock(mutex_);
     return last_request_;
   }
+  std::optional<replication::RequestQuestion> last_question() {
+    const std::lock_guard lock(mutex_);
+    return last_question_;
+  }
   FakeWriterLock& lock() { return lock_; }
 
   // --- LeasedRange
@@ -226,6 +233,30 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     over ? done(Error(Errc::kRangeUnavailable, "the leadership ended first")) : done({});
   }
   bool reads_allowed(Instant) const override { return allow_reads; }
+  Result<void> accepts(const replication::RequestId& id) const override {
+    const std::lock_guard lock(mutex_);
+    if (poisoned_.contains(id)) return Error(Errc::kStaleEpoch, "poisoned");
+    return {};
+  }
+  void resolve(const replication::RequestQuestion& question, Callback<replication::RequestAnswer> done) override {
+    using Kind = replication::RequestAnswer::Kind;
+    replication::RequestAnswer answer;
+    {
+      const std::lock_guard lock(mutex_);
+      last_question_ = question;
+      if (const auto it = outcomes_.find(question.id); it != outcomes_.end())
+        answer = {Kind::kApplied, it->second.first, it->second.second, true, {}};
+      else if (question.addressed == epoch_)
+        poisoned_.insert(question.id);
+      answer.certain = !forgetful;
+      answer.covered = std::chrono::seconds(10);
+    }
+    if (answer.kind == Kind::kAbsent) return done(std::move(answer));
+    const Lsn lsn = answer.lsn;
+    wait_durable(lsn, [answer = std::move(answer), done = std::move(done)](Result<void> durable) mutable {
+      durable.ok() ? done(std::move(answer)) : done(std::move(durable).error());
+    });
+  }
 
   // --- Database
   Result<std::unique_ptr<storage::Connection>> connect() override;
@@ -246,8 +277,14 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
       why = *refusal_;
       return false;
     }
+    const replication::RequestId id = replication::id_of(request);
+    if (poisoned_.contains(id)) {
+      why = Error(Errc::kStaleEpoch, "poisoned");
+      return false;
+    }
     last_request_ = request;
     lsn = assigned_ = assigned_.next();
+    outcomes_[id] = {lsn, request};
     if (auto_durable) durable_ = assigned_;
     return true;
   }
@@ -262,6 +299,9 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
   std::vector<Waiter> waiters_;
   std::optional<Error> refusal_;
   storage::RequestOutcome last_request_;
+  std::unordered_map<replication::RequestId, std::pair<Lsn, storage::RequestOutcome>> outcomes_;
+  std::unordered_set<replication::RequestId> poisoned_;
+  std::optional<replication::RequestQuestion> last_question_;
 };
 
 class FakeConnection final : public storage::Connection {

@@ -35,7 +35,7 @@ struct RangeFiles {
 struct FakeDisk {
   std::map<RangeId, RangeFiles> ranges;
   std::size_t log_keep{20};  ///< Entries kept behind the applied position.
-  std::function<void(RangeId, const LogPosition&)> on_append = [](RangeId, const LogPosition&) {};
+  std::function<void(RangeId, const storage::LogEntry&)> on_append = [](RangeId, const storage::LogEntry&) {};
   bool sync_fails{false};
 
   /// Unsynced entries: a random number of them reached the disk all the same.
@@ -59,9 +59,10 @@ class FakeDatabase final : public storage::Database {
   std::uint64_t wal_bytes() const override { return 0; }
   void fence() override { fenced_ = true; }
   /// What a SQL thread does at a commit.
-  Result<Lsn> write(const std::string& text) {
+  Result<Lsn> write(const std::string& text, storage::RequestOutcome request = {}) {
     if (fenced_) return Error(Errc::kNotLeaseholder, "fenced");
     storage::CommitPages pages;
+    pages.request = std::move(request);
     pages.pages.emplace_back(1, text);
     return sink_.commit(std::move(pages));
   }
@@ -95,7 +96,7 @@ class FakeReplica final : public storage::Replica {
   Result<void> append(std::span<const LogEntryPtr> entries) override {
     for (const LogEntryPtr& entry : entries) {
       OUTLAST_ASSERT(entry->prev == files().end(), "append does not continue the log");
-      disk_->on_append(range_, entry->at);
+      disk_->on_append(range_, *entry);
       files().log.push_back(entry);
     }
     return {};

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_set>
 
 #include "../tests/support/sim_loop.h"
 #include "replication/replicas.h"
@@ -37,6 +38,21 @@ class NodeLoop final : public Loop {
   SimLoop& world_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
+
+/// "gateway.sequence|text".
+inline std::string encode_sim_pages(const storage::CommitPages& pages) {
+  return std::to_string(pages.request.gateway) + "." + std::to_string(pages.request.sequence) + "|" +
+         pages.pages.at(0).second;
+}
+inline Result<storage::RequestOutcome> sim_request_of(std::string_view payload) {
+  storage::RequestOutcome out;
+  char* end = nullptr;
+  const std::string text(payload);
+  out.gateway = std::strtoull(text.c_str(), &end, 10);
+  out.sequence = std::strtoull(end + 1, &end, 10);
+  out.tag = end + 1;
+  return out;
+}
 
 class SimCluster;
 
@@ -72,14 +88,16 @@ class SimCluster {
   std::vector<Grave> graveyard_;  // outlives the world's tasks
 
  public:
-  SimCluster(std::uint64_t seed, int nodes, PlantedBugs planted = {}) : random(seed), bugs(planted) {
+  SimCluster(std::uint64_t seed, int nodes, PlantedBugs planted = {}, std::function<void(Parameters&)> adjust = {})
+      : random(seed), bugs(planted) {
     core->on_put = [this](const meta::KeyValue& kv) { check_record(kv); };
     for (int i = 1; i <= nodes; ++i) {
       auto node = std::make_unique<SimNode>(*this, NodeId(static_cast<std::uint32_t>(i)));
-      node->disk->on_append = [this](RangeId range, const LogPosition& at) { check_append(range, at); };
+      node->disk->on_append = [this](RangeId range, const storage::LogEntry& entry) { check_append(range, entry); };
       nodes_.push_back(std::move(node));
     }
     parameters.recovery_wait = std::chrono::seconds(3);
+    if (adjust) adjust(parameters);
     for (auto& node : nodes_) start(*node);
   }
   ~SimCluster() {
@@ -107,7 +125,8 @@ class SimCluster {
                         .meta = *node.meta,
                         .transport = node,
                         .nodes = node,
-                        .encode = [](const storage::CommitPages& pages) { return pages.pages.at(0).second; },
+                        .encode = encode_sim_pages,
+                        .request_of = sim_request_of,
                         .lease_deadline = [] { return Instant::max(); },
                         .on_leases_changed =
                             [this, id, incarnation](RangeId range, Epoch epoch, bool leading) {
@@ -252,10 +271,35 @@ class SimCluster {
   }
 
   // The invariants.
-  void check_append(RangeId range, const LogPosition& at) {  // I1
+  void check_append(RangeId range, const storage::LogEntry& entry) {  // I1
+    const LogPosition& at = entry.at;
     const auto [it, fresh] = entries_.emplace(std::tuple(range, at.lsn, at.epoch), at.checksum);
     if (!fresh && it->second != at.checksum)
       fail("I1: two entries at LSN " + at.lsn.to_string() + " of epoch " + at.epoch.to_string());
+    facts_[std::tuple(range, at.lsn, at.epoch)] = {entry.prev.epoch, id_of(*sim_request_of(entry.payload))};
+  }
+  /// I8: a leaseholder said that this request is not applied, or refused it.
+  void said_not_applied(const RequestId& id) {
+    not_applied_.insert(id);
+    if (committed_ids_.contains(id)) fail("I8: request " + std::to_string(id.sequence) + " was applied all the same");
+  }
+  bool is_committed(const RequestId& id) const { return committed_ids_.contains(id); }
+  /// Walks down from a committed entry to what was known to be committed before.
+  void note_prefix(RangeId range, Lsn lsn, Epoch epoch) {
+    auto& prefix = prefixes_[range];
+    for (; lsn.value > 0; lsn = Lsn(lsn.value - 1)) {
+      const auto [it, fresh] = prefix.emplace(lsn, epoch);
+      if (!fresh && it->second == epoch) return;
+      if (!fresh) return fail("the committed prefix changed at LSN " + lsn.to_string());
+      const auto fact = facts_.find(std::tuple(range, lsn, epoch));
+      if (fact == facts_.end()) return;
+      if (const RequestId& id = fact->second.request; id) {
+        if (!committed_ids_.insert(id).second) fail("request " + std::to_string(id.sequence) + " was applied twice");
+        if (not_applied_.contains(id))
+          fail("I8: request " + std::to_string(id.sequence) + " was said to be not applied, and came later");
+      }
+      epoch = fact->second.prev_epoch;
+    }
   }
   void check_record(const meta::KeyValue& kv) {  // I5
     if (!kv.key.starts_with(meta::keys::kRanges)) return;
@@ -281,6 +325,7 @@ class SimCluster {
     if (!fresh && it->second != at)
       fail(what + " at LSN " + at.lsn.to_string() + " (epoch " + at.epoch.to_string() + ") conflicts with epoch " +
            it->second.epoch.to_string());
+    if (fresh) note_prefix(range, at.lsn, at.epoch);
   }
   void check() {
     for (auto& node : nodes_) {  // what anybody believes to be committed
@@ -343,6 +388,13 @@ class SimCluster {
   std::set<Pair> cut_;
   std::uint64_t last_incarnation_{0};
   std::map<std::tuple<RangeId, Lsn, Epoch>, std::uint32_t> entries_;
+  struct Fact {
+    Epoch prev_epoch;
+    RequestId request;
+  };
+  std::map<std::tuple<RangeId, Lsn, Epoch>, Fact> facts_;
+  std::map<RangeId, std::map<Lsn, Epoch>> prefixes_;
+  std::unordered_set<RequestId> not_applied_, committed_ids_;
   std::map<std::pair<RangeId, Epoch>, std::pair<NodeId, Incarnation>> leases_;
   std::map<RangeId, std::map<Lsn, LogPosition>> committed_;
 };
