@@ -82,6 +82,8 @@ void ChannelCore::run_statement() {
   if (run.read_only())
     return fail(Error(Errc::kReadOnlyTransaction, "cannot execute a writing statement in a read-only transaction"));
   const bool has_lock = transaction_ && transaction_->hold;
+  if (has_lock)
+    if (const Result<void> allowed = op.range->admit_write(); !allowed.ok()) return fail(allowed.error());
   has_lock ? execute_write() : with_lock(&ChannelCore::execute_write);
 }
 

@@ -30,6 +30,8 @@ storage::StoreOptions storage_options(const meta::Settings& settings) {
 replication::Parameters replication_parameters(const meta::Settings& settings) {
   replication::Parameters parameters;
   parameters.ack_timeout = settings.duration("repl.ack_timeout");
+  parameters.stall = settings.duration("repl.stall");
+  parameters.stuck = settings.duration("repl.stuck");
   parameters.recovery_wait = settings.duration("recovery_wait");
   parameters.replication_factor = static_cast<int>(settings.number("kv.replication_factor"));
   return parameters;
