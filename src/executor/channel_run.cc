@@ -89,6 +89,8 @@ void ChannelCore::run_statement() {
     if (Result<void> accepted = op.range->accepts({gateway_, run.request_id()}); !accepted.ok())
       return fail(std::move(accepted).error());
   const bool has_lock = transaction_ && transaction_->hold;
+  if (has_lock)
+    if (const Result<void> allowed = op.range->admit_write(); !allowed.ok()) return fail(allowed.error());
   has_lock ? execute_write() : with_lock(&ChannelCore::execute_write);
 }
 

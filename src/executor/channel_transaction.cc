@@ -44,8 +44,8 @@ Result<void> ChannelCore::require_transaction() {
                  "transaction block");
   if (op.request.range() != op.range->id().value || op.request.epoch() != op.range->epoch().value)
     return Error(Errc::kStaleEpoch, "the transaction runs on another range or in another epoch");
-  if (!op.began && !transaction_->snapshot && is_over(*op.range))
-    return Error(Errc::kNotLeaseholder, "this node does not lead the database any more");
+  if (!op.began && !transaction_->snapshot)
+    TRY(op.range->admit());  // a closed gate may mean that another leads already
   // Without a snapshot nothing is held back yet: the age counts from this statement on.
   if (!transaction_->snapshot) transaction_->held.since = services_->clock.now();
   track(transaction_->held, static_cast<bool>(transaction_->hold));

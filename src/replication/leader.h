@@ -5,6 +5,8 @@
 
 namespace outlast::replication {
 
+class StalledRange;
+
 /// What a leader needs of the machine around it.
 class LeaderHost {
  public:
@@ -38,6 +40,8 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void advance();
   void step(placement::Step step, Callback<void> done);
   void transfer(NodeId target, Callback<void> done);
+  /// The disk here has no room any more, or has room again.
+  void room_changed();
   void digest(Callback<storage::Digest> done);
   /// Ends everything; afterwards callbacks do nothing. Waiters fail with `why`.
   void stop(const Error& why);
@@ -59,8 +63,6 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void on_refused(Member& member, const proto::Refused& refused);
   void acknowledged(Member& member, Lsn lsn);
   void durable_moved();
-  void push_durable();
-  void tell_durable(const Member& member);
   // leader_ship.cc: shipping
   void on_commits();
   void ship(Member& member);
@@ -70,6 +72,8 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void need_snapshot(Member& member);
   void trim_recent();
   bool close_enough(const Member& member) const;
+  void push_durable();
+  void tell_durable(const Member& member);
   // leader_config.cc: changes of the configuration, timers
   void consider();
   bool consider_removal();
@@ -81,8 +85,27 @@ class Leader : public std::enable_shared_from_this<Leader> {
   bool unresponsive(const Member& member) const;
   void arm_timer();
   void on_timer();
-  void check_stuck();
   void push_config();
+  // leader_stall.cc: commits that wait for members which do not answer
+  void check_stalled();
+  bool only_this_disk_waits() const;
+  void stall();
+  void view_opened(Lsn at, Result<std::shared_ptr<storage::Database>> view);
+  void drop_view();
+  void progressed();
+  void close_gate();
+  void reopen_gate();
+  bool closing() const { return releasing_ || falling_back_; }
+  bool others_can_lead() const;
+  bool release();
+  // leader_fall_back.cc: entries that cannot be stored, disks without room
+  void append_failed(const Error& why);
+  void try_fall_back();
+  void decide_writes();
+  void no_room(const Error& why, void (Leader::*again)());
+  void retry_with_room(void (Leader::*again)());
+  void check_room();
+  void note_room(Member& member, bool low);
   // leader_serve.cc: serving
   void maybe_serve();
   void opened(Result<std::shared_ptr<storage::Database>> database);
@@ -116,7 +139,12 @@ class Leader : public std::enable_shared_from_this<Leader> {
   std::size_t recent_bytes_{0};
 
   std::shared_ptr<ServedRange> served_;
-  bool opening_{false}, opened_{false}, stalled_{false};
+  bool opening_{false}, opened_{false};
+  bool stalled_{false};  ///< No new writes until everything assigned is durable.
+  bool opening_view_{false}, releasing_{false}, falling_back_{false};
+  std::shared_ptr<StalledRange> view_;  ///< For reads, while S does not acknowledge.
+  Instant release_after_{};
+  std::unique_ptr<UndecidedWrites> undecided_;
   Instant pending_since_{};  ///< Since when the oldest entry that is not durable waits; moved with every advance.
 
   std::optional<NodeId> promoting_;

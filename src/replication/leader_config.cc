@@ -9,14 +9,24 @@ namespace outlast::replication {
 
 using placement::RangeConfig;
 
+namespace {
+/// What a planted bug asks for.
+Result<RangeConfig> without_minimum(RangeConfig record, NodeId id) {
+  const int minimum = std::exchange(record.min_insync, 1);
+  ASSIGN_OR_RETURN(RangeConfig next, placement::remove_backup(record, id));
+  next.min_insync = minimum;
+  return next;
+}
+}  // namespace
+
 /// Looks for the next change to ask for; one is under way at a time. Called after everything that may matter.
 void Leader::consider() {
-  if (stopped_ || !recorded_ || host_.changing() || (transfer_ != nullptr && served_)) return;
+  if (stopped_ || !recorded_ || host_.changing() || closing() || (transfer_ != nullptr && served_)) return;
   (void)(consider_removal() || consider_promotion() || consider_forgetting() || consider_steps());
 }
 
 bool Leader::unresponsive(const Member& member) const {
-  if (member.broken) return true;
+  if (member.broken || member.low) return true;
   const Lsn wanted = opened_ ? held_->log.tail().lsn : end_.lsn;
   if (member.activated && member.acked >= wanted && member.state != Member::State::kDown) return false;
   if ((opened_ || member.was_up) && member.state == Member::State::kDown) return true;  // a broken stream: at once
@@ -29,6 +39,7 @@ bool Leader::consider_removal() {
     auto next = member.voter
                     ? placement::remove_backup(host_.record(), id)
                     : placement::remove_learner(host_.record(), id);  // data gone bad: placement adds a new one
+    if (node().bugs.shrink_to_one && member.voter) next = without_minimum(host_.record(), id);
     if (!next.ok()) continue;
     spdlog::info("range {}: node {} does not follow; {}", held_->range.value, id.value,
                  member.voter ? "it leaves the in-sync set" : "its learner leaves the range");
@@ -43,7 +54,9 @@ bool Leader::consider_removal() {
 }
 
 bool Leader::consider_promotion() {
-  const auto healthy = [](const Member& m) { return m.state == Member::State::kStreaming && m.activated && !m.broken; };
+  const auto healthy = [](const Member& m) {
+    return m.state == Member::State::kStreaming && m.activated && !m.broken && !m.low;
+  };
   if (!promoting_) {
     for (auto& [id, member] : members_)
       if (!member.voter && healthy(member) && close_enough(member)) {
@@ -134,9 +147,9 @@ void Leader::arm_timer() {
   const placement::RangeConfig& record = host_.record();
   const bool removable = static_cast<int>(record.insync.size()) > record.min_insync;
   const bool pending = held_->durable < held_->log.tail().lsn;
-  bool owed = opened_ && pending && !stalled_;
+  bool owed = opened_ && (pending || stalled_ || node().disk_low);
   for (const auto& [id, member] : members_) {
-    const bool behind = !member.activated || member.state == Member::State::kDown || (pending && !stalled_);
+    const bool behind = !member.activated || member.state == Member::State::kDown || member.low || pending;
     const bool joining = member.state == Member::State::kProbing || member.state == Member::State::kSnapshot;
     owed = owed || (member.voter ? behind && removable : joining);
   }
@@ -158,20 +171,9 @@ void Leader::on_timer() {
     probe(member, held_->log.tail());
   }
   consider();
-  if (!stopped_) check_stuck();
+  if (!stopped_) check_stalled();
+  if (!stopped_ && node().disk_low) check_room();
   if (!stopped_) arm_timer();
-}
-
-/// A commit that cannot become durable stops the range: waiters learn that its fate is unknown, new work is refused
-/// until everything assigned is durable after all. The log tail is kept: another member may hold it (A5.4).
-void Leader::check_stuck() {
-  if (!opened_ || stalled_ || held_->durable == held_->log.tail().lsn) return;
-  if (node().loop.now() - pending_since_ < node().parameters.stuck) return;
-  spdlog::warn("range {}: commits after LSN {} wait for in-sync replicas that do not answer; the range stops serving",
-               held_->range.value, held_->durable.value);
-  stalled_ = true;
-  served_->set_gate(ServedRange::Gate::kStalled);
-  served_->fail_waiters({Errc::kRangeUnavailable, "the write did not reach all in-sync replicas in time"});
 }
 
 void Leader::push_config() {

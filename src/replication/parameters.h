@@ -13,8 +13,9 @@ namespace outlast::replication {
 
 /// Protocol A1's table, as far as replication reads it.
 struct Parameters {
-  Duration ack_timeout = std::chrono::seconds(1);            ///< A member without progress for so long is removed.
-  Duration stuck = std::chrono::seconds(3);                  ///< A commit not durable for so long stops the range.
+  Duration ack_timeout = std::chrono::seconds(1);  ///< A member without progress for so long is removed.
+  Duration stall = std::chrono::seconds(1);  ///< A commit not durable for so long: no new writes, reads of the prefix.
+  Duration stuck = std::chrono::seconds(3);  ///< ... and for so long: another member may lead.
   Duration recovery_wait = std::chrono::seconds(10);         ///< A4.7.
   Duration takeover_step = std::chrono::milliseconds(100);   ///< Delay per position in the order of successors.
   Duration transfer_limit = std::chrono::milliseconds(500);  ///< A7: steps 3 to 7.
@@ -71,6 +72,10 @@ struct PlantedBugs {
   bool request_not_poisoned = false;       ///< "Not applied" is answered and the request may still come.
   bool cut_request_kept = false;           ///< Requests of cut entries are still answered with their outcome.
   bool forgotten_is_absent = false;        ///< What memory does not hold is answered by "not applied".
+  bool fall_back_same_epoch = false;       ///< A fall-back begins anew in its old epoch.
+  bool cut_own_tail = false;               ///< A new leaseholder cuts its own log to what it knows to be durable.
+  bool shrink_to_one = false;              ///< Members that do not answer leave S whatever min_insync says.
+  bool view_after_progress = false;        ///< Reads of a stalled range go on at the old LSN when S acknowledges again.
 };
 
 }  // namespace outlast::replication

@@ -25,6 +25,8 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   void on_message(NodeId from, Incarnation incarnation, proto::RangeMessage message);
   void peer_up(NodeId node);
   void peer_down(NodeId node);
+  /// The disk has no room any more, or has room again.
+  void room_changed();
   /// For ever: this incarnation is fenced or the process ends.
   void stop(const Error& why);
 
@@ -63,6 +65,7 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   void opened(placement::ReplicaRef ref, Result<std::shared_ptr<storage::Replica>> replica);
   void hold(placement::ReplicaRef ref, std::shared_ptr<storage::Replica> replica);
   void damaged(const Error& why);
+  void stand_down();
   void drop_replica();
   void confirm_and_drop();
   void on_snapshot_chunk(NodeId from, Incarnation incarnation, proto::RangeMessage message);

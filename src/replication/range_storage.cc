@@ -91,6 +91,10 @@ void RangeMachine::hold(ReplicaRef ref, ReplicaPtr replica) {
   held_->on_failure = [weak = weak_from_this()](const Error& why) {
     if (auto me = weak.lock()) me->damaged(why);
   };
+  held_->on_database_closed = [weak = weak_from_this()] {
+    const auto me = weak.lock();
+    if (me && me->leader_) std::shared_ptr(me->leader_)->advance();
+  };
   said_ready_ = Epoch();
 }
 
@@ -102,6 +106,21 @@ void RangeMachine::damaged(const Error& why) {
   storage_ = Storage::kDamaged;
   trouble_ = why.message;
   node_.report_damage(range_, why);
+  stand_down();
+}
+
+/// A damaged replica keeps no lease: any other member of S may take over, and takes this one out of S.
+void RangeMachine::stand_down() {
+  if (stopped_ || changing_ || !record_ || !is_mine(record_->config)) return;
+  auto next = placement::release_lease(record_->config);
+  if (!next.ok()) return;
+  change(*std::move(next), {}, [weak = weak_from_this()](Result<void> result) {
+    const auto me = weak.lock();
+    if (!me || result.ok()) return;
+    me->node_.loop.after(me->node_.parameters.meta_retry, [weak] {
+      if (auto again = weak.lock()) again->evaluate();
+    });
+  });
 }
 
 void RangeMachine::on_record_gone() {

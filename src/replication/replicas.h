@@ -59,6 +59,9 @@ class Replicas final : public LeaseDirectory {
   void peer_up(NodeId node, Incarnation incarnation);
   void peer_down(NodeId node);
   void on_message(NodeId from, Incarnation incarnation, proto::RangeMessage message);
+  /// Whether the store's disk is out of room but for what recovery needs. To be said now and then: a write that failed
+  /// for want of space counts as `low` until then.
+  void set_disk_low(bool low);
 
   /// One step of placement, at the leaseholder. kNotLeaseholder elsewhere; kInvalidState when a precondition of
   /// protocol A3 fails. Returns when the record is changed, not when a learner caught up.
@@ -86,7 +89,7 @@ class Replicas final : public LeaseDirectory {
   void on_fences(const meta::WatchBatch& batch);
   void on_range_record(const meta::KeyValue& kv);
   void add_fence(const std::string& key);
-  void publish(RangeId range, std::shared_ptr<ServedRange> served);
+  void publish(RangeId range, LeasedRangePtr served);
   RangeMachine* machine(RangeId range) const;
   std::shared_ptr<RangeMachine> make_machine(RangeId range);
   void stop_all(const Error& why);

@@ -192,9 +192,7 @@ Result<void> Node::start_replicas() {
     deps.on_leases_changed = [this](RangeId, Epoch, bool) {
       if (placer_) placer_->nudge();
     };
-    deps.on_replica_damaged = [](RangeId range, const Error& why) {
-      spdlog::error("replica of range {} is damaged: {}", range.value, why.message);
-    };
+    deps.on_replica_damaged = [this](RangeId range, const Error& why) { replica_damaged(range, why); };
     deps.on_fenced = [this] { end(Ending::kFenced); };
     deps.on_record_regressed = [this](RangeId range, const Error& why) { note_regression(range, why); };
     replicas_ = std::make_unique<replication::Replicas>(
@@ -328,7 +326,30 @@ void Node::refresh_peers() {
 void Node::housekeeping() {
   state_->look(loop_.now());
   ensure_default_database();
+  look_at_disk();
   loop_.after(1s, [this] { housekeeping(); });
+}
+
+/// Writes stop short of a full disk, and go on when there is room again.
+void Node::look_at_disk() {
+  constexpr std::uint64_t kOfNoRange = 0;
+  workers_.submit(kOfNoRange, [this] {
+    const auto space = disk_->space(store_->path());
+    loop_.post([this, space] {
+      if (!space.ok() || !replicas_) return;
+      disk_low_ = storage::is_low(*space, disk_low_);
+      replicas_->set_disk_low(disk_low_);
+    });
+  });
+}
+
+void Node::replica_damaged(RangeId range, const Error& why) {
+  spdlog::error("replica of range {} is damaged: {}", range.value, why.message);
+  meta::ClusterEvent event{clock_.wall_micros(), "replica_damaged", member_.node, {}};
+  event.details = {{"range", range.value}, {"database", state_->database_of(range)}, {"why", why.message}};
+  meta::append_event(*meta_, event, [range](Result<void> stored) {
+    if (!stored.ok()) spdlog::warn("range {}: the event is not stored: {}", range.value, stored.error().message);
+  });
 }
 
 void Node::ensure_default_database() {

@@ -64,6 +64,8 @@ class Node {
   void note_regression(RangeId range, const Error& why);
   void refresh_peers();
   void housekeeping();
+  void look_at_disk();
+  void replica_damaged(RangeId range, const Error& why);
   void ensure_default_database();
   void sweep_forever();
   void watch_supervisor();
@@ -117,6 +119,7 @@ class Node {
   std::condition_variable ended_;
   Ending ending_{Ending::kNone};  // under mutex_
   std::atomic<bool> serving_{false}, stopping_{false}, left_{false};
+  bool disk_low_{false};  // loop
 };
 
 }  // namespace outlast::server

@@ -31,6 +31,8 @@ replication::Parameters replication_parameters(const meta::Settings& settings) {
   replication::Parameters parameters;
   parameters.ack_timeout = settings.duration("repl.ack_timeout");
   parameters.resolve_window = settings.duration("resolve.window");
+  parameters.stall = settings.duration("repl.stall");
+  parameters.stuck = settings.duration("repl.stuck");
   parameters.recovery_wait = settings.duration("recovery_wait");
   parameters.replication_factor = static_cast<int>(settings.number("kv.replication_factor"));
   return parameters;

@@ -38,6 +38,8 @@ class CommitSink {
   /// leadership ended or `patience` has passed.
   virtual Result<void> wait_all_durable() = 0;
   virtual Lsn assigned() const = 0;
+  /// Up to here every in-sync replica has the log on disk.
+  virtual Lsn durable() const = 0;
 };
 
 }  // namespace outlast::storage

@@ -47,12 +47,22 @@ std::uint64_t RangeLog::bytes() const {
 
 Error RangeLog::fail(Error error) {
   damaged_ = true;
+  if (error.code == Errc::kDiskFull) error.code = Errc::kIo;  // more room does not repair it
   return error;
 }
 
 Result<void> RangeLog::check_usable() const {
-  if (!damaged_) return {};
-  return Error(Errc::kIo, "the log in " + options_.dir + " failed before; this replica must be rebuilt or restarted");
+  if (damaged_)
+    return Error(Errc::kIo, "the log in " + options_.dir + " failed before; this replica must be rebuilt or restarted");
+  if (cut_unfinished_)
+    return Error(Errc::kDiskFull, "the log in " + options_.dir + " is being cut; free space on this disk");
+  return {};
+}
+
+/// For the thread that appends: finishes a cut first that found no room.
+Result<void> RangeLog::ready() {
+  if (cut_unfinished_ && !damaged_) TRY(finish_cut_and_load());
+  return check_usable();
 }
 
 Result<void> RangeLog::check_chain(std::span<const LogEntryPtr> entries) const {
@@ -71,7 +81,7 @@ Result<void> RangeLog::check_chain(std::span<const LogEntryPtr> entries) const {
 }
 
 Result<void> RangeLog::append(std::span<const LogEntryPtr> entries) {
-  TRY(check_usable());
+  TRY(ready());
   TRY(check_chain(entries));
   while (!entries.empty()) {
     bool full;
@@ -140,7 +150,7 @@ Result<void> RangeLog::write_at_tail(std::span<const std::string_view> parts, st
 }
 
 Result<void> RangeLog::sync() {
-  TRY(check_usable());
+  TRY(ready());
   std::uint64_t bytes;
   Lsn reached;
   {
@@ -187,7 +197,7 @@ Result<void> RangeLog::roll() {
 }
 
 Result<void> RangeLog::record_config(const std::string& text) {
-  TRY(check_usable());
+  TRY(ready());
   OUTLAST_ASSERT(!text.empty());
   const std::string record = config_record(text, end(), synced_bytes_, options_.salt);
   const std::string_view part = record;

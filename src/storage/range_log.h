@@ -68,8 +68,10 @@ class RangeLog {
   Result<void> load_tail();
   Result<bool> drop_unborn_tail(const std::string& path, File& file);
   Result<void> finish_cut();
+  Result<void> finish_cut_and_load();
   Result<void> cut_files(Lsn lsn);
   Result<void> check_usable() const;
+  Result<void> ready();
   Result<void> check_chain(std::span<const LogEntryPtr> entries) const;
   Result<void> roll();
   Result<void> write_at_tail(std::span<const std::string_view> parts, std::uint64_t bytes);
@@ -79,6 +81,7 @@ class RangeLog {
 
   const RangeLogOptions options_;
   std::atomic<bool> damaged_{false};
+  std::atomic<bool> cut_unfinished_{false};  ///< For want of space; `cut` says how far.
   std::atomic<std::uint64_t> synced_lsn_{0};
   mutable std::mutex mutex_;       ///< Guards what follows; never held during I/O.
   std::vector<Segment> segments_;  ///< Never empty after load().

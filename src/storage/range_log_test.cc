@@ -236,6 +236,45 @@ TEST_F(RangeLogTest, SurvivesAFullDisk) {
   EXPECT_EQ(*read_all(), Lsn(7));
 }
 
+TEST_F(RangeLogTest, AFullDiskAtAnyStepOfACutDoesNoDamage) {
+  int refused = 0;
+  for (std::uint64_t point = 1;; ++point) {
+    const auto log = open();
+    ASSERT_TRUE(log->record_config("the configuration").ok());
+    grow_synced(*log, static_cast<int>(6 - log->end().lsn.value));
+    const std::uint64_t before = disk_.points();
+    disk_.fail_at(before + point, Errc::kDiskFull);
+    const auto cut = log->cut_after(Lsn(2));
+    const bool reached = disk_.points() >= before + point;
+    disk_.fail_at(0, Errc::kDiskFull);
+    if (log->damaged()) {  // a failed sync is damage, whatever the reason
+      EXPECT_EQ(cut.error().code, Errc::kIo);
+    } else {
+      refused += cut.ok() ? 0 : 1;
+      const auto again = log->cut_after(Lsn(2));
+      ASSERT_TRUE(again.ok()) << "point " << point << ": " << again.error().to_string();
+      EXPECT_EQ(log->end().lsn, Lsn(2));
+      EXPECT_EQ(log->config(), "the configuration");
+      grow_synced(*log, 1);
+    }
+    if (!reached) break;
+    ASSERT_LT(point, 100U);
+  }
+  EXPECT_GT(refused, 3) << "too few steps that need room";
+  EXPECT_TRUE(read_all().ok());
+}
+
+TEST(Space, KeepsAReserveAndDoesNotFlicker) {
+  constexpr std::uint64_t kMiB = 1U << 20;
+  const Space large{64 * kMiB, 100'000 * kMiB};
+  EXPECT_EQ(reserve_of(large), 64 * kMiB);
+  EXPECT_EQ(reserve_of({0, 100 * kMiB}), 5 * kMiB);
+  EXPECT_FALSE(is_low(large, false));
+  EXPECT_TRUE(is_low({64 * kMiB - 1, 100'000 * kMiB}, false));
+  EXPECT_TRUE(is_low({79 * kMiB, 100'000 * kMiB}, true));
+  EXPECT_FALSE(is_low({80 * kMiB, 100'000 * kMiB}, true));
+}
+
 TEST_F(RangeLogTest, NeverTriesAFailedSyncAgain) {
   const auto log = open();
   grow(*log, 1);

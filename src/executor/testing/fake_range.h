@@ -156,6 +156,7 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
   // --- What the test moves.
   std::atomic<bool> auto_durable{true}, allow_reads{true}, moving{false}, over{false}, assign_then_fail{false},
       forgetful{false};  ///< "Absent" is not certain but for the last ten seconds.
+  std::atomic<bool> at_once{false};
   std::atomic<std::uint64_t> wal{0};
   std::atomic<int> connections{0};
 
@@ -185,6 +186,19 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     }
     for (Waiter& w : all) w.done(Error(Errc::kRangeUnavailable, "the leadership ended first"));
   }
+  /// Who waits as a reader is told `read`, who waits as a writer `write`.
+  void fail_waiters(const Error& read, const Error& write) {
+    std::vector<Waiter> all;
+    {
+      const std::lock_guard lock(mutex_);
+      all.swap(waiters_);
+    }
+    for (Waiter& w : all) w.done(w.who == replication::Waits::kRead ? read : write);
+  }
+  void refuse_writes(std::optional<Error> why) {
+    const std::lock_guard lock(mutex_);
+    write_refusal_ = std::move(why);
+  }
   void refuse_commits(Error why) {
     const std::lock_guard lock(mutex_);
     refusal_ = std::move(why);
@@ -213,6 +227,13 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     if (moving) return Error(Errc::kMoving, "the lease is moving");
     return {};
   }
+  Result<void> admit_write() const override {
+    TRY(admit());
+    const std::lock_guard lock(mutex_);
+    if (write_refusal_) return *write_refusal_;
+    return {};
+  }
+  bool closes_at_once() const override { return at_once; }
   Lsn assigned() const override {
     const std::lock_guard lock(mutex_);
     return assigned_;
@@ -221,11 +242,11 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     const std::lock_guard lock(mutex_);
     return durable_;
   }
-  void wait_durable(Lsn lsn, Callback<void> done) override {
+  void wait_durable(Lsn lsn, replication::Waits who, Callback<void> done) override {
     {
       const std::lock_guard lock(mutex_);
       if (lsn > durable_ && !over) {
-        waiters_.push_back({lsn, std::move(done)});
+        waiters_.push_back({lsn, who, std::move(done)});
         changed_.notify_all();
         return;
       }
@@ -261,6 +282,9 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
   // --- Database
   Result<std::unique_ptr<storage::Connection>> connect() override;
   Result<Lsn> checkpoint() override { return Lsn(); }
+  Result<std::shared_ptr<storage::Database>> durable_view(Lsn) override {
+    return Error(Errc::kInternal, "the fake has no views");
+  }
   std::uint64_t wal_bytes() const override { return wal; }
   void fence() override {}
 
@@ -268,6 +292,7 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
   friend class FakeConnection;
   struct Waiter {
     Lsn lsn;
+    replication::Waits who;
     Callback<void> done;
   };
   /// Before readers can see the commit, as the shim does it.
@@ -297,7 +322,7 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
   std::condition_variable changed_;
   Lsn assigned_, durable_;
   std::vector<Waiter> waiters_;
-  std::optional<Error> refusal_;
+  std::optional<Error> refusal_, write_refusal_;
   storage::RequestOutcome last_request_;
   std::unordered_map<replication::RequestId, std::pair<Lsn, storage::RequestOutcome>> outcomes_;
   std::unordered_set<replication::RequestId> poisoned_;

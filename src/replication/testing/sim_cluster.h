@@ -27,14 +27,27 @@ class NodeLoop final : public Loop {
   TimerId after(Duration delay, Task task) override { return world_.after(delay, wrap(std::move(task))); }
   void cancel(TimerId timer) override { world_.cancel(timer); }
   bool on_this_loop() const override { return true; }
-  void end() { alive_.reset(); }
+  void end() { alive_.reset(), parked_.clear(); }
+  /// A stopped process: what becomes due waits until it goes on.
+  void freeze() { frozen_ = true; }
+  void thaw() {
+    frozen_ = false;
+    for (Task& task : std::exchange(parked_, {})) post(std::move(task));
+  }
+  bool frozen() const { return frozen_; }
 
  private:
   Task wrap(Task task) {
-    return [alive = std::weak_ptr(alive_), task = std::move(task)]() mutable {
-      if (!alive.expired()) task();
+    return [this, alive = std::weak_ptr(alive_), task = std::move(task)]() mutable {
+      if (alive.expired()) return;
+      if (frozen_)
+        parked_.push_back(std::move(task));
+      else
+        task();
     };
   }
+  bool frozen_{false};
+  std::vector<Task> parked_;
   SimLoop& world_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
@@ -75,6 +88,7 @@ struct SimNode final : Transport, NodeDirectory {
   std::unique_ptr<FakeMeta> meta;
   std::unique_ptr<Replicas> replicas;
   bool up() const { return replicas != nullptr; }
+  bool runs() const { return up() && !loop->frozen(); }
 };
 
 class SimCluster {
@@ -223,7 +237,7 @@ class SimCluster {
   LeasedRangePtr leader(RangeId range, SimNode** where = nullptr) {
     LeasedRangePtr best;
     for (auto& node : nodes_) {
-      if (!node->up()) continue;
+      if (!node->runs()) continue;
       auto found = node->replicas->find(range, Epoch());
       if (!found.ok() || (best && best->epoch() > (*found)->epoch())) continue;
       best = *found;
@@ -231,31 +245,68 @@ class SimCluster {
     }
     return best;
   }
-  /// One write through the lock, on `node`; counts what was acknowledged.
+  /// One write through the lock, on `node`, as the executor does it; counts how it ended.
   void write(SimNode& node, RangeId range) {
-    if (!node.up()) return;
+    if (!node.runs()) return;
     auto found = node.replicas->find(range, Epoch());
     if (!found.ok() || !(*found)->admit().ok()) return;
     const LeasedRangePtr leased = *found;
+    if (!leased->admit_write().ok()) return void(++refused);
     const std::string text = "w" + std::to_string(++writes) + std::string(random.below(300), 'x');
-    leased->writer_lock().acquire(world.now() + std::chrono::seconds(1), false,
-                                  [this, weak = std::weak_ptr(leased), range, text](Result<WriterLock::Hold> hold) {
-                                    const auto lease = weak.lock();
-                                    if (!hold.ok() || !lease) return;
-                                    auto lsn = static_cast<FakeDatabase&>(lease->database()).write(text);
-                                    hold->release();
-                                    if (!lsn.ok()) return;
-                                    lease->wait_durable(
-                                        *lsn, [this, range, lsn = *lsn, epoch = lease->epoch()](Result<void> result) {
-                                          if (!result.ok()) return;
-                                          ++acknowledged;
-                                          must_hold(range, lsn, epoch, "an acknowledged write");
-                                        });
-                                  });
+    leased->writer_lock().acquire(
+        world.now() + std::chrono::seconds(1), false,
+        [this, weak = std::weak_ptr(leased), range, text](Result<WriterLock::Hold> hold) {
+          const auto lease = weak.lock();
+          if (!hold.ok() || !lease || !lease->admit_write().ok()) return;
+          auto lsn = static_cast<FakeDatabase&>(lease->database()).write(text);
+          hold->release();
+          if (!lsn.ok()) return;
+          lease->wait_durable(*lsn, Waits::kWrite, [this, range, lsn = *lsn, epoch = lease->epoch()](Result<void> r) {
+            written(range, lsn, epoch, r);
+          });
+        });
+  }
+  void written(RangeId range, Lsn lsn, Epoch epoch, const Result<void>& result) {
+    if (result.ok()) {
+      ++acknowledged;
+      acknowledged_end_ = std::max(acknowledged_end_, lsn);
+      must_hold(range, lsn, epoch, "an acknowledged write");
+    } else if (result.error().code == Errc::kTransactionLost) {
+      ++undone;
+      undone_.emplace_back(range, lsn, epoch);
+    }
   }
   void step(Duration d) {
+    for (auto& node : nodes_)  // each process looks at its disk now and then
+      if (node->runs() && random.below(10) == 0) node->replicas->set_disk_low(node->disk->full);
     world.advance(d);
     check();
+  }
+  void freeze(SimNode& node) {
+    if (!node.runs()) return;
+    trace("stop node " + node.id.to_string());
+    node.loop->freeze();
+  }
+  void thaw(SimNode& node) {
+    if (!node.up() || node.runs()) return;
+    trace("node " + node.id.to_string() + " goes on");
+    node.loop->thaw();
+  }
+  /// One read on `node`: must see every write that was acknowledged before it began. A leaseholder that was fenced is
+  /// left out: its lease deadline keeps it from answering, and that is not simulated here.
+  void read(SimNode& node, RangeId range) {
+    if (!node.runs()) return;
+    auto found = node.replicas->find(range, Epoch());
+    if (!found.ok() || !(*found)->admit().ok()) return;
+    const LeasedRangePtr lease = *found;
+    const Lsn seen = lease->assigned();
+    if (seen < acknowledged_end_ && !core->kvs.contains(meta::keys::fence({node.id, node.incarnation})))
+      fail("node " + node.id.to_string() + " reads at LSN " + seen.to_string() + " though " +
+           acknowledged_end_.to_string() + " was acknowledged");
+    const bool stalled = !lease->admit_write().ok();
+    lease->wait_durable(seen, Waits::kRead, [this, stalled](Result<void> result) {
+      if (result.ok()) ++(stalled ? stalled_reads : reads);
+    });
   }
   void fail(const std::string& what) {
     if (violation.empty()) violation = what;
@@ -366,6 +417,13 @@ class SimCluster {
     const auto at = files->second.at(top.lsn);
     if (!at || files->second.synced_end().lsn < top.lsn || *at != top)
       fail(who + " lacks committed LSN " + top.lsn.to_string());
+    for (const auto& [of, lsn, epoch] : undone_) {
+      if (of != range || lsn > top.lsn) continue;
+      const auto there = files->second.at(lsn);
+      if (there && there->epoch == epoch)
+        fail("LSN " + lsn.to_string() + " of epoch " + epoch.to_string() +
+             " is committed, and its writer was told not");
+    }
   }
   Lsn committed_end(RangeId range) { return committed_[range].empty() ? Lsn() : committed_[range].rbegin()->first; }
 
@@ -375,7 +433,7 @@ class SimCluster {
   Parameters parameters;
   std::shared_ptr<MetaCore> core = std::make_shared<MetaCore>();
   std::string violation;
-  std::uint64_t writes{0}, acknowledged{0};
+  std::uint64_t writes{0}, acknowledged{0}, refused{0}, undone{0}, reads{0}, stalled_reads{0};
 
  private:
   struct Link {
@@ -397,6 +455,8 @@ class SimCluster {
   std::unordered_set<RequestId> not_applied_, committed_ids_;
   std::map<std::pair<RangeId, Epoch>, std::pair<NodeId, Incarnation>> leases_;
   std::map<RangeId, std::map<Lsn, LogPosition>> committed_;
+  Lsn acknowledged_end_;                                 ///< Of the one range that histories write to.
+  std::vector<std::tuple<RangeId, Lsn, Epoch>> undone_;  ///< Their writers were told that nothing was applied.
 };
 
 inline void SimNode::send(NodeId to, proto::RangeMessage message) {
@@ -408,7 +468,7 @@ inline void SimNode::send(NodeId to, proto::RangeMessage message) {
 }
 inline std::optional<Incarnation> SimNode::live(NodeId node) const {
   const SimNode& other = cluster.node_of(node);
-  if (!other.up() || cluster.core->kvs.contains(meta::keys::fence({node, other.incarnation}))) return std::nullopt;
+  if (!other.runs() || cluster.core->kvs.contains(meta::keys::fence({node, other.incarnation}))) return std::nullopt;
   return other.incarnation;
 }
 

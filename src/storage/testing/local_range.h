@@ -40,7 +40,7 @@ class LocalSink final : public CommitSink {
     durable_ = end_.lsn;
     return {};
   }
-  Lsn durable() const { return durable_; }
+  Lsn durable() const override { return durable_; }
   std::uint64_t pages() const { return pages_; }
   void refuse(std::optional<Error> error) { refuse_ = std::move(error); }
   void refuse_durable(std::optional<Error> error) { refuse_durable_ = std::move(error); }
