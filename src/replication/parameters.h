@@ -33,6 +33,7 @@ struct Parameters {
   std::size_t resolve_bytes = 64U << 20;                     ///< ... or until those of all ranges need more than this.
   std::size_t pending_bytes = 64U << 20;                     ///< Not yet durable: beyond this commits are refused.
   std::uint64_t wal_bytes = 4'000U * 4'120U;                 ///< Checkpoint when SQLite's WAL is larger.
+  std::uint64_t snapshot_rate = 0;                           ///< Bytes a second of each; 0 = as fast as it goes.
   int snapshots_at_once = 4;                                 ///< Sent by this node.
   int changes_at_once = 128;                                 ///< Metadata transactions under way.
   int replication_factor = 3;                                ///< Wanted; a range's rf grows to it with its members.

@@ -80,6 +80,8 @@ class Replicas final : public LeaseDirectory {
   /// many leases were still here.
   void shutdown(Duration limit, Callback<std::size_t> done);
   ReplicasStats stats() const;
+  /// Parameters::snapshot_rate, from now on.
+  void set_snapshot_rate(std::uint64_t bytes_a_second) { node_->parameters.snapshot_rate = bytes_a_second; }
 
   Result<LeasedRangePtr> find(RangeId range, Epoch epoch) const override;
 

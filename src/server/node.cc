@@ -161,6 +161,8 @@ Result<void> Node::start_liveness() {
     });
     state_->settings().on_change([this](std::string_view name) {
       if (name.starts_with("liveness.")) liveness_->set_params(state_->settings().liveness_params());
+      if (name == "kv.snapshot_rebalance.max_rate" && replicas_)
+        replicas_->set_snapshot_rate(state_->settings().bytes(name));
     });
     state_->nodes().on_batch([this] { refresh_peers(); });
     office_->on_change([this](std::optional<liveness::Peer>, bool is_self) {
@@ -175,7 +177,7 @@ Result<void> Node::start_liveness() {
 
 Result<void> Node::start_replicas() {
   ASSIGN_OR_RETURN(replica_store_,
-                   storage::open_replica_store(*disk_, store_->path(), storage_options(state_->settings())));
+                   storage::open_replica_store(*disk_, store_->path(), storage_options(state_->settings(), clock_)));
   log_writer_ = storage::make_log_writer();
   transport_ = make_transport(*links_);
   loop_.run_and_wait([this] {

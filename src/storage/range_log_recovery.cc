@@ -92,6 +92,7 @@ Result<void> RangeLog::load_tail() {
   synced_bytes_ = scan->good_bytes;
   const std::lock_guard lock(mutex_);
   segments_.back().bytes = scan->good_bytes;
+  segments_.back().told = false;
   end_ = scan->end();
   synced_lsn_ = end_.lsn.value;
   config_ = scan->config;

@@ -205,10 +205,11 @@ TEST_F(RangeLogTest, TrimsWholeSegmentsAndNeverTheConfiguration) {
     const auto log = open();
     ASSERT_TRUE(log->record_config("the configuration").ok());
     grow_synced(*log, 20);
-    const std::uint64_t all = log->bytes();
-    ASSERT_TRUE(log->trim(Lsn(18), all).ok());
-    EXPECT_EQ(log->start().lsn, Lsn(0)) << "the retention keeps it";
-    ASSERT_TRUE(log->trim(Lsn(10), 0).ok());
+    const std::size_t closed = log->take_freeable(Lsn(10)).size();
+    ASSERT_GT(closed, 0U);
+    EXPECT_TRUE(log->take_freeable(Lsn(10)).empty()) << "each is told once";
+    EXPECT_EQ(log->start().lsn, Lsn(0)) << "telling removes nothing";
+    for (std::size_t i = 0; i <= closed; ++i) ASSERT_TRUE(log->drop_first().ok());
     EXPECT_LE(log->start().lsn, Lsn(10));
     EXPECT_GT(log->start().lsn, Lsn(4));
     EXPECT_EQ(log->position_at(Lsn(2)).error().code, Errc::kCompacted);
@@ -219,6 +220,23 @@ TEST_F(RangeLogTest, TrimsWholeSegmentsAndNeverTheConfiguration) {
   EXPECT_EQ(log->config(), "the configuration");
   EXPECT_GT(log->start().lsn, Lsn(4));
   EXPECT_EQ(log->end().lsn, Lsn(20));
+}
+
+TEST_F(RangeLogTest, ASegmentThatACutMadeTheLastOneIsNotFreedWithItsNewEntries) {
+  const auto log = open();
+  grow_synced(*log, 12);
+  ASSERT_FALSE(log->take_freeable(Lsn(10)).empty());
+  while (log->start().lsn < Lsn(4)) {
+    const Lsn before = log->start().lsn;
+    ASSERT_TRUE(log->drop_first().ok());
+    if (log->start().lsn == before) break;
+  }
+  const Lsn start = log->start().lsn;
+  ASSERT_TRUE(log->cut_after(start.next()).ok());
+  grow_synced(*log, 14);
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(log->drop_first().ok());
+  EXPECT_EQ(log->start().lsn, start);
+  EXPECT_EQ(log->read(start, 1 << 20)->size(), 15U);
 }
 
 TEST_F(RangeLogTest, SurvivesAFullDisk) {
