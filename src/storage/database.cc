@@ -15,6 +15,9 @@ Error sqlite_error(sqlite3* db, int rc, const std::string& what) {
   return {code, what + ": " + (db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(rc))};
 }
 
+/// The range's writer lock keeps writers apart; a checkpoint that begins the WAL anew may hold one up for milliseconds.
+constexpr int kBusyMs = 2000;
+
 void close_connection(sqlite3* db) {
   while (sqlite3_stmt* statement = sqlite3_next_stmt(db, nullptr)) sqlite3_finalize(statement);
   OUTLAST_ASSERT(sqlite3_close(db) == SQLITE_OK, "a blob or a backup of the connection is still open");
@@ -90,6 +93,7 @@ Result<sqlite3*> DatabaseImpl::open_connection() {
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
     sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
     sqlite3_wal_autocheckpoint(db, 0);
+    sqlite3_busy_timeout(db, kBusyMs);
     rc = sqlite3_exec(db, "PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY", nullptr, nullptr, nullptr);
   }
   if (rc == SQLITE_OK && shim_connection(db) != nullptr) return db;
@@ -125,7 +129,8 @@ std::uint64_t DatabaseImpl::wal_bytes() const {
 
 Result<Lsn> DatabaseImpl::checkpoint() {
   const std::lock_guard lock(checkpoint_mutex_);
-  ASSIGN_OR_RETURN(const LogPosition mark, checkpoint_locked());
+  ASSIGN_OR_RETURN(LogPosition mark, checkpoint_locked());
+  ASSIGN_OR_RETURN(mark, restart_long_wal(mark));
   return mark.lsn;
 }
 
@@ -137,14 +142,16 @@ Error DatabaseImpl::checkpoint_error(int rc) {
   return error;
 }
 
-Result<LogPosition> DatabaseImpl::checkpoint_locked() {
+/// `mode`: PASSIVE goes on beside writers and readers; RESTART waits for both, as the busy handler allows.
+Result<LogPosition> DatabaseImpl::checkpoint_locked(int mode) {
   if (files_->file_damaged) return Error(Errc::kIo, shim_->path + " failed before; this replica must be rebuilt");
   const LogPosition mark = files_->mark();
   // Published and not assigned: a commit between the two is in the log, but not among the frames to be copied.
   const Lsn covered(shim_->published.load());
-  if (covered == mark.lsn) return mark;
+  if (covered == mark.lsn && mode == SQLITE_CHECKPOINT_PASSIVE) return mark;
   int frames = 0, copied = 0;
-  const int rc = sqlite3_wal_checkpoint_v2(checkpointer_, "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
+  const int rc = sqlite3_wal_checkpoint_v2(checkpointer_, "main", mode, &frames, &copied);
+  if ((rc & 0xff) == SQLITE_BUSY) return mark;
   if (rc != SQLITE_OK) return checkpoint_error(rc);
   if (frames != copied) return mark;  // a reader is in the way
   // SQLite leaves out its own sync when a commit raced the checkpoint.

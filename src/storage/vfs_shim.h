@@ -52,6 +52,8 @@ std::shared_ptr<void> register_range(std::shared_ptr<ShimRange> range);
 const char* shim_vfs_name();
 /// The shim's side of an open connection; nullptr when it was not opened through the shim.
 ShimConnection* shim_connection(sqlite3* db);
+/// True while the connection holds SQLite's write lock.
+bool shim_holds_write_lock(sqlite3* db);
 /// Syncs the database file for real. For the checkpointer.
 Result<void> sync_database_file(sqlite3* db);
 
