@@ -46,7 +46,7 @@ rpc::Services Node::services() {
   rpc::Services services;
   services.self = {member_.cluster, member_.node, member_.incarnation};
   services.links = links_.get();
-  services.open_channel = [this] { return executor_->open_channel(0); };
+  services.open_channel = [this](const rpc::Hello&) { return executor_->open_channel(0); };
   services.place = [this](const proto::PlaceRequest& request, Callback<void> done) {
     placement::Step step;
     step.kind = static_cast<placement::Step::Kind>(request.step());
