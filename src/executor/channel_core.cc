@@ -54,6 +54,7 @@ void ChannelCore::start(proto::ExecRequest request, Done done) {
     done(std::move(reply));
     return;
   }
+  if (read_here()) return;
   services_->sql.post([self = shared_from_this()] { self->guarded(&ChannelCore::handle_request); });
 }
 

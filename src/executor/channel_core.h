@@ -59,6 +59,9 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
     bool empty() const { return portals.empty() && transaction == nullptr; }
   };
 
+  // Short reads (channel_here.cc); the caller's thread.
+  bool read_here();
+  bool answer_quickly();
   // Requests (channel_run.cc, channel_transaction.cc, channel_resolve.cc); SQL threads.
   void guarded(Step step);
   void handle_request();

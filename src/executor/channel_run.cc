@@ -133,12 +133,14 @@ void ChannelCore::execute_read() {
   const Result<void> bound = bind(statement, run.params_size() == 0 ? proto::Params() : run.params(0), true);
   if (!bound.ok()) return fail(bound.error());
   services_->counters.reads.fetch_add(1, std::memory_order_relaxed);
+  const Instant began = services_->clock.now();
   const int first = sqlite3_step(statement);
   if (first != SQLITE_ROW && first != SQLITE_DONE) return fail_with_data(connection().error(first));
   const Result<void> valid = check_snapshot();
   if (!valid.ok()) return fail(valid.error());
   Batch batch = collect(statement, first, {services_->parameters.batch_bytes, run.max_rows()});
   if (batch.end == BatchEnd::kError) return fail_with_data(connection().error(batch.code));
+  op.statement.note_took(services_->clock.now() - began);
   describe_columns(statement, op.reply);
   op.reply.set_rows(std::move(batch.bytes));
   if (batch.end == BatchEnd::kDone) return finish();

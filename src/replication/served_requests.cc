@@ -27,7 +27,7 @@ void ServedRange::answer(RequestAnswer found, Callback<RequestAnswer> done) {
   if (over) return done(*std::move(over));
   if (found.kind == RequestAnswer::Kind::kAbsent) return done(std::move(found));
   const Lsn lsn = found.lsn;
-  wait_durable(lsn, [found = std::move(found), done = std::move(done)](Result<void> durable) mutable {
+  wait_durable(lsn, Waits::kWrite, [found = std::move(found), done = std::move(done)](Result<void> durable) mutable {
     if (!durable.ok()) return done(std::move(durable).error());
     done(std::move(found));
   });

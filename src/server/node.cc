@@ -119,7 +119,7 @@ Result<void> Node::start_rpc() {
   events.message = [this](NodeId from, Incarnation inc, proto::RangeMessage&& message) {
     if (replicas_) replicas_->on_message(from, inc, std::move(message));
   };
-  links_ = std::make_unique<rpc::PeerLinks>(loop_, hello, std::move(events));
+  links_ = std::make_unique<rpc::PeerLinks>(loop_, loop_.executor(), hello, std::move(events));
   remote_ = std::make_unique<rpc::RemoteChannels>(hello);
   rpc_client_ = std::make_unique<rpc::Client>(hello);
   ASSIGN_OR_RETURN(rpc_server_, rpc::Server::start(options_.start.listen_addr, services(), io_.get_executor()));

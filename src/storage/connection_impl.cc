@@ -3,6 +3,10 @@
 #include <utility>
 
 namespace outlast::storage {
+namespace {
+/// The range's writer lock keeps writers apart; a checkpoint that begins the WAL anew may hold one up for milliseconds.
+constexpr int kBusyMs = 2000;
+}  // namespace
 
 void ConnectionSet::add(sqlite3* db) {
   const std::lock_guard lock(mutex_);
@@ -49,6 +53,7 @@ Result<sqlite3*> open_sqlite(const std::string& path, int flags, const char* vfs
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
     sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
     sqlite3_wal_autocheckpoint(db, 0);
+    sqlite3_busy_timeout(db, kBusyMs);
     rc = sqlite3_exec(db, "PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY", nullptr, nullptr, nullptr);
   }
   if (rc == SQLITE_OK && shim_connection(db) != nullptr) return db;

@@ -75,7 +75,8 @@ std::uint64_t DatabaseImpl::wal_bytes() const {
 
 Result<Lsn> DatabaseImpl::checkpoint() {
   const std::lock_guard lock(checkpoint_mutex_);
-  ASSIGN_OR_RETURN(const LogPosition mark, checkpoint_locked());
+  ASSIGN_OR_RETURN(LogPosition mark, checkpoint_locked());
+  ASSIGN_OR_RETURN(mark, restart_long_wal(mark));
   return mark.lsn;
 }
 
@@ -87,14 +88,16 @@ Error DatabaseImpl::checkpoint_error(int rc) {
   return error;
 }
 
-Result<LogPosition> DatabaseImpl::checkpoint_locked() {
+/// `mode`: PASSIVE goes on beside writers and readers; RESTART waits for both, as the busy handler allows.
+Result<LogPosition> DatabaseImpl::checkpoint_locked(int mode) {
   if (files_->file_damaged) return Error(Errc::kIo, shim_->path + " failed before; this replica must be rebuilt");
   const LogPosition mark = files_->mark();
   // Published and not assigned: a commit between the two is in the log, but not among the frames to be copied.
   const Lsn covered(shim_->published.load());
-  if (covered == mark.lsn) return mark;
+  if (covered == mark.lsn && mode == SQLITE_CHECKPOINT_PASSIVE) return mark;
   int frames = 0, copied = 0;
-  const int rc = sqlite3_wal_checkpoint_v2(checkpointer_, "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
+  const int rc = sqlite3_wal_checkpoint_v2(checkpointer_, "main", mode, &frames, &copied);
+  if ((rc & 0xff) == SQLITE_BUSY) return mark;
   if (rc != SQLITE_OK) return checkpoint_error(rc);
   if (frames != copied) return mark;  // a reader is in the way
   // SQLite leaves out its own sync when a commit raced the checkpoint.

@@ -28,7 +28,8 @@ class DatabaseImpl final : public Database, public std::enable_shared_from_this<
 
  private:
   DatabaseImpl(std::shared_ptr<ReplicaFiles> files, CommitSink& sink);
-  Result<LogPosition> checkpoint_locked();
+  Result<LogPosition> checkpoint_locked(int mode = SQLITE_CHECKPOINT_PASSIVE);
+  Result<LogPosition> restart_long_wal(LogPosition mark);
   Result<LogPosition> copy_locked(const std::string& path);
   Error checkpoint_error(int rc);
 

@@ -375,6 +375,11 @@ ShimConnection* shim_connection(sqlite3* db) {
   return file == nullptr ? nullptr : &file->connection;
 }
 
+bool shim_holds_write_lock(sqlite3* db) {
+  ShimFile* file = database_file(db);
+  return file != nullptr && (file->held.exclusive & 1U) != 0;
+}
+
 Result<void> sync_database_file(sqlite3* db) {
   ShimFile* file = database_file(db);
   OUTLAST_ASSERT(file != nullptr);

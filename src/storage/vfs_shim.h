@@ -66,6 +66,8 @@ std::shared_ptr<ViewVfs> make_view_vfs(std::shared_ptr<ShimRange> view);
 
 /// The shim's side of an open connection; nullptr when it was not opened through the shim.
 ShimConnection* shim_connection(sqlite3* db);
+/// True while the connection holds SQLite's write lock.
+bool shim_holds_write_lock(sqlite3* db);
 /// Syncs the database file for real. For the checkpointer.
 Result<void> sync_database_file(sqlite3* db);
 

@@ -94,7 +94,7 @@ class SimRequests : public std::enable_shared_from_this<SimRequests> {
     auto lsn =
         static_cast<FakeDatabase&>(lease->database()).write(text, {write->id.gateway, write->id.sequence, 1, text, ""});
     if (!lsn.ok()) return refused(write);
-    lease->wait_durable(*lsn, weakly([write, lsn = *lsn, epoch = lease->epoch()](SimRequests& me, Result<void> result) {
+    lease->wait_durable(*lsn, Waits::kWrite, weakly([write, lsn = *lsn, epoch = lease->epoch()](SimRequests& me, Result<void> result) {
       if (!result.ok()) return;
       me.cluster_.must_hold(me.range_, lsn, epoch, "an acknowledged write");
       me.answer(write, [lsn, epoch](SimRequests& self, Write& mine) {
