@@ -32,6 +32,10 @@ class StalledRange final : public LeasedRange {
   Lsn durable() const override { return upto_; }
   void wait_durable(Lsn, Waits, Callback<void> done) override { done({}); }
   bool reads_allowed(Instant now) const override { return of_->reads_allowed(now); }
+  Result<void> accepts(const RequestId& id) const override { return of_->accepts(id); }
+  void resolve(const RequestQuestion& question, Callback<RequestAnswer> done) override {
+    of_->resolve(question, std::move(done));
+  }
 
   /// No new work from now on; what runs may finish on its snapshot.
   void retire() { retired_ = true; }
