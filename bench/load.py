@@ -15,7 +15,8 @@ from postgres import BIN
 SCHEMA = """
 CREATE TABLE item (id bigint PRIMARY KEY, owner integer NOT NULL, note text NOT NULL);
 CREATE TABLE batch (owner integer NOT NULL, note text NOT NULL);
-CREATE INDEX batch_owner ON batch (owner);
+CREATE TABLE batch_indexed (owner integer NOT NULL, note text NOT NULL);
+CREATE INDEX batch_owner ON batch_indexed (owner);
 """
 SCRIPTS = {
     "insert": r"""\set id random(1, 9000000000000000000)
@@ -23,6 +24,7 @@ SCRIPTS = {
 INSERT INTO item (id, owner, note) VALUES (:id, :owner, 'one hundred bytes or so of text, as an order line or a log record would have, with no end of it');
 """,
 }
+COPIES = {"copy1000": "batch", "copy1000i": "batch_indexed"}
 BATCH_ROWS, BATCHES = 1000, 20
 
 
@@ -93,23 +95,23 @@ def _batches(seed):
                       for _ in range(BATCH_ROWS))
 
 
-def _copy_until(host, port, database, seed, seconds, begin, out):
+def _copy_until(host, port, database, table, seed, seconds, begin, out):
     connection = Target(host, port, database).connect(database)
     texts = list(_batches(seed))
     begin.wait()
     end, done = time.monotonic() + seconds, 0
     with connection.cursor() as cursor:
         while time.monotonic() < end:
-            cursor.copy_expert("COPY batch (owner, note) FROM STDIN", io.StringIO(texts[done % BATCHES]))
+            cursor.copy_expert(f"COPY {table} (owner, note) FROM STDIN", io.StringIO(texts[done % BATCHES]))
             done += 1
     out.put(done)
 
 
-def copy_batches(targets, clients, seconds):
+def copy_batches(targets, table, clients, seconds):
     target, database = targets[0], targets[0].databases[0]
     begin, out = multiprocessing.Barrier(clients + 1), multiprocessing.Queue()
     workers = [multiprocessing.Process(target=_copy_until, daemon=True,
-                                       args=(target.host, target.port, database, seed, seconds, begin, out))
+                                       args=(target.host, target.port, database, table, seed, seconds, begin, out))
                for seed in range(clients)]
     for worker in workers:
         worker.start()
@@ -123,6 +125,6 @@ def copy_batches(targets, clients, seconds):
 
 
 def run(targets, kind, clients, seconds, scale):
-    if kind == "copy1000":
-        return copy_batches(targets, clients, seconds)
+    if kind in COPIES:
+        return copy_batches(targets, COPIES[kind], clients, seconds)
     return pgbench(targets, kind, clients, seconds, scale)

@@ -17,6 +17,7 @@ NAMES = {
     "insert16": "the same into 16 databases",
     "tpcb": "TPC-B-like",
     "copy1000": "COPY of 1,000 rows",
+    "copy1000i": "the same with a random index",
 }
 SERVERS = {"outlast": "at the leaseholder's node", "outlast_other": "through another node"}
 

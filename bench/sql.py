@@ -17,6 +17,7 @@ CELLS = [
     ("insert16", "insert", 16, (16, 64), 1.0, None),
     ("tpcb", "tpcb-like", 1, (1, 8, 64), 0.7, None),
     ("copy1000", "copy1000", 1, (1, 8), 1.0, None),
+    ("copy1000i", "copy1000i", 1, (1, 8), 1.0, None),
 ]
 ONE, MANY = "bench", [f"bench{i}" for i in range(16)]
 

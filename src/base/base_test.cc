@@ -44,6 +44,16 @@ TEST(Crc32c, MatchesThePublishedVectors) {  // RFC 3720 B.4
   EXPECT_EQ(crc32c("56789", crc32c("1234")), crc32c("123456789"));
 }
 
+TEST(Crc32c, IsTheSameHoweverTheBytesAreCut) {  // long stretches go another way than their pieces
+  std::string bytes;
+  for (int i = 0; i < 10'000; ++i) bytes += static_cast<char>(i * 7919 >> 3);
+  for (const std::size_t size : {1535U, 1536U, 1537U, 4096U, 9'999U}) {
+    std::uint32_t by_byte = 0;
+    for (std::size_t i = 0; i < size; ++i) by_byte = crc32c(bytes.data() + 1 + i, 1, by_byte);
+    EXPECT_EQ(crc32c(bytes.data() + 1, size, 0), by_byte) << size;
+  }
+}
+
 TEST(ErrorTable, NamesReadBack) {
   for (int i = 0; i <= static_cast<int>(Errc::kInternal); ++i)
     EXPECT_EQ(errc_from_name(facts(static_cast<Errc>(i)).name), static_cast<Errc>(i));

@@ -21,7 +21,7 @@ constexpr Row kTable[] = {
     {Errc::kNotLeaseholder, {"not_leaseholder", "57P03", kAborted, 421, Retry::kUnseen}},
     {Errc::kMoving, {"moving", "57P03", kAborted, 503, Retry::kUnseen}},
     {Errc::kNoLeaseholder, {"no_leaseholder", "57P03", kUnavailableStatus, 503, Retry::kUnseen}},
-    {Errc::kRangeUnavailable, {"range_unavailable", "53000", kUnavailableStatus, 503, Retry::kUnseen}},
+    {Errc::kRangeUnavailable, {"range_unavailable", "53000", kUnavailableStatus, 503, Retry::kByClient}},
     {Errc::kStaleEpoch, {"stale_epoch", "57P03", kAborted, 409, Retry::kUnseen}},
     {Errc::kLogMismatch, {"log_mismatch", "XX000", kAborted, 409, Retry::kUnseen}},
     {Errc::kFenced, {"fenced", "57P01", kPrecondition, 503, Retry::kUnseen}},

@@ -99,6 +99,7 @@ class Demo {
   LocalCluster cluster_;
   ChaosPlan chaos_;
   std::vector<NodeState> states_;
+  std::vector<GatewayKill> kills_;  ///< By index of the node, which is that of its url.
   WorkloadPlan plan_;
   std::vector<ClientJournal> journals_;
   DemoReport report_;
@@ -187,6 +188,7 @@ void Demo::look() {
 
 void Demo::strike(const ChaosStep& step) {
   NodeState& state = states_[static_cast<std::size_t>(step.node)];
+  const auto before = Steady::now();
   const DemoEvent event{seconds(elapsed()), step.whole_node ? "kill_node" : "kill_worker", step.node + 1, {}};
   const auto facts = cluster_.facts(step.node);
   if (step.whole_node) {
@@ -194,6 +196,7 @@ void Demo::strike(const ChaosStep& step) {
   } else if (!cluster_.kill_worker(step.node).ok()) {
     return;  // it is just being restarted: the next interval tries again
   }
+  kills_.push_back({static_cast<std::size_t>(step.node), before, Steady::now()});
   state = {step.whole_node ? NodeState::Phase::kDown : NodeState::Phase::kStarting, Steady::now(),
            facts.ok() ? facts->worker_pid : 0, report_.events.size(), -1};
   report_.events.push_back(event);
@@ -238,6 +241,7 @@ void Demo::show(const LoadRecord& record) {
 void Demo::take_numbers(const LoadRecord& record) {
   report_.seconds = seconds(record.elapsed());
   report_.statements = record.statements();
+  report_.statements.unknown_gateway_died = died_with_gateway(record.broken(), kills_);
   report_.connections = record.connections();
   report_.complaints = record.complaints();
   const LatencyTimeline timeline = record.timeline();

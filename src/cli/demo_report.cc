@@ -112,8 +112,12 @@ std::vector<std::string> failures(const DemoReport& report) {
     why.push_back(fmt::format("{} statements got a wrong answer or none at all", report.statements.unnamed));
   if (!crash && report.statements.failed != 0)
     why.push_back(fmt::format("{} statements failed", report.statements.failed));
-  if (!crash && report.statements.unknown + report.statements.unknown_gateway_died != 0)
+  if (!crash && report.statements.unknown != 0)
     why.push_back("statements ended as unknown although nothing was killed");
+  if (crash && report.statements.unknown != report.statements.unknown_gateway_died)
+    why.push_back(fmt::format("{} of {} unknown statements had a gateway that was not killed",
+                              report.statements.unknown - report.statements.unknown_gateway_died,
+                              report.statements.unknown));
   rows_failures(report, why);
   if (!report.under_replicated_after)
     why.push_back("it is not known whether all ranges have their replicas again");
@@ -160,7 +164,7 @@ std::string summary(const DemoReport& report) {
   const CheckResult r = all_nodes(report);
   const StatementCounts& s = report.statements;
   std::string text = fmt::format(
-      "statements  {} ok ({:.0f}/s), {} retried, {} unknown, {} in flight when a gateway died, {} failed\n"
+      "statements  {} ok ({:.0f}/s), {} retried, {} unknown ({} with their gateway), {} failed\n"
       "latency     p50 {:.1f} ms, p99 {:.1f} ms, max {:.1f} ms; longest wait of one client {:.0f} ms\n"
       "rows        {} acknowledged, {} missing, {} duplicated (read back through {} nodes)\n",
       s.ok, static_cast<double>(s.ok) / std::max(report.seconds, 0.001), s.retried, s.unknown, s.unknown_gateway_died,

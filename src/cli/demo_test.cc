@@ -27,7 +27,7 @@ DemoReport good(const char* scenario) {
   if (r.scenario == "crash") {
     r.events = {{6, "kill_worker", 2, 0.4}};
     r.p99_ratio = 3.0;
-    r.statements.unknown_gateway_died = 2;
+    r.statements.unknown = r.statements.unknown_gateway_died = 2;
     r.statements.by_sqlstate["08006"] = 2;
   }
   return r;
@@ -61,6 +61,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Spoiler{"NothingAcked", "steady", [](DemoReport& r) { r.read_back.assign(3, CheckResult{}); }},
                     Spoiler{"FailedStatement", "steady", [](DemoReport& r) { r.statements.failed = 1; }},
                     Spoiler{"UnknownWithoutCrash", "steady", [](DemoReport& r) { r.statements.unknown = 1; }},
+                    Spoiler{"UnknownThoughTheGatewayLived", "crash", [](DemoReport& r) { ++r.statements.unknown; }},
                     Spoiler{"WrongAnswer", "crash", [](DemoReport& r) { r.statements.unnamed = 1; }},
                     Spoiler{"MissingAtOneNode", "steady", [](DemoReport& r) { r.read_back[2].missing = 1; }},
                     Spoiler{"Duplicated", "crash", [](DemoReport& r) { r.read_back[0].duplicated = 1; }},

@@ -13,10 +13,6 @@ constexpr double kRedrawSeconds = 0.5, kLineSeconds = 5;
 std::string leases(int count) {
   return count < 0 ? "?" : std::to_string(count);
 }
-
-std::uint64_t unknown(const StatementCounts& s) {
-  return s.unknown + s.unknown_gateway_died;
-}
 }  // namespace
 
 std::string render_board(const ScoreboardView& v) {
@@ -24,7 +20,7 @@ std::string render_board(const ScoreboardView& v) {
       "  {:4.0f} s of {:.0f} s   {:7.0f} statements/s   p50 {:6.1f} ms   p99 {:6.1f} ms\n"
       "  ok {}   retried {}   unknown {}   failed {}\n",
       v.seconds, v.seconds_total, v.statements_per_second, v.p50_ms, v.p99_ms, v.statements.ok, v.statements.retried,
-      unknown(v.statements), v.statements.failed);
+      v.statements.unknown, v.statements.failed);
   for (const auto& node : v.nodes)
     text += fmt::format("  node {:2}  {:5}  leases {:>4}  {}\n", node.number, node.ready ? "up" : "DOWN",
                         leases(node.leases), node.sql_addr);
@@ -38,7 +34,7 @@ std::string render_line(const ScoreboardView& v) {
     all += fmt::format("{}{}{}", all.empty() ? "" : "/", leases(node.leases), node.ready ? "" : "(down)");
   return fmt::format(
       "{:4.0f}s {:6.0f} statements/s p50 {:.1f} ms p99 {:.1f} ms retried {} unknown {} failed {} leases {}\n",
-      v.seconds, v.statements_per_second, v.p50_ms, v.p99_ms, v.statements.retried, unknown(v.statements),
+      v.seconds, v.statements_per_second, v.p50_ms, v.p99_ms, v.statements.retried, v.statements.unknown,
       v.statements.failed, all);
 }
 

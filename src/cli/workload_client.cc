@@ -45,7 +45,7 @@ bool WorkloadClient::ensure_connected() {
   if (connection_) {
     const auto farewell = connection_->farewell();
     if (!farewell) return true;
-    leave(farewell->sqlstate == "57P01" || farewell->sqlstate == "57P03" ? Ending::kClosedIdle : Ending::kGatewayDied);
+    leave(farewell->sqlstate == "57P01" || farewell->sqlstate == "57P03" ? Ending::kClosedIdle : Ending::kBroken);
   }
   auto since = Clock::now();
   std::string why;
@@ -53,6 +53,7 @@ bool WorkloadClient::ensure_connected() {
     auto made = PgConnection::connect(plan_.urls[next_url_], journal_.database, kConnectTimeout);
     if (made.ok()) {
       connection_.emplace(std::move(made).value());
+      opened_ = Clock::now();
       record_.opened();
       return true;
     }
@@ -81,6 +82,7 @@ std::optional<WorkloadClient::Answer> WorkloadClient::statement(const std::strin
   Answer answer{connection_->run(sql, plan_.statement_timeout), {}};
   answer.ending = judge(answer.reply, place);
   record_.statement(answer.ending, answer.reply, asked_, sent);
+  if (answer.ending == Ending::kBroken) record_.broke({next_url_, opened_, Clock::now()});
   asked_ = Clock::now();
   if (answer.reply.broken) leave(answer.ending);
   return answer;

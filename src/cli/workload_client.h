@@ -40,8 +40,9 @@ class WorkloadClient {
   ClientJournal& journal_;
   SeededRandom random_;
   std::optional<PgConnection> connection_;
-  std::size_t next_url_;
-  Clock::time_point asked_{};  ///< When the present statement was wanted.
+  std::size_t next_url_;        ///< That of the connection while there is one.
+  Clock::time_point opened_{};  ///< The connection.
+  Clock::time_point asked_{};   ///< When the present statement was wanted.
   std::int64_t next_seq_{1};
   std::optional<std::int64_t> last_acked_;
 };

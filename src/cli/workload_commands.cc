@@ -44,8 +44,8 @@ void print_summary(const LoadRecord& record) {
   const auto c = record.connections();
   const auto latencies = record.timeline().all();
   const double seconds = std::chrono::duration<double>(record.elapsed()).count();
-  fmt::print("statements: {} ok ({:.0f}/s), {} retried, {} unknown, {} unknown (gateway died), {} failed\n", s.ok,
-             static_cast<double>(s.ok) / std::max(seconds, 0.001), s.retried, s.unknown, s.unknown_gateway_died,
+  fmt::print("statements: {} ok ({:.0f}/s), {} retried, {} unknown ({} broken connections), {} failed\n", s.ok,
+             static_cast<double>(s.ok) / std::max(seconds, 0.001), s.retried, s.unknown, record.broken().size(),
              s.failed);
   fmt::print("connections: {} opened, {} closed while idle, {} lost\n", c.opened, c.closed_idle, c.lost);
   fmt::print("latency: p50 {:.1f} ms, p99 {:.1f} ms, max {:.1f} ms; longest wait of a client {:.1f} ms\n",

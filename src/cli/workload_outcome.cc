@@ -1,5 +1,7 @@
 #include "cli/workload_outcome.h"
 
+#include <algorithm>
+
 namespace outlast::cli {
 namespace {
 constexpr std::size_t kComplaintsMax = 20;
@@ -14,7 +16,7 @@ Ending judge(const PgReply& reply, StatementPlace place) {
   if (reply.timed_out) return Ending::kFailed;
   if (reply.sqlstate == "40001") return place.may_retry ? Ending::kRetried : Ending::kFailed;
   if (reply.sqlstate == "40003" || reply.sqlstate == "08006") return Ending::kUnknown;
-  if (reply.broken && reply.sqlstate.empty()) return Ending::kGatewayDied;
+  if (reply.broken && reply.sqlstate.empty()) return Ending::kBroken;
   const bool told_to_go = reply.sqlstate == "57P01" || reply.sqlstate == "57P03";
   if (told_to_go && reply.broken && !place.in_transaction) return Ending::kClosedIdle;
   return Ending::kFailed;
@@ -25,7 +27,7 @@ RowFate fate_of_write(const PgReply& reply, Ending ending) {
     case Ending::kOk:
       return RowFate::kAcked;
     case Ending::kUnknown:
-    case Ending::kGatewayDied:
+    case Ending::kBroken:
       return RowFate::kUnknown;
     case Ending::kRetried:
     case Ending::kClosedIdle:
@@ -35,6 +37,14 @@ RowFate fate_of_write(const PgReply& reply, Ending ending) {
   }
   // An error with a code is a promise that nothing was applied; silence and nonsense promise nothing.
   return reply.timed_out || reply.sqlstate.empty() ? RowFate::kUnknown : RowFate::kRefused;
+}
+
+std::uint64_t died_with_gateway(const std::vector<BrokenStatement>& broken, const std::vector<GatewayKill>& kills) {
+  return static_cast<std::uint64_t>(std::ranges::count_if(broken, [&](const BrokenStatement& b) {
+    return std::ranges::any_of(kills, [&](const GatewayKill& kill) {
+      return kill.url == b.url && b.opened <= kill.after && kill.before <= b.broke;
+    });
+  }));
 }
 
 void LoadRecord::statement(Ending ending, const PgReply& reply, Clock::time_point asked, Clock::time_point sent) {
@@ -54,21 +64,24 @@ void LoadRecord::statement(Ending ending, const PgReply& reply, Clock::time_poin
       ++statements_.retried;
       break;
     case Ending::kUnknown:
+    case Ending::kBroken:
       ++statements_.unknown;
-      break;
-    case Ending::kGatewayDied:
-      ++statements_.unknown_gateway_died;
       break;
     case Ending::kFailed:
       ++statements_.failed;
       break;
   }
-  const std::string code = ending == Ending::kGatewayDied ? "08006" : reply.sqlstate;
+  const std::string code = ending == Ending::kBroken ? "08006" : reply.sqlstate;
   if (code.empty())
     ++statements_.unnamed;
   else
     ++statements_.by_sqlstate[code];
   if (ending == Ending::kFailed || ending == Ending::kUnknown) complain(code, code + " " + reply.message);
+}
+
+void LoadRecord::broke(const BrokenStatement& where) {
+  const std::lock_guard lock(mutex_);
+  broken_.push_back(where);
 }
 
 void LoadRecord::wrong_answer(const std::string& what) {
@@ -103,6 +116,10 @@ void LoadRecord::complain(const std::string& key, const std::string& text) {
 StatementCounts LoadRecord::statements() const {
   const std::lock_guard lock(mutex_);
   return statements_;
+}
+std::vector<BrokenStatement> LoadRecord::broken() const {
+  const std::lock_guard lock(mutex_);
+  return broken_;
 }
 ConnectionCounts LoadRecord::connections() const {
   const std::lock_guard lock(mutex_);

@@ -24,7 +24,7 @@ TEST(Judge, NamesEveryEndingAsTheReportDoes) {
   EXPECT_EQ(judge(error("40001"), single), Ending::kFailed);  // a client that never retries was failed by it
   EXPECT_EQ(judge(error("40003"), single), Ending::kUnknown);
   EXPECT_EQ(judge(error("08006", true), retrying), Ending::kUnknown);
-  EXPECT_EQ(judge(error("", true), single), Ending::kGatewayDied);
+  EXPECT_EQ(judge(error("", true), single), Ending::kBroken);
   EXPECT_EQ(judge(error("57P01", true), single), Ending::kClosedIdle);
   EXPECT_EQ(judge(error("57P03", true), single), Ending::kClosedIdle);
   EXPECT_EQ(judge(error("57P01", true), retrying), Ending::kFailed);  // a transaction was cut
@@ -53,19 +53,19 @@ TEST(LoadRecord, CountsEachEndingOnceAndNamesItsCode) {
   record.statement(Ending::kOk, {.ok = true}, now, now);
   record.statement(Ending::kRetried, error("40001"), now, now);
   record.statement(Ending::kUnknown, error("40003"), now, now);
-  record.statement(Ending::kGatewayDied, error("", true), now - 5s, now);
+  record.statement(Ending::kBroken, error("", true), now - 5s, now);
   record.statement(Ending::kClosedIdle, error("57P01", true), now, now);
   record.statement(Ending::kFailed, error("XX000"), now, now);
   record.statement(Ending::kFailed, {.broken = true, .timed_out = true}, now, now);
   record.wrong_answer("2 rows");
   record.opened();
   record.closed(Ending::kClosedIdle);
-  record.closed(Ending::kGatewayDied);
+  record.closed(Ending::kBroken);
   const auto s = record.statements();
   EXPECT_EQ(s.ok, 1U);
   EXPECT_EQ(s.retried, 1U);
-  EXPECT_EQ(s.unknown, 1U);
-  EXPECT_EQ(s.unknown_gateway_died, 1U);
+  EXPECT_EQ(s.unknown, 2U) << "a broken connection leaves its client as clueless as 40003";
+  EXPECT_EQ(s.unknown_gateway_died, 0U) << "the client alone cannot know that";
   EXPECT_EQ(s.failed, 3U);
   EXPECT_EQ(s.unnamed, 2U);
   EXPECT_EQ(s.by_sqlstate,
@@ -75,6 +75,21 @@ TEST(LoadRecord, CountsEachEndingOnceAndNamesItsCode) {
   EXPECT_EQ(record.connections().lost, 1U);
   EXPECT_GE(record.max_pause_ms(), 5000.0);  // a wait counts although no answer came
   EXPECT_LT(record.max_latency_ms(), 5000.0);
+}
+
+TEST(DiedWithGateway, CountsOnlyConnectionsThatWereOpenAtTheKillOfTheirOwnGateway) {
+  const auto at = [](int s) { return std::chrono::steady_clock::time_point(std::chrono::seconds(s)); };
+  const std::vector<GatewayKill> kills{{1, at(10), at(11)}, {2, at(20), at(21)}};
+  const auto counts = [&](std::size_t url, int opened, int broke) {
+    return died_with_gateway({{url, at(opened), at(broke)}}, kills) == 1;
+  };
+  EXPECT_TRUE(counts(1, 5, 11));
+  EXPECT_TRUE(counts(1, 5, 12)) << "seen a little later";
+  EXPECT_TRUE(counts(2, 5, 21));
+  EXPECT_FALSE(counts(0, 5, 11)) << "another gateway was killed";
+  EXPECT_FALSE(counts(1, 5, 9)) << "broke before the kill";
+  EXPECT_FALSE(counts(1, 12, 21)) << "opened after it, to the next process";
+  EXPECT_EQ(died_with_gateway({{1, at(5), at(11)}, {1, at(6), at(11)}, {0, at(5), at(11)}}, kills), 2U);
 }
 
 class CompareTest : public testing::Test {  // one client of each kind on one database, both of whose promises are kept

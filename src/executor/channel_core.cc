@@ -54,6 +54,7 @@ void ChannelCore::start(proto::ExecRequest request, Done done) {
     done(std::move(reply));
     return;
   }
+  if (read_here()) return;
   services_->sql.post([self = shared_from_this()] { self->guarded(&ChannelCore::handle_request); });
 }
 
@@ -86,6 +87,7 @@ void ChannelCore::with_lock(Step next) {
   };
   const auto grant = std::make_shared<Grant>();
   const replication::LeasedRangePtr range = op_->range;
+  if (const Result<void> allowed = range->admit_write(); !allowed.ok()) return fail(allowed.error());
   const Instant until = std::min(op_->deadline, op_->lock_deadline);
   const std::optional<std::uint64_t> entered = enter_wait(Wait::kLock, until);
   if (!entered) return fail(connection().stopped_error());
@@ -133,6 +135,7 @@ void ChannelCore::lock_granted(Result<replication::WriterLock::Hold> hold, Step 
     return;
   }
   (transaction_ ? transaction_->hold : op_->hold) = std::move(*hold);
+  if (const Result<void> allowed = op_->range->admit_write(); !allowed.ok()) return fail(allowed.error());
   if (stop_.check(services_->clock.now())) {
     fail(connection().stopped_error());
     return;
@@ -185,7 +188,8 @@ void ChannelCore::await_gate() {
     });
     return;
   }
-  range->wait_durable(gate, [self = shared_from_this(), number](Result<void> outcome) {
+  const auto who = op_->committed ? replication::Waits::kWrite : replication::Waits::kRead;
+  range->wait_durable(gate, who, [self = shared_from_this(), number](Result<void> outcome) {
     self->gate_done(*number, std::move(outcome));
   });
 }
@@ -200,10 +204,12 @@ void ChannelCore::gate_done(std::uint64_t number, Result<void> outcome) {
     deliver();
     return;
   }
-  services_->sql.post([self = shared_from_this()] {
-    self->gate_failed(
-        Error(Errc::kNotLeaseholder, "this node stopped leading the database before the answer was safe"));
-  });
+  const Errc code = outcome.error().code;
+  Error why = code == Errc::kMoving || code == Errc::kTransactionLost
+                  ? std::move(outcome).error()
+                  : Error(Errc::kNotLeaseholder, "this node stopped leading the database before the answer was safe");
+  services_->sql.post(
+      [self = shared_from_this(), why = std::move(why)]() mutable { self->gate_failed(std::move(why)); });
 }
 
 /// The answer may not leave: what it depends on is not known to be durable.
@@ -216,7 +222,8 @@ void ChannelCore::gate_failed(Error why) {
     }
     settle(remains);
   }
-  if (op_->committed) {
+  const bool cut = why.code == Errc::kTransactionLost;  // its entry is in no log any more
+  if (op_->committed && !cut) {
     services_->counters.unknown.fetch_add(1, std::memory_order_relaxed);
     const bool lost = facts(why.code).retry == Retry::kUnseen;
     why = unknown_outcome(lost ? "this node stopped leading the database before all replicas had it"
@@ -348,7 +355,8 @@ void ChannelCore::fail(Error error) {
 
 void ChannelCore::fail_with_data(Error error) {
   const bool ours = error.code == Errc::kCancelled || error.code == Errc::kDeadline ||
-                    error.code == Errc::kUnknownOutcome || facts(error.code).retry == Retry::kUnseen;
+                    error.code == Errc::kUnknownOutcome || error.code == Errc::kRangeUnavailable ||
+                    error.code == Errc::kDiskFull || facts(error.code).retry == Retry::kUnseen;
   if (ours) return fail(std::move(error));
   if (transaction_ || op_->connection) {
     Result<void> valid = check_snapshot();

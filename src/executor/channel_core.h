@@ -60,7 +60,10 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
     bool empty() const { return portals.empty() && transaction == nullptr; }
   };
 
-  // Requests (channel_run.cc, channel_transaction.cc); SQL threads.
+  // Short reads (channel_here.cc); the caller's thread.
+  bool read_here();
+  bool answer_quickly();
+  // Requests (channel_run.cc, channel_transaction.cc, channel_resolve.cc); SQL threads.
   void guarded(Step step);
   void handle_request();
   void handle_run();
@@ -81,7 +84,10 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
   Result<void> require_transaction();
   Result<replication::LeasedRangePtr> lead() const;
   Result<void> check_snapshot();
-  Result<void> commit_now(PooledConnection& connection, std::uint64_t request_id);
+  Result<void> commit_now(PooledConnection& connection, storage::RequestOutcome request);
+  storage::RequestOutcome outcome_of_write() const;
+  void handle_resolve();
+  void resolved(std::uint64_t number, Result<replication::RequestAnswer> told);
   void keep_portal(Portal portal);
   void fail(Error error);            ///< The executor's own refusals: they tell nothing about the data.
   void fail_with_data(Error error);  ///< SQLite's: gated like a row (A5.3).

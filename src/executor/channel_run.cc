@@ -17,6 +17,8 @@ void ChannelCore::handle_request() {
       return handle_rollback();
     case proto::ExecRequest::kSavepoint:
       return handle_savepoint();
+    case proto::ExecRequest::kResolve:
+      return handle_resolve();
     case proto::ExecRequest::BODY_NOT_SET:
       break;
   }
@@ -25,6 +27,8 @@ void ChannelCore::handle_request() {
 
 /// The addressed range, if this node leads it in the addressed epoch and takes new work for it.
 Result<replication::LeasedRangePtr> ChannelCore::lead() const {
+  if (op_->request.epoch() == 0)  // a write may only happen in the epoch in which its gateway will look for it
+    return Error(Errc::kProtocolViolation, "the request names no epoch");
   ASSIGN_OR_RETURN(replication::LeasedRangePtr range,
                    services_->directory.find(RangeId(op_->request.range()), Epoch(op_->request.epoch())));
   TRY(range->admit());
@@ -81,7 +85,12 @@ void ChannelCore::run_statement() {
   if (read_only) return execute_read();
   if (run.read_only())
     return fail(Error(Errc::kReadOnlyTransaction, "cannot execute a writing statement in a read-only transaction"));
+  if (!transaction_)
+    if (Result<void> accepted = op.range->accepts({gateway_, run.request_id()}); !accepted.ok())
+      return fail(std::move(accepted).error());
   const bool has_lock = transaction_ && transaction_->hold;
+  if (has_lock)
+    if (const Result<void> allowed = op.range->admit_write(); !allowed.ok()) return fail(allowed.error());
   has_lock ? execute_write() : with_lock(&ChannelCore::execute_write);
 }
 
@@ -127,12 +136,14 @@ void ChannelCore::execute_read() {
   const Result<void> bound = bind(statement, run.params_size() == 0 ? proto::Params() : run.params(0), true);
   if (!bound.ok()) return fail(bound.error());
   services_->counters.reads.fetch_add(1, std::memory_order_relaxed);
+  const Instant began = services_->clock.now();
   const int first = sqlite3_step(statement);
   if (first != SQLITE_ROW && first != SQLITE_DONE) return fail_with_data(connection().error(first));
   const Result<void> valid = check_snapshot();
   if (!valid.ok()) return fail(valid.error());
   Batch batch = collect(statement, first, {services_->parameters.batch_bytes, run.max_rows()});
   if (batch.end == BatchEnd::kError) return fail_with_data(connection().error(batch.code));
+  op.statement.note_took(services_->clock.now() - began);
   describe_columns(statement, op.reply);
   op.reply.set_rows(std::move(batch.bytes));
   if (batch.end == BatchEnd::kDone) return finish();
@@ -175,7 +186,7 @@ void ChannelCore::execute_write() {
     const Result<void> valid = check_snapshot();
     return valid.ok() ? answer_write() : fail(valid.error());
   }
-  const Result<void> committed = commit_now(db, op.request.run().request_id());
+  const Result<void> committed = commit_now(db, outcome_of_write());
   if (!committed.ok()) return fail_with_data(committed.error());
   if (!op.committed) {  // no page changed: answered like a read
     const Result<void> valid = check_snapshot();

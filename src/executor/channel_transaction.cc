@@ -44,8 +44,8 @@ Result<void> ChannelCore::require_transaction() {
                  "transaction block");
   if (op.request.range() != op.range->id().value || op.request.epoch() != op.range->epoch().value)
     return Error(Errc::kStaleEpoch, "the transaction runs on another range or in another epoch");
-  if (!op.began && !transaction_->snapshot && is_over(*op.range))
-    return Error(Errc::kNotLeaseholder, "this node does not lead the database any more");
+  if (!op.began && !transaction_->snapshot)
+    TRY(op.range->admit());  // a closed gate may mean that another leads already
   // Without a snapshot nothing is held back yet: the age counts from this statement on.
   if (!transaction_->snapshot) transaction_->held.since = services_->clock.now();
   track(transaction_->held, static_cast<bool>(transaction_->hold));
@@ -54,11 +54,11 @@ Result<void> ChannelCore::require_transaction() {
 
 /// COMMIT. On success op.committed says whether anything was written. An error means that nothing was, except
 /// kUnknownOutcome.
-Result<void> ChannelCore::commit_now(PooledConnection& connection, std::uint64_t request_id) {
+Result<void> ChannelCore::commit_now(PooledConnection& connection, storage::RequestOutcome request) {
   Op& op = *op_;
   storage::Connection& db = connection.storage();
   static_cast<void>(db.take_commit_lsn());  // forget that of an earlier commit
-  db.set_request({.gateway = gateway_, .sequence = request_id, .changes = op.changes, .tag = {}});
+  db.set_request(std::move(request));
   const int code = connection.run_own("COMMIT");
   const Lsn lsn = db.take_commit_lsn();
   if (code == SQLITE_OK) {
@@ -85,6 +85,14 @@ void ChannelCore::handle_commit() {
     end_transaction(true);
     return fail(Error(Errc::kInFailedTransaction, "the transaction had failed and was rolled back"));
   }
+  const std::uint64_t id = op.request.commit().request_id();
+  Result<void> accepted = op.range->accepts({gateway_, id});
+  if (accepted.ok() && op.request.epoch() != op.range->epoch().value)
+    accepted = Error(Errc::kStaleEpoch, "the transaction runs in another epoch");
+  if (!accepted.ok()) {
+    end_transaction(true);
+    return fail(Error(Errc::kTransactionLost, "the transaction was rolled back: " + accepted.error().message));
+  }
   if (transaction_->snapshot) op.gate = transaction_->gate;
   const std::unique_ptr<Transaction> transaction = [this] {
     Remains remains = take_remains(true);  // a transaction's cursors end with it
@@ -92,7 +100,7 @@ void ChannelCore::handle_commit() {
     settle(remains);
     return mine;
   }();
-  const Result<void> committed = commit_now(transaction->connection(), op.request.commit().request_id());
+  const Result<void> committed = commit_now(transaction->connection(), {gateway_, id, 0, {}, {}});
   transaction->end(services_->connections);
   if (committed.ok()) return finish();
   if (facts(committed.error().code).retry == Retry::kUnseen)

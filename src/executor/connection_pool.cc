@@ -43,6 +43,7 @@ int PooledConnection::on_authorize(void* self, int code, const char* a, const ch
 
 int PooledConnection::on_progress(void* self) {
   auto* me = static_cast<PooledConnection*>(self);
+  if (me->checks_left_ >= 0 && me->checks_left_-- == 0) return 1;
   return me->stop_ != nullptr && me->stop_->check(me->clock_.now()) ? 1 : 0;
 }
 
@@ -140,6 +141,12 @@ Result<std::unique_ptr<PooledConnection>> ConnectionPool::acquire(const replicat
   }
   if (setup_) setup_((*fresh)->raw());
   return std::make_unique<PooledConnection>(range, std::move(*fresh), clock_, limits_.statements);
+}
+
+std::unique_ptr<PooledConnection> ConnectionPool::acquire_idle(const replication::LeasedRangePtr& range) {
+  const std::lock_guard lock(mutex_);
+  const auto slot = by_range_.find(range.get());
+  return slot == by_range_.end() ? nullptr : take(slot->second.back());
 }
 
 void ConnectionPool::give_back(std::unique_ptr<PooledConnection> connection) {

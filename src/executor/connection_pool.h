@@ -37,6 +37,22 @@ class PooledConnection {
   void obey(StopSignal* stop) { stop_ = stop; }
   /// Errors are ready for the client: kInsufficientPrivilege, kSyntax, …
   Result<StatementLease> prepare(const std::string& sql, Caller caller);
+  /// A statement that is prepared here and was quick the last time; else none.
+  StatementLease find_quick(const std::string& sql, Caller caller) {
+    act_for(caller);
+    return statements_.find_quick(sql, caller);
+  }
+  /// While one lives, a statement ends with SQLITE_INTERRUPT after some 1,000 to 2,000 instructions.
+  class Hurry {
+   public:
+    explicit Hurry(PooledConnection& connection) : left_(connection.checks_left_) { left_ = 1; }
+    ~Hurry() { left_ = -1; }
+    Hurry(const Hurry&) = delete;
+    Hurry& operator=(const Hurry&) = delete;
+
+   private:
+    int& left_;
+  };
   /// Runs one statement of the executor's own to its end; returns SQLite's code.
   int run_own(const std::string& sql);
   /// Why the stop signal ended, or is about to end, the statement.
@@ -58,6 +74,7 @@ class PooledConnection {
   StatementCache statements_;
   const Clock& clock_;
   StopSignal* stop_{nullptr};
+  int checks_left_{-1};  ///< In a hurry: calls of the progress handler until it ends the statement.
   Caller caller_{Caller::kClient};
   std::string refused_;
 };
@@ -75,6 +92,8 @@ class ConnectionPool {
 
   /// kTooManyConnections when all are in use.
   Result<std::unique_ptr<PooledConnection>> acquire(const replication::LeasedRangePtr& range);
+  /// One that is open and idle, or null. Never blocks.
+  std::unique_ptr<PooledConnection> acquire_idle(const replication::LeasedRangePtr& range);
   /// Keeps it for the next one, unless a transaction is still open on it or its range is over.
   void give_back(std::unique_ptr<PooledConnection> connection);
   /// Closes connections idle for too long and those of ranges that are over.

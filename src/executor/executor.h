@@ -26,7 +26,7 @@ struct Parameters {
 /// Counted since the start; readable from any thread.
 struct Counters {
   std::atomic<std::uint64_t> reads{0}, writes{0}, commits{0}, rollbacks{0}, errors{0}, unknown{0}, lock_waits{0},
-      gate_waits{0}, confirmed_reads{0}, orphans{0}, ended_idle{0}, ended_snapshots{0};
+      gate_waits{0}, confirmed_reads{0}, orphans{0}, ended_idle{0}, ended_snapshots{0}, resolves{0};
 };
 
 /// What a server's metrics show of the executor.
@@ -46,7 +46,7 @@ class Executor {
            ConnectionSetup setup);
   ~Executor();
 
-  /// `gateway`: incarnation of the session's gateway, recorded with its writes (A5.6).
+  /// `gateway`: the process of the session's gateway (replication::gateway_number), recorded with its writes (A5.6).
   std::unique_ptr<Channel> open_channel(std::uint64_t gateway);
   /// Ends what waited or idled for too long: deadlines of waiting statements, idle lock holders, old snapshots,
   /// everything on ranges that are over, idle connections. To be called about every 100 ms; costs nothing when nothing

@@ -2,8 +2,8 @@
 
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
+#include <boost/asio/defer.hpp>
 #include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "executor/channel_core.h"
@@ -20,7 +20,8 @@ struct StartRequest {
     auto work = boost::asio::make_work_guard(executor);
     core->start(std::move(request), [handler = std::move(handler), executor = std::move(executor),
                                      work = std::move(work)](proto::ExecReply reply) mutable {
-      boost::asio::post(
+      // Deferred: when the reply is there at once, this very thread goes on with it, and no other one is woken.
+      boost::asio::defer(
           executor, [handler = std::move(handler), reply = std::move(reply)]() mutable { handler(std::move(reply)); });
     });
   }

@@ -37,6 +37,7 @@ class StoredRows {
  public:
   std::size_t bytes() const { return data_.size(); }
   std::size_t rows() const { return ends_.size(); }
+  const std::string& all() const { return data_; }
   void add(std::string_view row);
   bool done() const { return next_ == ends_.size(); }
   Batch take(const BatchLimits& limits);

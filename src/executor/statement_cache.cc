@@ -5,6 +5,14 @@
 namespace outlast::executor {
 namespace {
 constexpr std::size_t kCachedSqlMax = 64 << 10;  // a giant literal list is hardly asked twice
+constexpr Duration kQuick = std::chrono::microseconds(50);
+
+std::string key_of(const std::string& sql, Caller caller) {
+  std::string key;
+  key.reserve(sql.size() + 1);
+  key += static_cast<char>('0' + static_cast<int>(caller));
+  return key += sql;
+}
 
 // What may follow the one statement: white space, semicolons and comments, which SQLite itself recognises.
 bool only_blank(sqlite3* connection, const char* tail, const char* end) {
@@ -33,20 +41,19 @@ void StatementLease::release() {
   cache_->give_back(statement);
 }
 
+void StatementLease::note_took(Duration took) {
+  if (statement_ != nullptr && cached_) cache_->by_statement_.at(statement_)->quick = took < kQuick;
+}
+
 StatementCache::~StatementCache() {
   for (Entry& entry : entries_) sqlite3_finalize(entry.statement);
 }
 
 Result<StatementLease> StatementCache::prepare(const std::string& sql, Caller caller, int& code) {
   code = SQLITE_OK;
-  std::string key(1, static_cast<char>('0' + static_cast<int>(caller)));
-  key += sql;
+  std::string key = key_of(sql, caller);
   const auto found = by_key_.find(key);
-  if (found != by_key_.end() && !found->second->in_use) {
-    entries_.splice(entries_.begin(), entries_, found->second);
-    found->second->in_use = true;
-    return StatementLease(this, found->second->statement, true);
-  }
+  if (found != by_key_.end() && !found->second->in_use) return lease(found->second);
   const bool cache_it = found == by_key_.end() && sql.size() <= kCachedSqlMax;
   sqlite3_stmt* statement = nullptr;
   const char* tail = nullptr;
@@ -64,6 +71,18 @@ Result<StatementLease> StatementCache::prepare(const std::string& sql, Caller ca
   by_key_.emplace(entries_.front().key, entries_.begin());
   by_statement_.emplace(statement, entries_.begin());
   return StatementLease(this, statement, true);
+}
+
+StatementLease StatementCache::find_quick(const std::string& sql, Caller caller) {
+  const auto found = by_key_.find(key_of(sql, caller));
+  if (found == by_key_.end() || found->second->in_use || !found->second->quick) return {};
+  return lease(found->second);
+}
+
+StatementLease StatementCache::lease(Entries::iterator entry) {
+  entries_.splice(entries_.begin(), entries_, entry);
+  entry->in_use = true;
+  return {this, entry->statement, true};
 }
 
 void StatementCache::make_room() {

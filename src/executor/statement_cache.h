@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/loop.h"
 #include "base/result.h"
 #include "executor/authorizer.h"
 
@@ -30,6 +31,8 @@ class StatementLease {
   /// Null for a statement without a command (empty text or a comment).
   sqlite3_stmt* get() const { return statement_; }
   explicit operator bool() const { return statement_ != nullptr; }
+  /// How long it ran: what was quick is expected to be quick again.
+  void note_took(Duration took);
   void release();
 
  private:
@@ -54,6 +57,8 @@ class StatementCache {
 
   /// One statement; kSyntax when `sql` holds more than one. Else the SQLite code comes back in `code`.
   Result<StatementLease> prepare(const std::string& sql, Caller caller, int& code);
+  /// The cached statement, if it is not in use and was quick when it ran last; else none.
+  StatementLease find_quick(const std::string& sql, Caller caller);
   std::size_t size() const { return entries_.size(); }
 
  private:
@@ -62,8 +67,10 @@ class StatementCache {
     std::string key;
     sqlite3_stmt* statement;
     bool in_use;
+    bool quick{false};
   };
   using Entries = std::list<Entry>;
+  StatementLease lease(Entries::iterator entry);
   void give_back(sqlite3_stmt* statement);
   void make_room();
 

@@ -32,12 +32,14 @@ struct GatewayParameters {
   Duration patience{std::chrono::seconds(30)};         ///< For a leaseholder, when the statement has no deadline.
   Duration retry_min{std::chrono::milliseconds(5)};    ///< First wait for a change of the route; doubles,
   Duration retry_max{std::chrono::milliseconds(250)};  ///< up to this one. Both are jittered.
+  Duration resolve_timeout{std::chrono::seconds(30)};  ///< To find out what became of a write, unless a setting says.
 };
 
 /// Counted since the start; readable from any thread.
 struct GatewayCounters {
-  std::atomic<std::uint64_t> statements{0}, repeated_unseen{0}, transactions_lost{0}, unknown{0}, no_leaseholder{0},
-      sessions{0};
+  std::atomic<std::uint64_t> statements{0}, repeated_unseen{0}, transactions_lost{0}, no_leaseholder{0}, sessions{0};
+  /// Writes whose answer got lost: how they ended. The client of an unknown one was told so.
+  std::atomic<std::uint64_t> resolved_done{0}, resolved_not_applied{0}, unknown{0};
 };
 
 /// What all sessions of a gateway share. Lifetime: ports, table, factory and clock outlive the sessions.

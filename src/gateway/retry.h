@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/loop.h"
 #include "base/result.h"
 #include "proto/exec.pb.h"
 
@@ -12,7 +13,7 @@ namespace outlast::gateway {
 enum class Verdict : std::uint8_t {
   kGiveUp,   ///< The client gets the error.
   kRepeat,   ///< Provably nothing was applied, or there was nothing to apply: again, by a fresh route.
-  kUnknown,  ///< A write was under way when the answer got lost.
+  kUnknown,  ///< A write was under way when the answer got lost: ask for its outcome.
 };
 struct Attempt {
   Errc code{Errc::kInternal};
@@ -22,6 +23,16 @@ struct Attempt {
 };
 /// Protocol A11, last paragraph. Pure.
 Verdict judge(const Attempt& attempt);
+
+/// What a leaseholder's answer says about a write in doubt.
+enum class Resolution : std::uint8_t {
+  kApplied,
+  kNotApplied,  ///< Nor will it be.
+  kUnknown,     ///< It is not known any more, or an older program was asked.
+  kAskAgain,
+};
+/// `elapsed`: from before the write was sent until after this answer came, by the gateway's clock. Pure.
+Resolution judge_answer(const proto::ExecReply& answer, Duration elapsed);
 
 /// True for SQLite text that cannot write: SELECT and VALUES. Anything else counts as a write unless its tag says
 /// SELECT.

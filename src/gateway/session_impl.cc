@@ -233,8 +233,9 @@ boost::asio::awaitable<Result<bool>> SessionImpl::commit() {
   }
   const Leaseholder where = *transaction_;
   proto::ExecRequest request;
-  request.mutable_commit()->set_request_id(gateway_->next_request.fetch_add(1));
-  const proto::ExecReply reply = co_await call(where, std::move(request), deadline());
+  const InDoubt write = about_to_write(where, gateway_->next_request.fetch_add(1), deadline());
+  request.mutable_commit()->set_request_id(write.request);
+  const proto::ExecReply reply = co_await call(where, std::move(request), write.until);
   end_transaction();
   if (!reply.has_error()) co_return true;
   Error error = to_error(reply);
@@ -244,12 +245,7 @@ boost::asio::awaitable<Result<bool>> SessionImpl::commit() {
     gateway_->counters.transactions_lost.fetch_add(1, std::memory_order_relaxed);
     co_return lost();
   }
-  if (verdict == Verdict::kUnknown)
-    error =
-        Error(Errc::kUnknownOutcome,
-              "the leaseholder went away while it committed; the transaction may or may not have been applied: look "
-              "before running it again");
-  if (error.code == Errc::kUnknownOutcome) gateway_->counters.unknown.fetch_add(1, std::memory_order_relaxed);
+  if (verdict == Verdict::kUnknown) co_return co_await settle_commit(write);
   co_return error;
 }
 

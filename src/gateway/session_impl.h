@@ -6,6 +6,7 @@
 #include <string>
 
 #include "gateway/cluster_impl.h"
+#include "gateway/retry.h"
 #include "gateway/session.h"
 #include "proto/exec.pb.h"
 
@@ -40,14 +41,37 @@ class SessionImpl final : public Session {
     RangeId range;
     Route route;
   };
+  struct Attempted {
+    std::optional<Reply> answer;  ///< None: it provably did nothing, again.
+    bool resolved{false};         ///< A leaseholder had to be asked for that.
+  };
+  /// A write whose answer may get lost, and what is needed to ask for it (session_resolve.cc).
+  struct InDoubt {
+    RangeId range;
+    Epoch addressed;
+    std::uint64_t request;
+    Lsn after;      ///< Durable before it was sent.
+    Instant sent;   ///< Just before it was.
+    Instant until;  ///< The statement's deadline.
+  };
+  struct Fate {
+    Resolution kind{Resolution::kUnknown};
+    proto::ExecReply reply;  ///< kApplied: as the write would have answered.
+  };
   struct Portal {
     Leaseholder where;
     std::uint64_t id;  ///< The leaseholder's number for it.
     bool in_transaction;
   };
   boost::asio::awaitable<Reply> route_and_call(proto::ExecRequest request, bool is_read);
+  boost::asio::awaitable<Attempted> attempt(RangeId range, Route route, proto::ExecRequest request, bool is_read,
+                                            Instant until);
   boost::asio::awaitable<Reply> call_in_transaction(proto::ExecRequest request);
   boost::asio::awaitable<proto::ExecReply> call(Leaseholder where, proto::ExecRequest request, Instant deadline);
+  InDoubt about_to_write(const Leaseholder& where, std::uint64_t request, Instant until) const;
+  boost::asio::awaitable<Fate> resolve(InDoubt write);
+  boost::asio::awaitable<std::optional<Reply>> settle(InDoubt write, std::uint64_t max_rows);
+  boost::asio::awaitable<Result<bool>> settle_commit(InDoubt write);
   boost::asio::awaitable<Result<void>> ensure_started();
   Result<ChannelPtr> channel_to(const Route& route);
   boost::asio::awaitable<void> hold(RangeId range, std::uint64_t seen, Duration at_most);
@@ -70,6 +94,11 @@ class SessionImpl final : public Session {
   std::map<std::uint64_t, Portal> portals_;
   std::uint64_t next_portal_{1};
   SeededRandom random_;
+  struct {
+    RangeId range;
+    Epoch epoch;
+    Lsn lsn;
+  } seen_;  ///< Latest gate of an answer: durable in that epoch.
 
   std::mutex mutex_;  ///< Of what interrupt() touches.
   ChannelPtr running_;

@@ -35,6 +35,7 @@ boost::asio::awaitable<proto::ExecReply> SessionImpl::call(Leaseholder where, pr
     const std::lock_guard lock(mutex_);
     running_.reset();
   }
+  if (reply.lsn() != 0) seen_ = {where.range, where.route.epoch, Lsn(reply.lsn())};
   co_return reply;
 }
 
@@ -83,39 +84,18 @@ boost::asio::awaitable<SessionImpl::Reply> SessionImpl::route_and_call(proto::Ex
   const Clock& clock = gateway_->clock;
   const GatewayParameters& parameters = gateway_->parameters;
   const Instant until = deadline();
-  const Instant patience = clock.now() + parameters.patience;
-  const bool begins = request.run().begin();
+  Instant patience = clock.now() + parameters.patience;
   Duration pause = parameters.retry_min;
   for (;;) {
     const std::optional<DatabaseRow> row = gateway_->ports.find_database(database_);
     if (!row) co_return Error(Errc::kUndefinedDatabase, "database \"" + database_ + "\" does not exist");
     const RouteTable::Known known = gateway_->routes.find(row->range);
+    bool asked = false;
     if (known.route) {
-      Result<ChannelPtr> channel = channel_to(*known.route);
-      if (channel.ok()) {
-        const Leaseholder where{std::move(*channel), row->range, *known.route};
-        request.mutable_run()->set_request_id(gateway_->next_request.fetch_add(1));
-        proto::ExecReply reply = co_await call(where, request, until);
-        last_ = where;
-        if (begins && reply.in_transaction()) transaction_ = where;
-        if (!reply.has_error()) co_return reply;
-        Error error = to_error(reply);
-        const bool alive = where.channel->alive();
-        if (!alive) last_.reset();
-        const Verdict verdict = judge({error.code, reply.nothing_applied(), alive, is_read || begins});
-        if (verdict != Verdict::kRepeat && transaction_ && !alive) lose_transaction();
-        if (verdict == Verdict::kGiveUp) {
-          if (error.code == Errc::kUnknownOutcome) gateway_->counters.unknown.fetch_add(1);
-          co_return error;
-        }
-        if (verdict == Verdict::kUnknown) {
-          gateway_->counters.unknown.fetch_add(1);
-          co_return Error(Errc::kUnknownOutcome,
-                          "the leaseholder went away while the statement ran; it may or may not "
-                          "have been applied: look before running it again");
-        }
-        transaction_.reset();
-      }
+      Attempted tried = co_await attempt(row->range, *known.route, request, is_read, until);
+      if (tried.answer) co_return *std::move(tried.answer);
+      asked = tried.resolved;
+      if (asked) patience = clock.now() + parameters.patience;
     }
     if (interrupted()) co_return cancelled();
     const Instant now = clock.now();
@@ -126,11 +106,41 @@ boost::asio::awaitable<SessionImpl::Reply> SessionImpl::route_and_call(proto::Ex
                                                 "\" at present; try again, and look at 'outlast node status'");
     }
     gateway_->counters.repeated_unseen.fetch_add(known.route ? 1 : 0);
+    if (asked) continue;  // by the present leaseholder: no need to wait for another route
     const Duration jittered = pause / 2 + Duration(random_.below(static_cast<std::uint64_t>(pause.count()) / 2 + 1));
     co_await hold(row->range, known.version, std::min(jittered, until == Instant::max() ? jittered : until - now));
     pause = std::min(pause * 2, parameters.retry_max);
     if (interrupted()) co_return cancelled();
   }
+}
+
+boost::asio::awaitable<SessionImpl::Attempted> SessionImpl::attempt(RangeId range, Route route,
+                                                                    proto::ExecRequest request, bool is_read,
+                                                                    Instant until) {
+  Result<ChannelPtr> channel = channel_to(route);
+  if (!channel.ok()) co_return Attempted{};
+  const Leaseholder where{std::move(*channel), range, route};
+  const bool begins = request.run().begin();
+  const std::uint64_t max_rows = request.run().max_rows();
+  const std::uint64_t id = gateway_->next_request.fetch_add(1);
+  const InDoubt write = about_to_write(where, id, until);
+  request.mutable_run()->set_request_id(id);
+  proto::ExecReply reply = co_await call(where, std::move(request), until);
+  last_ = where;
+  if (begins && reply.in_transaction()) transaction_ = where;
+  if (!reply.has_error()) co_return Attempted{Reply(std::move(reply)), false};
+  Error error = to_error(reply);
+  const bool alive = where.channel->alive();
+  if (!alive) last_.reset();
+  const Verdict verdict = judge({error.code, reply.nothing_applied(), alive, is_read || begins});
+  if (verdict != Verdict::kRepeat && transaction_ && !alive) lose_transaction();
+  if (verdict == Verdict::kGiveUp) co_return Attempted{Reply(std::move(error)), false};
+  if (verdict == Verdict::kUnknown) {
+    std::optional<Reply> settled = co_await settle(write, max_rows);
+    co_return Attempted{std::move(settled), true};
+  }
+  transaction_.reset();
+  co_return Attempted{};
 }
 
 }  // namespace outlast::gateway

@@ -53,7 +53,7 @@ bool Follower::speaks(NodeId from, Incarnation incarnation, Epoch epoch, Replica
 void Follower::on_append(NodeId from, Incarnation incarnation, proto::RangeMessage message) {
   const ReplicaId leader(message.from_replica());
   const Epoch epoch(message.epoch());
-  if (!speaks(from, incarnation, epoch, leader) || frozen_ || joining_) return;
+  if (!speaks(from, incarnation, epoch, leader) || frozen_ || joining_ || no_room_) return;
   held_->followed = held_->accepted.epoch;
   leader_node_ = from;
   leader_replica_ = leader;
@@ -72,7 +72,7 @@ void Follower::on_append(NodeId from, Incarnation incarnation, proto::RangeMessa
   if (!entries.empty()) {
     if (held_->node.bugs.ack_before_sync) acknowledge(from, leader, epoch, expected.lsn);
     held_->log.append(std::move(entries), [me = shared_from_this(), from, leader, epoch](Result<Lsn> synced) {
-      if (!synced.ok()) return me->held_->fail(synced.error());
+      if (!synced.ok()) return me->append_failed(from, leader, synced.error());
       me->held_->log.note_synced(*synced);
       if (epoch == me->held_->accepted.epoch && !me->frozen_) me->acknowledge(from, leader, epoch, *synced);
     });
@@ -100,7 +100,7 @@ void Follower::on_activate(NodeId from, Incarnation incarnation, const proto::Ra
     return refuse(from, leader, Errc::kNotFound, "the configuration does not name this replica");
   const storage::LogPosition end = end_of(message.activate());
   if (config.epoch == acked_epoch_ && end.lsn < acked_) return;  // overtaken by what was acknowledged since
-  frozen_ = false;
+  frozen_ = no_room_ = false;
   if (config.epoch > accepted.epoch || config.cfg > accepted.cfg) accepted = config;
   held_->followed = accepted.epoch;
   leader_node_ = from;
@@ -140,7 +140,10 @@ void Follower::join(NodeId from, ReplicaId leader, LogPosition end, std::uint64_
         return out;
       },
       [me = shared_from_this(), mine, from, leader, epoch, probe](Result<Joined> result) {
-        if (!result.ok()) return me->held_->fail(result.error());
+        if (!result.ok()) {
+          if (mine == me->join_) me->joining_ = false;
+          return me->append_failed(from, leader, result.error());
+        }
         if (result->kind == Joined::Kind::kMatch) me->held_->log.note_cut(result->end);
         if (mine != me->join_) return;  // a later Activate is being worked on
         me->joining_ = false;
@@ -162,6 +165,7 @@ void Follower::joined(NodeId from, ReplicaId leader, std::uint64_t probe, Joined
     ack.set_known_durable_lsn(held_->durable.value);
     ack.set_synced_lsn(result.kind == Joined::Kind::kMatch ? result.end.lsn.value : 0);
     ack.set_probe(probe);
+    ack.set_disk_low(held_->node.disk_low);
     if (result.kind == Joined::Kind::kMatch) note_acked(result.end.lsn);
   }
   held_->send(from, leader, std::move(out));
@@ -211,7 +215,29 @@ void Follower::acknowledge(NodeId to, ReplicaId leader, Epoch epoch, Lsn lsn) {
   proto::RangeMessage out;
   out.set_epoch(epoch.value);
   out.mutable_append_ack()->set_synced_lsn(lsn.value);
+  out.mutable_append_ack()->set_disk_low(held_->node.disk_low);
   held_->send(to, leader, std::move(out));
+}
+
+/// For want of space nothing is damaged: what went into the log stays, the leaseholder hears of it, and sends the rest
+/// again when there is room.
+void Follower::append_failed(NodeId to, ReplicaId leader, const Error& why) {
+  if (why.code == Errc::kLogMismatch) return;  // comes behind an entry that did not go in
+  held_->fail(why);
+  if (why.code != Errc::kDiskFull || no_room_) return;
+  no_room_ = true;
+  refuse(to, leader, Errc::kDiskFull, why.message);
+  held_->look_up_end();
+}
+
+void Follower::room_changed() {
+  if (!leader_replica_ || frozen_ || joining_ || held_->followed != held_->accepted.epoch) return;
+  if (no_room_ && !held_->node.disk_low) {
+    no_room_ = false;
+    return say_ready(held_->accepted);
+  }
+  if (!no_room_ && acked_epoch_ == held_->accepted.epoch)
+    acknowledge(leader_node_, leader_replica_, acked_epoch_, acked_);
 }
 
 void Follower::note_acked(Lsn lsn) {

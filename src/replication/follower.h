@@ -22,12 +22,15 @@ class Follower : public std::enable_shared_from_this<Follower> {
   void unfreeze();
   /// Asks the leaseholder for its attention: this replica is ready and may lack entries.
   void say_ready(const placement::RangeConfig& record);
+  /// The disk has no room any more, or has room again.
+  void room_changed();
 
  private:
   struct Joined;
   bool speaks(NodeId from, Incarnation incarnation, Epoch epoch, ReplicaId from_replica);
   void join(NodeId from, ReplicaId leader, storage::LogPosition end, std::uint64_t probe);
   void joined(NodeId from, ReplicaId leader, std::uint64_t probe, Joined result);
+  void append_failed(NodeId to, ReplicaId leader, const Error& why);
   void note_acked(Lsn lsn);
   void acknowledge(NodeId to, ReplicaId leader, Epoch epoch, Lsn lsn);
   void refuse(NodeId to, ReplicaId leader, Errc code, const std::string& why);
@@ -37,8 +40,9 @@ class Follower : public std::enable_shared_from_this<Follower> {
   bool frozen_{false};
   std::uint64_t join_{0};  ///< Counts the joins asked for; only the latest one's answer counts.
   bool joining_{false};
-  Epoch acked_epoch_;  ///< Epoch of acked_.
-  Lsn acked_{};        ///< Highest LSN acknowledged in it by this process: never cut below in the same epoch.
+  bool no_room_{false};  ///< Refused for want of space; says that it is ready when there is some.
+  Epoch acked_epoch_;    ///< Epoch of acked_.
+  Lsn acked_{};          ///< Highest LSN acknowledged in it by this process: never cut below in the same epoch.
   NodeId leader_node_;
   ReplicaId leader_replica_;
 };

@@ -13,7 +13,7 @@ HeldReplica::HeldReplica(std::shared_ptr<NodeContext> context, placement::Replic
       range(id),
       ref(std::move(me)),
       replica(std::move(opened)),
-      log(node.loop, node.logs, replica),
+      log(node.loop, node.logs, replica, node.requests),
       durable(replica->applied()),
       apply_target_(durable) {
   if (auto recorded = replica->recorded_config()) accepted = *std::move(recorded);
@@ -99,16 +99,33 @@ void HeldReplica::apply(Callback<void> done) {
       range, [keep = replica, target] { return keep->apply_to(target); },
       [me = shared_from_this(), done = std::move(done)](Result<void> result) mutable {
         me->applying_ = false;
-        if (!result.ok())
+        if (!result.ok()) {
+          me->apply_target_ = me->replica->applied();
           me->fail(result.error());
-        else if (me->apply_limit() > me->apply_target_)
-          me->arm_apply();
+        }
+        if (!me->failed && me->apply_limit() > me->apply_target_) me->arm_apply();
         if (done) done(std::move(result));
+      });
+}
+
+void HeldReplica::look_up_end() {
+  log.run<storage::LogPosition>(
+      [](storage::Replica& on) -> Result<storage::LogPosition> {
+        TRY(on.sync());
+        return on.log_end();
+      },
+      [me = shared_from_this()](Result<storage::LogPosition> end) {
+        if (!end.ok()) return me->fail(end.error());
+        me->log.note_cut(*end);
       });
 }
 
 void HeldReplica::fail(Error error) {
   if (failed) return;
+  if (error.code == Errc::kDiskFull) {
+    if (!node.disk_low) spdlog::warn("range {}: {}", range.value, error.to_string());
+    return node.note_disk_full();
+  }
   failed = true;
   spdlog::error("range {}: this replica is damaged: {}", range.value, error.to_string());
   if (on_failure) on_failure(error);

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "proto/range.pb.h"
+#include "replication/fall_back.h"
 #include "replication/parameters.h"
 #include "replication/record_writer.h"
 #include "replication/removal_sweep.h"
@@ -27,18 +28,21 @@ struct NodeContext {
   Parameters parameters;
   PlantedBugs bugs;
   EncodePages encode;
+  std::shared_ptr<RequestMemory> requests;
   std::function<Instant()> lease_deadline;
   std::function<bool()> confirm_all_reads;
-  std::function<void(RangeId, std::shared_ptr<ServedRange>)> publish;  ///< Null: no longer served.
+  std::function<void(RangeId, LeasedRangePtr)> publish;  ///< Null: no longer served.
   std::function<void(RangeId, const Error&)> report_damage;
   std::function<void(RangeId, const Error&)> report_regression;
-  std::function<void(RangeId)> forget;  ///< The range was dropped and nothing of it is left here.
-  RemovalSweep* sweep;                  ///< Ranges that keep a dead member in S for a while; never null once in use.
+  std::function<void(RangeId)> forget;   ///< The range was dropped and nothing of it is left here.
+  std::function<void()> note_disk_full;  ///< A write failed for want of space: disk_low, and all ranges hear of it.
+  RemovalSweep* sweep;                   ///< Ranges that keep a dead member in S for a while; never null once in use.
 
   std::map<NodeId, Incarnation> peers;  ///< Connected.
   std::set<std::pair<NodeId, Incarnation>> fences;
   int snapshots_running{0};
-  bool leaving{false};  ///< The process stops: takes no range over.
+  bool leaving{false};   ///< The process stops: takes no range over.
+  bool disk_low{false};  ///< The disk has no room for more writes than are under way.
 
   bool fenced(const placement::Leaseholder& holder) const { return fences.contains({holder.node, holder.incarnation}); }
   /// Runs `work` on the range's worker, `done` back on the loop.
@@ -69,6 +73,9 @@ class HeldReplica : public std::enable_shared_from_this<HeldReplica> {
   /// Hash of the database file at exactly `lsn`. kNotReady: it is not known to be durable yet, ask again;
   /// kInvalidState: more is applied already, hold first.
   void digest_at(Lsn lsn, Callback<storage::Digest> done);
+  /// Entries did not go into the log: asks the disk where it ends.
+  void look_up_end();
+  /// Damaged from now on, unless it was only for want of space.
   void fail(Error error);
 
   const std::shared_ptr<NodeContext> keep;
@@ -82,7 +89,10 @@ class HeldReplica : public std::enable_shared_from_this<HeldReplica> {
   Epoch followed;                   ///< A leaseholder of this epoch has spoken to this process.
   bool database_open{false};        ///< SQLite may still have the file open.
   bool failed{false};
+  std::vector<Callback<void>> rereading;  ///< Who waits for reread_requests.
   std::function<void(const Error&)> on_failure;
+  std::function<void()> on_database_closed;
+  std::unique_ptr<UndecidedWrites> undecided;  ///< From a leadership that fell back to the next one of this process.
 
  private:
   void arm_apply();

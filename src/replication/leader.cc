@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "replication/messages.h"
+#include "replication/stalled_range.h"
 
 namespace outlast::replication {
 
@@ -14,19 +15,25 @@ Leader::Leader(std::shared_ptr<HeldReplica> held, LeaderHost& host)
     : held_(std::move(held)),
       host_(host),
       epoch_(host.record().epoch),
-      rf_wanted_(held_->node.parameters.replication_factor) {}
+      undecided_(std::exchange(held_->undecided, nullptr)),
+      rf_wanted_(held_->node.parameters.replication_factor) {
+  if (undecided_ && undecided_->epoch().next() != epoch_) undecided_.reset();
+}
 
 void Leader::start() {
   held_->accepted = host_.record();
   held_->followed = epoch_;
   pending_since_ = node().loop.now();
   held_->log.run<LogPosition>(
-      [config = held_->accepted](storage::Replica& replica) -> Result<LogPosition> {
+      [config = held_->accepted, known = held_->durable,
+       careless = node().bugs.cut_own_tail](storage::Replica& replica) -> Result<LogPosition> {
         TRY(replica.sync());
+        if (careless && known < replica.log_end().lsn) TRY(replica.cut_after(known));
         TRY(replica.record_config(config));  // A4.3 (iii)
         return replica.log_end();
       },
       weakly([](Leader& me, Result<LogPosition> end) {
+        if (!end.ok() && end.error().code == Errc::kDiskFull) return me.no_room(end.error(), &Leader::start);
         if (!end.ok()) return me.held_->fail(end.error());
         me.recorded_ = true;
         me.end_ = *end;
@@ -41,9 +48,14 @@ void Leader::stop(const Error& why) {
   stopped_ = true;
   for (const Loop::TimerId timer : {timer_, push_timer_, checkpoint_timer_})
     if (timer != 0) node().loop.cancel(timer);
+  if (view_) view_->database().fence();
+  drop_view();
+  undecided_.reset();
   if (served_) {
     if (opened_) node().publish(held_->range, nullptr);
-    held_->log.note_tail(served_->end(why));
+    if (falling_back_) held_->undecided = std::make_unique<UndecidedWrites>(epoch_, served_->take_writers());
+    held_->log.note_tail(served_->end(why, falling_back_));
+    if (falling_back_) held_->look_up_end();
     // Closing SQLite blocks for a moment: not on the loop.
     node().workers.submit(held_->range.value, [last = std::exchange(served_, nullptr)]() mutable { last.reset(); });
   }
@@ -85,6 +97,7 @@ void Leader::refresh_members() {
       it->second.progress = node().loop.now();
       if (node().peers.contains(ref.node)) peer_up(ref.node);
     }
+  check_room();
   arm_timer();
 }
 
@@ -155,6 +168,10 @@ void Leader::on_message(NodeId from, Incarnation incarnation, proto::RangeMessag
   if (in.epoch() != epoch_.value || member->incarnation != incarnation) return;
   switch (in.body_case()) {
     case proto::RangeMessage::kAppendAck:
+      note_room(*member, in.append_ack().disk_low());
+      // Refused for want of space before, and there is room now.
+      if (member->state == Member::State::kDown && !member->low && !member->broken)
+        return probe(*member, held_->log.tail());
       return acknowledged(*member, Lsn(in.append_ack().synced_lsn()));
     case proto::RangeMessage::kEpochConfirmed:
       reads_.answer(from, in.epoch_confirmed().round());
@@ -197,6 +214,7 @@ void Leader::on_activate_ack(Member& member, const proto::ActivateAck& ack) {
   }
   member.state = Member::State::kStreaming;
   member.activated = true;
+  note_room(member, ack.disk_low());
   member.next = synced.next();
   if (opened_) tell_durable(member);  // it may have missed the last push, and an idle range sends nothing else
   ask_member(member);
@@ -245,6 +263,14 @@ void Leader::on_refused(Member& member, const proto::Refused& refused) {
   if (Epoch(refused.epoch()) > epoch_)
     return host_.leadership_over({Errc::kNotLeaseholder, "a newer epoch of the range is led elsewhere"});
   if (code == Errc::kStaleEpoch || code == Errc::kNotFound) return;  // not ready, or about to hear of us
+  if (code == Errc::kDiskFull) {
+    if (Epoch(refused.epoch()) != epoch_) return;
+    // It says when there is room again.
+    member.state = Member::State::kDown;
+    ++member.stream;
+    note_room(member, true);
+    return consider();
+  }
   spdlog::warn("range {}: node {} refuses: {}", held_->range.value, member.ref.node.value, refused.message());
   member.broken = true;
   member.state = Member::State::kDown;
@@ -273,18 +299,18 @@ void Leader::advance() {
     durable_moved();
   }
   const bool all_answered = common && *common >= end_.lsn;
+  if (all_answered) decide_writes();
   if (!served_ && (all_answered || node().bugs.serve_before_all_answered)) maybe_serve();
   check_reads();
-  if (!stopped_ && transfer_) transfer_step();
+  if (stopped_) return;
+  if (falling_back_) return try_fall_back();
+  if (transfer_) transfer_step();
   if (!stopped_) consider();
 }
 
 void Leader::durable_moved() {
   pending_since_ = node().loop.now();
-  if (stalled_ && held_->durable == served_->assigned()) {
-    stalled_ = false;
-    served_->set_gate(ServedRange::Gate::kOpen);
-  }
+  progressed();
   served_->advance_durable(held_->durable);
   trim_recent();
   maybe_checkpoint();
@@ -293,18 +319,6 @@ void Leader::durable_moved() {
                                     me.push_timer_ = 0;
                                     me.push_durable();
                                   }));
-}
-
-/// An idle range's backups would otherwise not learn that the last commits are durable.
-void Leader::push_durable() {
-  for (auto& [id, member] : members_)
-    if (member.state == Member::State::kStreaming) tell_durable(member);
-}
-
-void Leader::tell_durable(const Member& member) {
-  proto::RangeMessage out = message();
-  out.mutable_append()->set_durable_lsn(held_->durable.value);
-  held_->send(member.ref.node, member.ref.replica, std::move(out));
 }
 
 }  // namespace outlast::replication

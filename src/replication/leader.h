@@ -6,6 +6,8 @@
 
 namespace outlast::replication {
 
+class StalledRange;
+
 /// What a leader needs of the machine around it.
 class LeaderHost {
  public:
@@ -41,6 +43,8 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void transfer(NodeId target, Callback<void> done);
   /// The range was idle for removal.idle: dead members leave S now (A3, lazy removal).
   void remove_dead();
+  /// The disk here has no room any more, or has room again.
+  void room_changed();
   void digest(Callback<storage::Digest> done);
   /// Ends everything; afterwards callbacks do nothing. Waiters fail with `why`.
   void stop(const Error& why);
@@ -67,8 +71,6 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void on_refused(Member& member, const proto::Refused& refused);
   void acknowledged(Member& member, Lsn lsn);
   void durable_moved();
-  void push_durable();
-  void tell_durable(const Member& member);
   // leader_ship.cc: shipping
   void on_commits();
   void ship(Member& member);
@@ -78,6 +80,8 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void need_snapshot(Member& member);
   void trim_recent();
   bool close_enough(const Member& member) const;
+  void push_durable();
+  void tell_durable(const Member& member);
   // leader_config.cc: changes of the configuration, timers
   void consider();
   bool consider_removal();
@@ -90,7 +94,6 @@ class Leader : public std::enable_shared_from_this<Leader> {
   bool unresponsive(const Member& member) const;
   void arm_timer();
   void on_timer();
-  void check_stuck();
   void push_config();
   // leader_reads.cc: confirmed reads
   void on_reads();
@@ -99,6 +102,26 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void check_reads();
   void on_reads_timer();
   void end_reads(const Result<void>& outcome);
+  // leader_stall.cc: commits that wait for members which do not answer
+  void check_stalled();
+  bool only_this_disk_waits() const;
+  void stall();
+  void view_opened(Lsn at, Result<std::shared_ptr<storage::Database>> view);
+  void drop_view();
+  void progressed();
+  void close_gate();
+  void reopen_gate();
+  bool closing() const { return releasing_ || falling_back_; }
+  bool others_can_lead() const;
+  bool release();
+  // leader_fall_back.cc: entries that cannot be stored, disks without room
+  void append_failed(const Error& why);
+  void try_fall_back();
+  void decide_writes();
+  void no_room(const Error& why, void (Leader::*again)());
+  void retry_with_room(void (Leader::*again)());
+  void check_room();
+  void note_room(Member& member, bool low);
   // leader_serve.cc: serving
   void maybe_serve();
   void opened(Result<std::shared_ptr<storage::Database>> database);
@@ -132,8 +155,13 @@ class Leader : public std::enable_shared_from_this<Leader> {
   std::size_t recent_bytes_{0};
 
   std::shared_ptr<ServedRange> served_;
-  bool opening_{false}, opened_{false}, stalled_{false};
+  bool opening_{false}, opened_{false};
   Instant opened_at_{};
+  bool stalled_{false};  ///< No new writes until everything assigned is durable.
+  bool opening_view_{false}, releasing_{false}, falling_back_{false};
+  std::shared_ptr<StalledRange> view_;  ///< For reads, while S does not acknowledge.
+  Instant release_after_{};
+  std::unique_ptr<UndecidedWrites> undecided_;
   Instant pending_since_{};  ///< Since when the oldest entry that is not durable waits; moved with every advance.
 
   ReadRounds reads_;

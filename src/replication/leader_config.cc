@@ -9,9 +9,19 @@ namespace outlast::replication {
 
 using placement::RangeConfig;
 
+namespace {
+/// What a planted bug asks for.
+Result<RangeConfig> without_minimum(RangeConfig record, NodeId id) {
+  const int minimum = std::exchange(record.min_insync, 1);
+  ASSIGN_OR_RETURN(RangeConfig next, placement::remove_backup(record, id));
+  next.min_insync = minimum;
+  return next;
+}
+}  // namespace
+
 /// Looks for the next change to ask for; one is under way at a time. Called after everything that may matter.
 void Leader::consider() {
-  if (stopped_ || !recorded_ || host_.changing() || (transfer_ != nullptr && served_)) return;
+  if (stopped_ || !recorded_ || host_.changing() || closing() || (transfer_ != nullptr && served_)) return;
   (void)(consider_removal() || consider_promotion() || consider_forgetting() || consider_steps());
 }
 
@@ -22,7 +32,7 @@ bool Leader::in_use() const {
 }
 
 bool Leader::unresponsive(const Member& member) const {
-  if (member.broken) return true;
+  if (member.broken || member.low) return true;
   if (!in_use()) return false;
   const Instant now = node().loop.now();
   const bool down = member.state == Member::State::kDown;
@@ -47,6 +57,7 @@ bool Leader::consider_removal() {
     auto next = member.voter
                     ? placement::remove_backup(host_.record(), id)
                     : placement::remove_learner(host_.record(), id);  // data gone bad: placement adds a new one
+    if (node().bugs.shrink_to_one && member.voter) next = without_minimum(host_.record(), id);
     if (!next.ok()) continue;
     spdlog::info("range {}: node {} does not follow; {}", held_->range.value, id.value,
                  member.voter ? "it leaves the in-sync set" : "its learner leaves the range");
@@ -62,7 +73,9 @@ bool Leader::consider_removal() {
 }
 
 bool Leader::consider_promotion() {
-  const auto healthy = [](const Member& m) { return m.state == Member::State::kStreaming && m.activated && !m.broken; };
+  const auto healthy = [](const Member& m) {
+    return m.state == Member::State::kStreaming && m.activated && !m.broken && !m.low;
+  };
   if (!promoting_) {
     for (auto& [id, member] : members_)
       if (!member.voter && healthy(member) && close_enough(member)) {
@@ -154,11 +167,11 @@ void Leader::arm_timer() {
   const placement::RangeConfig& record = host_.record();
   const bool removable = static_cast<int>(record.insync.size()) > record.min_insync;
   const bool pending = held_->durable < held_->log.tail().lsn;
-  bool owed = opened_ && ((pending && !stalled_) || reads_.running());
+  bool owed = opened_ && (pending || stalled_ || node().disk_low || reads_.running());
   for (const auto& [id, member] : members_) {
-    const bool behind = !member.activated || member.state == Member::State::kDown || (pending && !stalled_);
+    const bool behind = !member.activated || member.state == Member::State::kDown || member.low || pending;
     const bool joining = member.state == Member::State::kProbing || member.state == Member::State::kSnapshot;
-    owed = owed || (member.voter ? behind && removable && in_use() : joining);
+    owed = owed || (member.voter ? behind && removable && (in_use() || member.low) : joining);
     if (member.voter && behind && removable && !in_use()) node().sweep->note(held_->range);
   }
   if (!owed || timer_ != 0) return;
@@ -180,20 +193,9 @@ void Leader::on_timer() {
   }
   on_reads_timer();
   consider();
-  if (!stopped_) check_stuck();
+  if (!stopped_) check_stalled();
+  if (!stopped_ && node().disk_low) check_room();
   if (!stopped_) arm_timer();
-}
-
-/// A commit that cannot become durable stops the range: waiters learn that its fate is unknown, new work is refused
-/// until everything assigned is durable after all. The log tail is kept: another member may hold it (A5.4).
-void Leader::check_stuck() {
-  if (!opened_ || stalled_ || held_->durable == held_->log.tail().lsn) return;
-  if (node().loop.now() - pending_since_ < node().parameters.stuck) return;
-  spdlog::warn("range {}: commits after LSN {} wait for in-sync replicas that do not answer; the range stops serving",
-               held_->range.value, held_->durable.value);
-  stalled_ = true;
-  served_->set_gate(ServedRange::Gate::kStalled);
-  served_->fail_waiters({Errc::kRangeUnavailable, "the write did not reach all in-sync replicas in time"});
 }
 
 void Leader::push_config() {

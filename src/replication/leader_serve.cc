@@ -2,11 +2,13 @@
 #include <spdlog/spdlog.h>
 
 #include "replication/leader.h"
+#include "replication/request_reread.h"
 
 namespace outlast::replication {
 
 void Leader::maybe_serve() {
-  if (opening_ || held_->failed) return;
+  if (opening_ || held_->failed || closing()) return;
+  if (held_->database_open) return;  // of an earlier leadership: comes again when it is closed
   opening_ = true;
   held_->durable = std::max(held_->durable, end_.lsn);  // A4.3 (v): now all of it is committed
   held_->database_open = true;
@@ -35,9 +37,14 @@ std::shared_ptr<ServedRange> Leader::make_served() {
     loop.post([weak, held, result = std::move(result)] {
       const auto replica = held.lock();
       if (!replica) return;
-      if (!result.ok()) return replica->fail(result.error());
+      const auto me = weak.lock();
+      if (!result.ok()) {
+        const bool undone = result.error().code == Errc::kDiskFull || result.error().code == Errc::kLogMismatch;
+        if (!undone) return replica->fail(result.error());
+        return me && !me->stopped_ ? me->append_failed(result.error()) : replica->look_up_end();
+      }
       replica->log.note_synced(*result);
-      if (auto me = weak.lock()) me->on_commits(), me->advance();
+      if (me) me->on_commits(), me->advance();
     });
   };
   hooks.reads_waiting = [&loop, weak] {
@@ -54,18 +61,35 @@ std::shared_ptr<ServedRange> Leader::make_served() {
   };
   hooks.closed = [&loop, held] {
     loop.post([held] {
-      if (const auto replica = held.lock()) replica->database_open = false, replica->learn_durable(replica->durable);
+      const auto replica = held.lock();
+      if (!replica) return;
+      replica->database_open = false;
+      replica->learn_durable(replica->durable);
+      if (replica->on_database_closed) replica->on_database_closed();
     });
   };
   hooks.lease_deadline = node().lease_deadline;
   hooks.confirm_all_reads = node().confirm_all_reads;
   hooks.encode = node().encode;
+  hooks.requests = held_->log.requests();
+  hooks.reread = [&loop, held](Callback<void> done) {
+    loop.post([held, done = std::move(done)]() mutable {
+      if (auto replica = held.lock()) return reread_requests(std::move(replica), std::move(done));
+      done(Error(Errc::kNotLeaseholder, "the replica is gone"));
+    });
+  };
+  hooks.now = [&loop] { return loop.now(); };
   return std::make_shared<ServedRange>(held_->range, epoch_, held_->log.tail(), node().logs, held_->replica,
                                        node().parameters.pending_bytes, std::move(hooks));
 }
 
 void Leader::opened(Result<std::shared_ptr<storage::Database>> database) {
-  if (!database.ok()) return held_->fail(database.error());
+  if (!database.ok()) {
+    if (database.error().code != Errc::kDiskFull) return held_->fail(database.error());
+    opening_ = false;
+    served_.reset();
+    return no_room(database.error(), &Leader::advance);
+  }
   served_->set_database(*std::move(database));
   opened_ = true;
   opened_at_ = node().loop.now();
@@ -74,6 +98,7 @@ void Leader::opened(Result<std::shared_ptr<storage::Database>> database) {
   node().publish(held_->range, served_);
   push_durable();
   push_config();
+  check_room();
   advance();
 }
 
@@ -101,6 +126,7 @@ void Leader::checkpoint() {
       held_->range, [served = served_] { return served->database().checkpoint(); },
       weakly([](Leader& me, Result<Lsn> mark) {
         me.checkpointing_ = false;
+        if (!mark.ok() && me.held_->replica->damaged()) return me.held_->fail(mark.error());
         if (!mark.ok()) {
           spdlog::info("range {}: checkpoint put off: {}", me.held_->range.value, mark.error().to_string());
           ++me.since_checkpoint_;  // try again with the next commit or idle instant
@@ -133,7 +159,7 @@ void Leader::digest(Callback<storage::Digest> done) {
                   (*shared)(std::move(digest));
                 });
           };
-          served->wait_durable(served->assigned(), std::move(ready));
+          served->wait_durable(served->assigned(), Waits::kRead, std::move(ready));
         });
       });
 }

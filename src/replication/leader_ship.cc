@@ -133,4 +133,16 @@ bool Leader::close_enough(const Member& member) const {
   return lag <= node().parameters.promote_lag;
 }
 
+/// An idle range's backups would otherwise not learn that the last commits are durable.
+void Leader::push_durable() {
+  for (auto& [id, member] : members_)
+    if (member.state == Member::State::kStreaming) tell_durable(member);
+}
+
+void Leader::tell_durable(const Member& member) {
+  proto::RangeMessage out = message();
+  out.mutable_append()->set_durable_lsn(held_->durable.value);
+  held_->send(member.ref.node, member.ref.replica, std::move(out));
+}
+
 }  // namespace outlast::replication

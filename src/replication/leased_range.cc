@@ -10,6 +10,24 @@ namespace {
 constexpr std::chrono::seconds kCheckpointPatience{3};
 }  // namespace
 
+Error stalled_error() {
+  return {Errc::kRangeUnavailable,
+          "the write was refused and nothing was applied, because not enough in-sync replicas of the database answer; "
+          "reads go on, and writes will when the replicas are back"};
+}
+
+void send_readers_away(ServedRange::Waiters& waiters) {
+  std::vector<Callback<void>> away;
+  for (auto it = waiters.begin(); it != waiters.end();)
+    if (it->second.who == Waits::kRead) {
+      away.push_back(std::move(it->second.done));
+      it = waiters.erase(it);
+    } else {
+      ++it;
+    }
+  for (auto& done : away) done(Error(Errc::kMoving, "the data can be read in another way now; ask again"));
+}
+
 ServedRange::ServedRange(RangeId range, Epoch epoch, LogPosition tail, storage::LogWriter& logs,
                          std::shared_ptr<storage::Replica> replica, std::size_t pending_bytes_max, Hooks hooks)
     : range_(range),
@@ -30,9 +48,8 @@ ServedRange::~ServedRange() {
 Result<void> ServedRange::admit() const {
   const std::lock_guard lock(mutex_);
   if (ended_) return Error(Errc::kNotLeaseholder, ended_->message);
-  if (gate_ == Gate::kMoving) return Error(Errc::kMoving, "the lease is moving to another node; try again at once");
-  if (gate_ == Gate::kStalled)
-    return Error(Errc::kRangeUnavailable, "not enough in-sync replicas answer; try again when they are back");
+  if (gate_ == Gate::kMoving || diverted_)
+    return Error(Errc::kMoving, "the lease is moving to another node; try again at once");
   ++admitted_;
   return {};
 }
@@ -40,6 +57,20 @@ Result<void> ServedRange::admit() const {
 std::uint64_t ServedRange::admitted() const {
   const std::lock_guard lock(mutex_);
   return admitted_;
+}
+
+Result<void> ServedRange::admit_write() const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ended_ && gate_ == Gate::kStalled) return stalled_error();
+    if (!ended_ && gate_ == Gate::kOpen && refusal_) return *refusal_;
+  }
+  return admit();
+}
+
+bool ServedRange::closes_at_once() const {
+  const std::lock_guard lock(mutex_);
+  return at_once_;
 }
 
 Lsn ServedRange::assigned() const {
@@ -52,15 +83,18 @@ Lsn ServedRange::durable() const {
   return durable_;
 }
 
-void ServedRange::wait_durable(Lsn lsn, Callback<void> done) {
+void ServedRange::wait_durable(Lsn lsn, Waits who, Callback<void> done) {
   std::optional<Error> failed;
   {
     const std::lock_guard lock(mutex_);
-    if (lsn > durable_ && !ended_ && gate_ != Gate::kStalled) {
-      waiters_.emplace(lsn, std::move(done));
+    const bool away = diverted_ && who == Waits::kRead;
+    if (lsn > durable_ && !ended_ && !away) {
+      waiters_.emplace(lsn, Waiter{who, std::move(done)});
       return;
     }
-    if (lsn > durable_) failed = Error(Errc::kRangeUnavailable, "the write did not reach all in-sync replicas");
+    if (lsn > durable_)
+      failed = ended_ ? Error(Errc::kRangeUnavailable, "the write did not reach all in-sync replicas")
+                      : Error(Errc::kMoving, "the data can be read in another way now; ask again");
   }
   if (failed) return done(std::move(*failed));
   done({});
@@ -94,9 +128,11 @@ Result<Lsn> ServedRange::commit(storage::CommitPages pages) {
   {
     const std::lock_guard lock(mutex_);
     if (ended_) return Error(Errc::kNotLeaseholder, ended_->message);
-    if (gate_ != Gate::kOpen) return Error(Errc::kRangeUnavailable, "the range takes no writes at present; try again");
+    if (gate_ == Gate::kStalled) return stalled_error();
+    if (gate_ == Gate::kMoving) return Error(Errc::kMoving, "the lease is moving to another node; try again at once");
     if (!pending_.empty() && pending_bytes_ + payload.size() > pending_bytes_max_)
       return Error(Errc::kRangeUnavailable, "too many writes wait for the in-sync replicas; try again");
+    TRY(hooks_.requests->assign({tail_.lsn.next(), epoch_, 0}, std::move(pages.request), hooks_.now()));
     auto entry = std::make_shared<LogEntry>();
     entry->prev = tail_;
     entry->at = {tail_.lsn.next(), epoch_, 0};
@@ -120,7 +156,8 @@ Result<Lsn> ServedRange::commit(storage::CommitPages pages) {
 Result<void> ServedRange::wait_all_durable() {
   std::unique_lock lock(mutex_);
   const Lsn wanted = tail_.lsn;
-  durable_moved_.wait_for(lock, kCheckpointPatience, [&] { return durable_ >= wanted || ended_; });
+  durable_moved_.wait_for(lock, kCheckpointPatience,
+                          [&] { return durable_ >= wanted || ended_ || gate_ == Gate::kStalled; });
   if (durable_ >= wanted) return {};
   return Error(Errc::kRangeUnavailable, "some commits are not on all in-sync replicas yet");
 }
@@ -139,7 +176,7 @@ void ServedRange::advance_durable(Lsn lsn) {
     for (; !pending_.empty() && pending_.front().first <= lsn; pending_.pop_front())
       pending_bytes_ -= pending_.front().second;
     const auto last = waiters_.upper_bound(lsn);
-    for (auto it = waiters_.begin(); it != last; it = waiters_.erase(it)) ready.push_back(std::move(it->second));
+    for (auto it = waiters_.begin(); it != last; it = waiters_.erase(it)) ready.push_back(std::move(it->second.done));
     durable_moved_.notify_all();
   }
   for (auto& done : ready) done({});
@@ -148,26 +185,51 @@ void ServedRange::advance_durable(Lsn lsn) {
 void ServedRange::set_gate(Gate gate) {
   const std::lock_guard lock(mutex_);
   gate_ = gate;
+  durable_moved_.notify_all();  // a checkpoint may wait for what will not come
 }
 
-void ServedRange::fail_waiters(const Error& why) {
-  std::multimap<Lsn, Callback<void>> failed;
+void ServedRange::divert_reads(bool elsewhere) {
+  Waiters waiting;
   {
     const std::lock_guard lock(mutex_);
-    failed.swap(waiters_);
+    diverted_ = elsewhere;
+    if (!elsewhere) return;
+    for (auto it = waiters_.begin(); it != waiters_.end();)
+      if (it->second.who == Waits::kRead)
+        waiting.insert(waiters_.extract(it++));
+      else
+        ++it;
   }
-  for (auto& [lsn, done] : failed) done(why);
+  send_readers_away(waiting);
 }
 
-LogPosition ServedRange::end(const Error& why) {
+void ServedRange::refuse_writes(std::optional<Error> why) {
+  const std::lock_guard lock(mutex_);
+  refusal_ = std::move(why);
+}
+
+ServedRange::Waiters ServedRange::take_writers() {
+  Waiters all;
+  {
+    const std::lock_guard lock(mutex_);
+    all.swap(waiters_);
+  }
+  send_readers_away(all);
+  return all;
+}
+
+LogPosition ServedRange::end(const Error& why, bool at_once) {
   LogPosition tail;
+  Waiters failed;
   {
     const std::lock_guard lock(mutex_);
     if (!ended_) ended_ = why;
+    at_once_ = at_once;
     tail = tail_;
+    failed.swap(waiters_);
     durable_moved_.notify_all();
   }
-  fail_waiters({Errc::kRangeUnavailable, why.message});
+  for (auto& [lsn, waiter] : failed) waiter.done(Error(Errc::kRangeUnavailable, why.message));
   for (auto& done : take_reads()) done(Error(Errc::kNotLeaseholder, why.message));
   lock_.close({Errc::kNotLeaseholder, why.message});
   if (database_) database_->fence();

@@ -4,6 +4,7 @@
 #include "base/ids.h"
 #include "base/loop.h"
 #include "base/result.h"
+#include "replication/request_id.h"
 #include "storage/database.h"
 
 namespace outlast::replication {
@@ -32,6 +33,12 @@ class WriterLock {
   virtual std::size_t waiters() const = 0;
 };
 
+/// Who waits for a position to become durable.
+enum class Waits : std::uint8_t {
+  kRead,   ///< May be told to ask again (kMoving), when another way to the data answers sooner.
+  kWrite,  ///< Has its entry in the log: waits until its fate is known.
+};
+
 /// A range that this node leads in one epoch: what the executor needs of it. Ends with the leadership: then admit()
 /// fails, waiters fail and the database is fenced.
 /// Thread-safety: any thread.
@@ -44,12 +51,19 @@ class LeasedRange {
   virtual WriterLock& writer_lock() = 0;
   /// May new work begin? kMoving while the gate is closed for a transfer, kNotLeaseholder when the leadership is over.
   virtual Result<void> admit() const = 0;
+  /// May a statement begin that writes? Besides admit()'s answers kRangeUnavailable while in-sync replicas do not
+  /// answer, and kDiskFull while a disk that commits need has no room. To be asked once more when the writer lock is
+  /// held.
+  virtual Result<void> admit_write() const = 0;
+  /// The leadership is over and the database has to be closed at once, to be opened again: nothing may be finished.
+  virtual bool closes_at_once() const = 0;
   /// Highest LSN given to a commit: a read is gated by its value sampled after the snapshot was opened (A5.3).
   virtual Lsn assigned() const = 0;
   virtual Lsn durable() const = 0;
   /// Calls back once `lsn` is on the disk of every in-sync replica; inline when it already is. Fails with
-  /// kRangeUnavailable when the leadership ended first: the entry's fate is then unknown.
-  virtual void wait_durable(Lsn lsn, Callback<void> done) = 0;
+  /// kRangeUnavailable when the leadership ended first: the entry's fate is then unknown; with kTransactionLost when
+  /// the entry was cut: it was certainly not applied; a read also with kMoving.
+  virtual void wait_durable(Lsn lsn, Waits who, Callback<void> done) = 0;
   /// A4.6(a): the lease deadline has not passed, and the cluster trusts it. To be asked after the snapshot was taken.
   virtual bool reads_allowed(Instant now) const = 0;
   /// A4.6(b), where (a) does not allow it: calls back once all other members of S said, after this call, that this is
@@ -57,6 +71,11 @@ class LeasedRange {
   /// ended, kNoLeaseholder when nobody else can tell, kRangeUnavailable when they do not answer. All reads that wait
   /// share one round trip.
   virtual void confirm_reads(Callback<void> done) = 0;
+  /// May this write begin? kStaleEpoch when its gateway was told that it is not applied. Its commit is checked again.
+  virtual Result<void> accepts(const RequestId& id) const = 0;
+  /// RESOLVE (A5.6), also while the gate is closed. kApplied is answered once it is durable; an error says nothing:
+  /// the next leaseholder knows. `done` on any thread, inline too; whoever asks keeps this range alive until then.
+  virtual void resolve(const RequestQuestion& question, Callback<RequestAnswer> done) = 0;
 };
 using LeasedRangePtr = std::shared_ptr<LeasedRange>;
 

@@ -26,6 +26,7 @@ struct Member {
   bool reading{false};      ///< Older entries are being read from disk for it.
   Instant progress{};       ///< Last time it advanced, or had nothing to advance to.
   bool broken{false};       ///< Its disk or its history is bad: out of S as soon as allowed.
+  bool low{false};          ///< Its disk has no room: out of S when allowed, else no new writes.
   std::uint64_t stream{0};  ///< Counts restarts of the stream, so that late disk reads are recognised.
 };
 

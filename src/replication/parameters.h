@@ -13,8 +13,9 @@ namespace outlast::replication {
 
 /// Protocol A1's table, as far as replication reads it.
 struct Parameters {
-  Duration ack_timeout = std::chrono::seconds(1);            ///< A member without progress for so long is removed.
-  Duration stuck = std::chrono::seconds(3);                  ///< A commit not durable for so long stops the range.
+  Duration ack_timeout = std::chrono::seconds(1);  ///< A member without progress for so long is removed.
+  Duration stall = std::chrono::seconds(1);  ///< A commit not durable for so long: no new writes, reads of the prefix.
+  Duration stuck = std::chrono::seconds(3);  ///< ... and for so long: another member may lead.
   Duration recovery_wait = std::chrono::seconds(10);         ///< A4.7.
   Duration takeover_step = std::chrono::milliseconds(100);   ///< Delay per position in the order of successors.
   Duration removal_idle = std::chrono::seconds(60);          ///< A3: an idle range keeps a dead member in S so long.
@@ -31,8 +32,11 @@ struct Parameters {
   std::size_t window_bytes = 8U << 20;                       ///< Sent and not acknowledged, per member.
   std::size_t batch_bytes = 1U << 20;                        ///< Per Append message and per snapshot piece.
   std::size_t recent_bytes = 32U << 20;                      ///< Log kept in memory for shipping, per range.
+  Duration resolve_window = std::chrono::seconds(120);       ///< The ids of writes are kept so long, in memory,
+  std::size_t resolve_bytes = 64U << 20;                     ///< ... or until those of all ranges need more than this.
   std::size_t pending_bytes = 64U << 20;                     ///< Not yet durable: beyond this commits are refused.
   std::uint64_t wal_bytes = 4'000U * 4'120U;                 ///< Checkpoint when SQLite's WAL is larger.
+  std::uint64_t snapshot_rate = 0;                           ///< Bytes a second of each; 0 = as fast as it goes.
   int snapshots_at_once = 4;                                 ///< Sent by this node.
   std::size_t changes_per_batch = 100;                       ///< Of range records, in one metadata transaction.
   int batches_at_once = 8;                                   ///< Metadata transactions with such changes under way.
@@ -59,6 +63,9 @@ class NodeDirectory {
 /// storage's encoding of a commit (storage/log_format.h).
 using EncodePages = std::function<std::string(const storage::CommitPages&)>;
 
+/// Its reverse, for the header alone.
+using RequestOf = std::function<Result<storage::RequestOutcome>(std::string_view payload)>;
+
 /// Bugs that tests plant to see that they are found. All off in a node.
 struct PlantedBugs {
   bool removal_before_confirmed = false;  ///< Commits stop needing a member when its removal is asked for.
@@ -69,6 +76,13 @@ struct PlantedBugs {
   bool serve_before_all_answered = false;  ///< A new leaseholder serves before all of S' answered.
   bool read_unconfirmed = false;           ///< Past the lease deadline reads are answered all the same.
   bool confirm_once = false;               ///< What the members said once counts for later reads.
+  bool request_not_poisoned = false;       ///< "Not applied" is answered and the request may still come.
+  bool cut_request_kept = false;           ///< Requests of cut entries are still answered with their outcome.
+  bool forgotten_is_absent = false;        ///< What memory does not hold is answered by "not applied".
+  bool fall_back_same_epoch = false;       ///< A fall-back begins anew in its old epoch.
+  bool cut_own_tail = false;               ///< A new leaseholder cuts its own log to what it knows to be durable.
+  bool shrink_to_one = false;              ///< Members that do not answer leave S whatever min_insync says.
+  bool view_after_progress = false;        ///< Reads of a stalled range go on at the old LSN when S acknowledges again.
 };
 
 }  // namespace outlast::replication

@@ -89,6 +89,7 @@ void RangeMachine::evaluate() {
   clear_regression();
   if (behind_accepted()) return watch_regression();  // the record here lags, or metadata went back: never lead
   if (is_mine(record_->config)) return lead();
+  held_->undecided.reset();
   if (leaderless()) return schedule_takeover();
   if (takeover_timer_ != 0) node_.loop.cancel(std::exchange(takeover_timer_, 0));
   // A replica opened late may have missed its leaseholder's Activate.
@@ -158,6 +159,14 @@ void RangeMachine::peer_down(NodeId peer) {
   if (const auto leader = leader_) leader->peer_down(peer);
 }
 
+void RangeMachine::room_changed() {
+  if (stopped_) return;
+  if (const auto leader = leader_)
+    leader->room_changed();
+  else if (follower_)
+    follower_->room_changed();
+}
+
 void RangeMachine::digest(Callback<storage::Digest> done) {
   if (const auto leader = leader_) return leader->digest(std::move(done));
   if (!held_) return done(Error(Errc::kNotFound, "range " + range_.to_string() + " has no open replica on this node"));
@@ -186,6 +195,7 @@ void RangeMachine::stop(const Error& why) {
   stopped_ = true;
   if (takeover_timer_ != 0) node_.loop.cancel(std::exchange(takeover_timer_, 0));
   if (leader_) std::exchange(leader_, nullptr)->stop(why);
+  if (held_) held_->undecided.reset();
 }
 
 }  // namespace outlast::replication

@@ -25,6 +25,8 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   void on_message(NodeId from, Incarnation incarnation, proto::RangeMessage message);
   void peer_up(NodeId node);
   void peer_down(NodeId node);
+  /// The disk has no room any more, or has room again.
+  void room_changed();
   /// For ever: this incarnation is fenced or the process ends.
   void stop(const Error& why);
 

@@ -91,6 +91,10 @@ void RangeMachine::hold(ReplicaRef ref, ReplicaPtr replica) {
   held_->on_failure = [weak = weak_from_this()](const Error& why) {
     if (auto me = weak.lock()) me->damaged(why);
   };
+  held_->on_database_closed = [weak = weak_from_this()] {
+    const auto me = weak.lock();
+    if (me && me->leader_) std::shared_ptr(me->leader_)->advance();
+  };
   said_ready_ = Epoch();
 }
 

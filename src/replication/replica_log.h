@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/loop.h"
+#include "replication/request_window.h"
 #include "storage/log_writer.h"
 
 namespace outlast::replication {
@@ -12,14 +13,24 @@ namespace outlast::replication {
 /// weak pointers. Thread-safety: loop only.
 class ReplicaLog {
  public:
-  ReplicaLog(Loop& loop, storage::LogWriter& port, std::shared_ptr<storage::Replica> replica)
-      : loop_(loop), port_(port), replica_(std::move(replica)), tail_(replica_->log_end()), synced_(tail_.lsn) {}
+  ReplicaLog(Loop& loop, storage::LogWriter& port, std::shared_ptr<storage::Replica> replica,
+             std::shared_ptr<RequestMemory> memory)
+      : loop_(loop),
+        port_(port),
+        replica_(std::move(replica)),
+        tail_(replica_->log_end()),
+        synced_(tail_.lsn),
+        requests_(std::make_shared<RequestWindow>(std::move(memory), tail_, loop.now())) {}
+
+  /// The latest writes in this log, by the ids of those who asked for them.
+  const std::shared_ptr<RequestWindow>& requests() const { return requests_; }
 
   const storage::LogPosition& tail() const { return tail_; }
   Lsn synced() const { return synced_; }
 
   /// Queues entries that continue tail(). `done` with the last LSN once they are on disk.
   void append(std::vector<storage::LogEntryPtr> entries, Callback<Lsn> done) {
+    for (const storage::LogEntryPtr& entry : entries) requests_->note(*entry, loop_.now());
     tail_ = entries.back()->at;
     port_.submit(
         *replica_, std::move(entries),
@@ -45,6 +56,7 @@ class ReplicaLog {
   void note_cut(const storage::LogPosition& end) {
     tail_ = end;
     synced_ = end.lsn;
+    requests_->cut(end.lsn);
   }
 
  private:
@@ -53,6 +65,7 @@ class ReplicaLog {
   const std::shared_ptr<storage::Replica> replica_;
   storage::LogPosition tail_;
   Lsn synced_;
+  const std::shared_ptr<RequestWindow> requests_;
 };
 
 }  // namespace outlast::replication

@@ -27,9 +27,11 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
       .parameters = parameters,
       .bugs = bugs,
       .encode = deps_.encode,
+      .requests =
+          std::make_shared<RequestMemory>(deps_.request_of, parameters.resolve_window, parameters.resolve_bytes, bugs),
       .lease_deadline = deps_.lease_deadline,
       .confirm_all_reads = deps_.confirm_all_reads,
-      .publish = [this](RangeId range, std::shared_ptr<ServedRange> served) { publish(range, std::move(served)); },
+      .publish = [this](RangeId range, LeasedRangePtr served) { publish(range, std::move(served)); },
       .report_damage =
           [this](RangeId range, const Error& why) {
             if (deps_.on_replica_damaged) deps_.on_replica_damaged(range, why);
@@ -42,6 +44,12 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
           [this](RangeId range) {
             deps_.loop.post([this, alive = std::weak_ptr(alive_), range] {
               if (!alive.expired()) machines_.erase(range);
+            });
+          },
+      .note_disk_full =
+          [this] {
+            deps_.loop.post([this, alive = std::weak_ptr(alive_)] {
+              if (!alive.expired()) set_disk_low(true);
             });
           },
       .sweep = nullptr,
@@ -64,7 +72,8 @@ Replicas::~Replicas() {
   for (const auto watch : watches_) deps_.meta.unwatch(watch);
   stop_all({Errc::kShuttingDown, "the node stops"});
   machines_.clear();
-  node_->publish = [](RangeId, const std::shared_ptr<ServedRange>&) {};
+  node_->publish = [](RangeId, const LeasedRangePtr&) {};
+  node_->note_disk_full = [] {};
   node_->report_damage = [](RangeId, const Error&) {};
   node_->report_regression = [](RangeId, const Error&) {};
   node_->forget = [](RangeId) {};
@@ -178,7 +187,18 @@ void Replicas::on_message(NodeId from, Incarnation incarnation, proto::RangeMess
   keep->on_message(from, incarnation, std::move(message));
 }
 
-void Replicas::publish(RangeId range, std::shared_ptr<ServedRange> served) {
+void Replicas::set_disk_low(bool low) {
+  if (stopped_ || node_->disk_low == low) return;
+  node_->disk_low = low;
+  if (low)
+    spdlog::warn("the disk of the store is full; writes go where there is room, or wait for it");
+  else
+    spdlog::info("the disk of the store has room again");
+  auto copy = machines_;  // a machine may forget itself
+  for (const auto& [id, machine] : copy) machine->room_changed();
+}
+
+void Replicas::publish(RangeId range, LeasedRangePtr served) {
   const Epoch epoch = served ? served->epoch() : Epoch();
   const bool leading = served != nullptr;
   {

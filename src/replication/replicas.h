@@ -43,6 +43,7 @@ class Replicas final : public LeaseDirectory {
     Transport& transport;
     NodeDirectory& nodes;
     EncodePages encode;
+    RequestOf request_of;
     std::function<Instant()> lease_deadline;  ///< Until when fast reads are allowed; asked from any thread.
     /// All reads are confirmed by the in-sync replicas, whatever the deadline says; asked from any thread.
     std::function<bool()> confirm_all_reads = [] { return false; };
@@ -62,6 +63,9 @@ class Replicas final : public LeaseDirectory {
   void peer_up(NodeId node, Incarnation incarnation);
   void peer_down(NodeId node);
   void on_message(NodeId from, Incarnation incarnation, proto::RangeMessage message);
+  /// Whether the store's disk is out of room but for what recovery needs. To be said now and then: a write that failed
+  /// for want of space counts as `low` until then.
+  void set_disk_low(bool low);
 
   /// One step of placement, at the leaseholder. kNotLeaseholder elsewhere; kInvalidState when a precondition of
   /// protocol A3 fails. Returns when the record is changed, not when a learner caught up.
@@ -86,6 +90,8 @@ class Replicas final : public LeaseDirectory {
   void set_scrub_rate(std::uint64_t bytes) { scrubber_->set_rate(bytes); }
   std::uint64_t scrub_passes() const { return scrubber_->passes(); }
   ReplicasStats stats() const;
+  /// Parameters::snapshot_rate, from now on.
+  void set_snapshot_rate(std::uint64_t bytes_a_second) { node_->parameters.snapshot_rate = bytes_a_second; }
 
   Result<LeasedRangePtr> find(RangeId range, Epoch epoch) const override;
 
@@ -94,7 +100,7 @@ class Replicas final : public LeaseDirectory {
   void on_fences(const meta::WatchBatch& batch);
   void on_range_record(const meta::KeyValue& kv);
   void add_fence(const std::string& key);
-  void publish(RangeId range, std::shared_ptr<ServedRange> served);
+  void publish(RangeId range, LeasedRangePtr served);
   RangeMachine* machine(RangeId range) const;
   std::shared_ptr<RangeMachine> make_machine(RangeId range);
   void stop_all(const Error& why);

@@ -50,7 +50,7 @@ void trouble(SimCluster& cluster) {
   auto& random = cluster.random;
   const auto any = [&]() -> SimNode& { return *cluster.nodes()[random.below(cluster.nodes().size())]; };
   SimNode &a = any(), &b = any();
-  switch (random.below(13)) {
+  switch (random.below(17)) {
     case 0:
     case 1:
       return cluster.kill(a);
@@ -85,6 +85,20 @@ void trouble(SimCluster& cluster) {
       if (cluster.leader(kRange, &where)) where->replicas->transfer(kRange, b.id, [](Result<void>) {});
       return;
     }
+    case 12:
+      a.disk->full = true;
+      a.disk->room = random.below(4);
+      a.disk->reserve = random.below(2) == 0;
+      return;
+    case 13:
+      a.disk->full = false;
+      return;
+    case 14:  // a stopped process; beyond its ttl it is fenced
+      cluster.freeze(a);
+      if (random.below(3) == 0) cluster.fence_after(a.id, a.incarnation, 600ms);
+      return;
+    case 15:
+      return cluster.thaw(a);
     default: {  // placement changes its mind
       SimNode* where = nullptr;
       if (random.below(4) == 0 && cluster.leader(kRange, &where))
@@ -97,6 +111,8 @@ void trouble(SimCluster& cluster) {
 std::string settle(SimCluster& cluster) {
   for (auto& a : cluster.nodes()) {
     *a->weather = {};
+    a->disk->full = false;
+    cluster.thaw(*a);
     cluster.start(*a);
     for (auto& b : cluster.nodes())
       if (a->id < b->id) cluster.heal(a->id, b->id);
@@ -138,13 +154,18 @@ std::string settle(SimCluster& cluster) {
   return "";
 }
 
-struct Done {
-  std::uint64_t acknowledged{0}, reads{0};
+/// What happened in all histories together: each rule must have been put to work.
+struct Seen {
+  std::uint64_t acknowledged{0}, refused{0}, undone{0}, reads{0}, stalled_reads{0};
 };
 
-std::string run_history(std::uint64_t seed, PlantedBugs bugs, Done* done = nullptr) {
-  SimCluster cluster(seed, 3 + static_cast<int>(seed % 3), bugs);
-  cluster.fast_reads = false;  // nodes are fenced at any time: no deadline covers anything
+std::string run_history(std::uint64_t seed, PlantedBugs bugs, Seen* seen = nullptr) {
+  SimCluster cluster(seed, 3 + static_cast<int>(seed % 3), bugs, [](Parameters& parameters) {
+    parameters.ack_timeout = 300ms;  // a history lasts three seconds
+    parameters.stall = 150ms;
+    parameters.stuck = 500ms;
+  });
+  cluster.fast_reads = seed % 4 == 0;  // else all reads are confirmed
   cluster.step(20ms);
   cluster.create_range(kRange, NodeId(1));
   const std::uint64_t calm = 20 + cluster.random.below(200);
@@ -165,7 +186,13 @@ std::string run_history(std::uint64_t seed, PlantedBugs bugs, Done* done = nullp
   std::string wrong = cluster.violation;
   if (wrong.empty()) wrong = settle(cluster);
   if (!cluster.violation.empty()) wrong = cluster.violation;
-  if (done != nullptr) done->acknowledged += cluster.acknowledged, done->reads += cluster.reads;
+  if (seen != nullptr) {
+    seen->acknowledged += cluster.acknowledged;
+    seen->refused += cluster.refused;
+    seen->undone += cluster.undone;
+    seen->reads += cluster.reads;
+    seen->stalled_reads += cluster.stalled_reads;
+  }
   return wrong;
 }
 
@@ -173,16 +200,23 @@ TEST(ReplicationHistories, LoseNothingAcknowledgedAndAgreeInTheEnd) {
   const bool one = std::getenv("OUTLAST_SEED") != nullptr;
   const std::uint64_t first = number_from("OUTLAST_SEED", 1);
   const std::uint64_t count = one ? 1 : number_from("OUTLAST_HISTORIES", 60);
-  Done done;
+  Seen seen;
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
-    const std::string wrong = run_history(seed, {}, &done);
+    const std::string wrong = run_history(seed, {}, &seen);
     ASSERT_EQ(wrong, "") << "replay: OUTLAST_SEED=" << seed
                          << " replication_test --gtest_filter='ReplicationHistories.Lose*'";
   }
-  EXPECT_GT(done.acknowledged, count * 50) << "the histories did too little";
-  EXPECT_GT(done.reads, count * 50) << "the histories read too little";
-  RecordProperty("acknowledged", std::to_string(done.acknowledged));
-  RecordProperty("reads", std::to_string(done.reads));
+  EXPECT_GT(seen.acknowledged, count * 50) << "the histories did too little";
+  if (!one) {
+    EXPECT_GT(seen.reads, count * 50) << "the histories read too little";
+    EXPECT_GT(seen.stalled_reads, 0U) << "no range was read while it was stalled";
+    EXPECT_GT(seen.refused, 0U) << "no write was refused";
+    EXPECT_GT(seen.undone, 0U) << "no fall-back cut a write";
+  }
+  RecordProperty("acknowledged", std::to_string(seen.acknowledged));
+  RecordProperty("reads", std::to_string(seen.reads));
+  RecordProperty("stalled_reads", std::to_string(seen.stalled_reads));
+  RecordProperty("undone", std::to_string(seen.undone));
 }
 
 struct Planted {
@@ -212,6 +246,10 @@ INSTANTIATE_TEST_SUITE_P(Replication, PlantedBug,
                                            Planted{"PromoteWithoutUnion", &PlantedBugs::promote_without_union},
                                            Planted{"AckBeforeSync", &PlantedBugs::ack_before_sync},
                                            Planted{"ServeBeforeAllAnswered", &PlantedBugs::serve_before_all_answered},
+                                           Planted{"FallBackInTheSameEpoch", &PlantedBugs::fall_back_same_epoch},
+                                           Planted{"CutOwnTail", &PlantedBugs::cut_own_tail},
+                                           Planted{"ShrinkToOne", &PlantedBugs::shrink_to_one},
+                                           Planted{"ViewAfterProgress", &PlantedBugs::view_after_progress},
                                            Planted{"ReadUnconfirmed", &PlantedBugs::read_unconfirmed},
                                            Planted{"ConfirmOnce", &PlantedBugs::confirm_once}),
                          [](const auto& info) { return std::string(info.param.name); });

@@ -8,6 +8,7 @@
 
 #include "replication/leased_range.h"
 #include "replication/parameters.h"
+#include "replication/request_window.h"
 #include "replication/writer_lock.h"
 #include "storage/log_writer.h"
 
@@ -28,8 +29,20 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
     std::function<Instant()> lease_deadline;  ///< Fast reads are allowed before it; any thread.
     std::function<bool()> confirm_all_reads;  ///< Whatever the deadline says (sql.reads); any thread.
     EncodePages encode;
+    std::shared_ptr<RequestWindow> requests;
+    std::function<void(Callback<void>)> reread;  ///< Fills `requests` from the log; any thread.
+    std::function<Instant()> now;                ///< Any thread.
   };
-  enum class Gate : std::uint8_t { kOpen, kMoving, kStalled };
+  enum class Gate : std::uint8_t {
+    kOpen,
+    kMoving,   ///< Nothing begins: the lease is about to move, or the range falls back.
+    kStalled,  ///< No writes: in-sync replicas do not answer.
+  };
+  struct Waiter {
+    Waits who;
+    Callback<void> done;
+  };
+  using Waiters = std::multimap<Lsn, Waiter>;
 
   ServedRange(RangeId range, Epoch epoch, storage::LogPosition tail, storage::LogWriter& logs,
               std::shared_ptr<storage::Replica> replica, std::size_t pending_bytes_max, Hooks hooks);
@@ -40,13 +53,17 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   storage::Database& database() override { return *database_; }
   WriterLock& writer_lock() override { return lock_; }
   Result<void> admit() const override;
+  Result<void> admit_write() const override;
+  bool closes_at_once() const override;
   Lsn assigned() const override;
   Lsn durable() const override;
-  void wait_durable(Lsn lsn, Callback<void> done) override;
+  void wait_durable(Lsn lsn, Waits who, Callback<void> done) override;
   bool reads_allowed(Instant now) const override {
     return now < hooks_.lease_deadline() && !hooks_.confirm_all_reads();
   }
   void confirm_reads(Callback<void> done) override;
+  Result<void> accepts(const RequestId& id) const override { return hooks_.requests->accepts(id); }
+  void resolve(const RequestQuestion& question, Callback<RequestAnswer> done) override;
 
   Result<Lsn> commit(storage::CommitPages pages) override;
   Result<void> wait_all_durable() override;
@@ -57,15 +74,22 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   std::vector<Callback<void>> take_reads();
   void advance_durable(Lsn lsn);
   void set_gate(Gate gate);
-  void fail_waiters(const Error& why);
+  /// Reads have another way to their data: who waits here, or begins to, is told to ask again.
+  void divert_reads(bool elsewhere);
+  /// Why no statement may begin to write, though the gate is open; none to lift it.
+  void refuse_writes(std::optional<Error> why);
+  /// Who waits with an entry in the log; readers are told to ask again.
+  Waiters take_writers();
   void expire_lock(Instant now) { lock_.expire(now); }
   /// Requests that were let in so far.
   std::uint64_t admitted() const;
   std::uint64_t wal_bytes() const { return database_ ? database_->wal_bytes() : 0; }
   /// Ends the leadership: nothing is admitted or committed any more, all waiters fail. Returns the log's last position.
-  storage::LogPosition end(const Error& why);
+  storage::LogPosition end(const Error& why, bool at_once);
 
  private:
+  void answer(RequestAnswer found, Callback<RequestAnswer> done);
+
   const RangeId range_;
   const Epoch epoch_;
   storage::LogWriter& logs_;
@@ -80,13 +104,19 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   storage::LogPosition tail_;
   Lsn durable_;
   Gate gate_{Gate::kOpen};
+  bool diverted_{false}, at_once_{false};
   mutable std::uint64_t admitted_{0};
-  std::optional<Error> ended_;
+  std::optional<Error> ended_, refusal_;
   std::vector<storage::LogEntryPtr> outbox_;
   std::deque<std::pair<Lsn, std::size_t>> pending_;  ///< Not yet durable, with their sizes.
   std::size_t pending_bytes_{0};
-  std::multimap<Lsn, Callback<void>> waiters_;
+  Waiters waiters_;
   std::vector<Callback<void>> reads_;  ///< Wait for the next round of confirmations.
 };
+
+/// Why a stalled range takes no write.
+Error stalled_error();
+/// Tells every reader among them to ask again, and drops it.
+void send_readers_away(ServedRange::Waiters& waiters);
 
 }  // namespace outlast::replication

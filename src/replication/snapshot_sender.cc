@@ -1,5 +1,7 @@
 #include "replication/snapshot_sender.h"
 
+#include <algorithm>
+
 #include "base/crc32c.h"
 
 namespace outlast::replication {
@@ -51,6 +53,14 @@ void SnapshotSender::open() {
       });
 }
 
+void SnapshotSender::send_when_due(std::uint64_t offset) {
+  Loop& loop = held_->node.loop;
+  if (loop.now() >= due_) return send(offset);
+  loop.after(due_ - loop.now(), [weak = weak_from_this(), offset] {
+    if (const auto me = weak.lock(); me && me->done_) me->send(offset);
+  });
+}
+
 void SnapshotSender::send(std::uint64_t offset) {
   held_->node.on_worker<std::string>(
       held_->range,
@@ -59,6 +69,10 @@ void SnapshotSender::send(std::uint64_t offset) {
         const auto me = weak.lock();
         if (!me || !me->done_) return;
         if (!data.ok()) return me->finish(data.error());
+        if (const std::uint64_t rate = me->held_->node.parameters.snapshot_rate; rate > 0) {
+          const std::chrono::duration<double> paid(static_cast<double>(data->size()) / static_cast<double>(rate));
+          me->due_ = std::max(me->due_, me->held_->node.loop.now()) + std::chrono::duration_cast<Duration>(paid);
+        }
         proto::RangeMessage out = me->header_;
         auto& chunk = *out.mutable_snapshot_chunk();
         const storage::LogPosition at = me->source_->position();
@@ -79,7 +93,7 @@ void SnapshotSender::on_ack(const proto::SnapshotAck& ack) {
   if (ack.snapshot_lsn() != source_->position().lsn.value) return;
   if (!ack.error().empty()) return finish(Error(Errc::kIo, "the receiver of a snapshot says: " + ack.error()));
   if (ack.installed()) return finish({});
-  if (ack.next_offset() < source_->file_size()) send(ack.next_offset());
+  if (ack.next_offset() < source_->file_size()) send_when_due(ack.next_offset());
 }
 
 void SnapshotSender::finish(Result<void> result) {

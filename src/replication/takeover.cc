@@ -24,20 +24,21 @@ bool RangeMachine::may_take_over() const {
   return mine != nullptr && *mine == held_->ref && leaderless() && !behind_accepted();
 }
 
-/// First live member of S at once, the others a step later each; the old leaseholder's own node last.
+/// First live member of S at once, the others a step later each; the old leaseholder's own node last, and one that gave
+/// the lease up because it got no further only when nobody else wants it.
 Duration RangeMachine::takeover_delay() const {
   const RangeConfig& config = record_->config;
   std::vector<NodeId> order;
-  const auto last = [&](NodeId id) {
-    return (config.leaseholder && config.leaseholder->node == id) ||
-           (!config.leaseholder && id == node_.self.node && ended_ == config.epoch);
-  };
+  const auto& former =
+      config.leaseholder || held_->accepted.epoch != config.epoch ? config.leaseholder : held_->accepted.leaseholder;
+  const auto last = [&](NodeId id) { return former && former->node == id; };
   for (const bool tail : {false, true})
     for (const ReplicaRef& ref : config.insync)
       if (last(ref.node) == tail && (ref.node == node_.self.node || node_.nodes.live(ref.node)))
         order.push_back(ref.node);
   const auto position = std::find(order.begin(), order.end(), node_.self.node) - order.begin();
-  return position * node_.parameters.takeover_step;
+  const bool gave_up = !config.leaseholder && last(node_.self.node);
+  return (position + (gave_up ? 5 : 0)) * node_.parameters.takeover_step;
 }
 
 /// A4.7: a restarted process that has not followed the last leaseholder waits until all of S has said how long its log
@@ -128,7 +129,8 @@ void RangeMachine::take_over_answered(Result<void> result) {
 /// The record names this incarnation: by take-over, by transfer, or as the creator of the range.
 void RangeMachine::lead() {
   const RangeConfig& config = record_->config;
-  if (config.epoch <= ended_ || config.epoch < held_->accepted.epoch) return;
+  if (config.epoch <= ended_ && !node_.bugs.fall_back_same_epoch) return;
+  if (config.epoch < held_->accepted.epoch) return;
   if (config.epoch == held_->accepted.epoch && held_->accepted.leaseholder &&
       held_->accepted.leaseholder != config.leaseholder)
     return;

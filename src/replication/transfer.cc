@@ -86,7 +86,8 @@ void Leader::transfer_step() {
                {meta::Compare::absent(meta::keys::fence({transfer_->target, transfer_->incarnation}))},
                [weak = weak_from_this(), mine = transfer_](Result<void> result) {
                  const auto me = weak.lock();
-                 if (me && !me->stopped_ && me->transfer_ == mine) me->transfer_done(std::move(result));
+                 if (me && !me->stopped_ && me->transfer_ == mine) return me->transfer_done(std::move(result));
+                 if (mine->done) std::exchange(mine->done, nullptr)(std::move(result));
                });
 }
 
@@ -101,10 +102,12 @@ void Leader::transfer_done(Result<void> result) {
     served_->set_gate(stalled_ ? ServedRange::Gate::kStalled : ServedRange::Gate::kOpen);
   }
   mine->hold.release();
+  if (stopped_ && mine->sent && !moved) return;  // the successor was heard of before the answer, which will tell
+  auto done = std::exchange(mine->done, nullptr);
   if (moved)
-    mine->done({});
+    done({});
   else
-    mine->done(result.ok() ? Result<void>(Error(Errc::kNotLeaseholder, "the leadership ended")) : std::move(result));
+    done(result.ok() ? Result<void>(Error(Errc::kNotLeaseholder, "the leadership ended")) : std::move(result));
   if (!stopped_) consider();
 }
 

@@ -37,19 +37,19 @@ Result<Hello> hear_hello(const std::multimap<grpc::string_ref, grpc::string_ref>
              to_incarnation = find_id<Incarnation>(metadata, kToIncarnation);
   if (cluster == metadata.end() || !node || !to || !incarnation || !to_incarnation)
     return Error(Errc::kInvalidArgument, "the call does not say who speaks to whom; it is not from an Outlast node");
-  const std::string name(cluster->second.data(), cluster->second.size());
-  if (name != self.cluster)
-    return Error(Errc::kWrongCluster, "this node belongs to cluster " + self.cluster + ", the caller to " + name);
-  if (*to != self.node || (*to_incarnation && *to_incarnation != self.incarnation))
-    return Error(Errc::kUnavailable, "the call is for node " + to->to_string() + " incarnation " +
-                                         to_incarnation->to_string() + "; here runs node " + self.node.to_string() +
-                                         " incarnation " + self.incarnation.to_string());
-  return Hello{name, *node, *incarnation};
+  return check_hello({std::string(cluster->second.data(), cluster->second.size()), *node, *incarnation}, *to,
+                     *to_incarnation, self);
 }
 
-void answer_hello(grpc::ServerContextBase& context, const Hello& self) {
-  context.AddInitialMetadata(kNode, self.node.to_string());
-  context.AddInitialMetadata(kIncarnation, self.incarnation.to_string());
+Result<Hello> check_hello(Hello peer, NodeId to, Incarnation to_incarnation, const Hello& self) {
+  if (peer.cluster != self.cluster)
+    return Error(Errc::kWrongCluster,
+                 "this node belongs to cluster " + self.cluster + ", the caller to " + peer.cluster);
+  if (to != self.node || (to_incarnation && to_incarnation != self.incarnation))
+    return Error(Errc::kUnavailable, "the call is for node " + to.to_string() + " incarnation " +
+                                         to_incarnation.to_string() + "; here runs node " + self.node.to_string() +
+                                         " incarnation " + self.incarnation.to_string());
+  return peer;
 }
 
 grpc::Status to_status(const Error& error) {

@@ -9,7 +9,7 @@
 
 namespace outlast::rpc {
 
-/// Who speaks. Each call between nodes carries it as metadata, with the addressed node and incarnation: a call that
+/// Who speaks. Each call and each stream between nodes begins with it and the addressed node and incarnation: one that
 /// reaches another process than the meant one (a reused port, an old worker during a handover) is refused (A8.1).
 struct Hello {
   std::string cluster;
@@ -22,8 +22,8 @@ void say_hello(grpc::ClientContext& context, const Hello& self, NodeId to, Incar
 /// Checks a call's metadata against `self`. kWrongCluster, kUnavailable (another node or incarnation),
 /// kInvalidArgument.
 Result<Hello> hear_hello(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata, const Hello& self);
-/// The server's own name in the initial metadata of a stream.
-void answer_hello(grpc::ServerContextBase& context, const Hello& self);
+/// The check itself, for whatever carried the words.
+Result<Hello> check_hello(Hello peer, NodeId to, Incarnation to_incarnation, const Hello& self);
 
 grpc::Status to_status(const Error& error);
 Error to_error(const grpc::Status& status);

@@ -2,13 +2,22 @@
 
 #include <spdlog/spdlog.h>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
+
+#include "rpc/wire_stream.h"
+
 namespace outlast::rpc {
+namespace asio = boost::asio;
 using proto::RangeMessage;
-using proto::RangeMessages;
+using Tcp = asio::ip::tcp;
 using namespace std::chrono_literals;
 
 namespace {
-constexpr std::size_t kBatchBytes = 1 << 20;
+constexpr std::size_t kReadBytes = 64 << 10;
+constexpr auto kConnectPatience = 5s;
 
 bool is_answer(const RangeMessage& message) {
   switch (message.body_case()) {
@@ -23,263 +32,155 @@ bool is_answer(const RangeMessage& message) {
       return false;
   }
 }
-
-/// What waits to be written on one stream; taken in batches.
-class Outbox {
- public:
-  void push(RangeMessage message) { *waiting_.add_messages() = std::move(message); }
-  bool empty() const { return waiting_.messages_size() == 0; }
-  /// Moves the next batch into `out`.
-  void take(RangeMessages& out) {
-    out.Clear();
-    std::size_t bytes = 0;
-    int n = 0;
-    while (n < waiting_.messages_size() && bytes < kBatchBytes) bytes += waiting_.messages(n++).ByteSizeLong();
-    if (n == waiting_.messages_size()) {
-      out.Swap(&waiting_);
-      return;
-    }
-    for (int i = 0; i < n; ++i) *out.add_messages() = std::move(*waiting_.mutable_messages(i));
-    waiting_.mutable_messages()->DeleteSubrange(0, n);
-  }
-
- private:
-  RangeMessages waiting_;
-};
 }  // namespace
 
 struct PeerLinks::Link {
   PeerAddress address;
-  std::unique_ptr<proto::Peer::Stub> stub;
-  std::shared_ptr<OutStream> stream;
+  std::shared_ptr<Attempt> attempt;
   bool up{false};
   Loop::TimerId retry{0};
   Duration backoff{20ms};
 };
 
 struct PeerLinks::Shared : std::enable_shared_from_this<PeerLinks::Shared> {
-  Shared(Loop& l, Hello h, Events e) : loop(l), self(std::move(h)), events(std::move(e)) {}
+  Shared(Loop& l, asio::any_io_executor e, Hello h, Events v)
+      : loop(l), executor(std::move(e)), self(std::move(h)), events(std::move(v)) {}
   Loop& loop;
+  const asio::any_io_executor executor;
   const Hello self;
   Events events;
   bool stopped{false};           // on the loop
   std::map<NodeId, Link> links;  // on the loop
   std::mutex mutex;
-  std::map<NodeId, std::shared_ptr<OutStream>> ready_out;  // under mutex
-  std::map<NodeId, std::shared_ptr<InStream>> in;          // under mutex
+  std::map<NodeId, std::shared_ptr<WireStream>> ready_out, in;  // under mutex
 
-  void deliver(NodeId from, Incarnation incarnation, RangeMessages&& batch) {
-    loop.post([self_ = shared_from_this(), from, incarnation, batch = std::move(batch)]() mutable {
-      if (self_->stopped) return;
-      for (RangeMessage& message : *batch.mutable_messages())
-        self_->events.message(from, incarnation, std::move(message));
+  /// False for bytes that are no messages.
+  bool deliver(NodeId from, Incarnation incarnation, WireStream::Frames frames) {
+    std::vector<RangeMessage> batch(frames.size());
+    for (std::size_t i = 0; i < frames.size(); ++i)
+      if (!batch[i].ParseFromArray(frames[i].data(), static_cast<int>(frames[i].size()))) return false;
+    loop.post([me = shared_from_this(), from, incarnation, batch = std::move(batch)]() mutable {
+      for (RangeMessage& message : batch)
+        if (!me->stopped) me->events.message(from, incarnation, std::move(message));
     });
+    return true;
   }
   void connect(NodeId node);
-  void opened(NodeId node, const std::shared_ptr<OutStream>& stream);
-  void ended(NodeId node, const std::shared_ptr<OutStream>& stream, const grpc::Status& status);
+  void opened(NodeId node, const std::shared_ptr<Attempt>& attempt, std::shared_ptr<WireStream> stream);
+  void ended(NodeId node, const std::shared_ptr<Attempt>& attempt, const Error& why);
+  void forget_in(NodeId node, const WireStream* stream) {
+    const std::lock_guard lock(mutex);
+    if (const auto it = in.find(node); it != in.end() && it->second.get() == stream) in.erase(it);
+  }
 };
 
-/// The stream that this node opened. Owns itself until OnDone.
-class PeerLinks::OutStream final : public grpc::ClientBidiReactor<RangeMessages, RangeMessages>,
-                                   public std::enable_shared_from_this<OutStream> {
+/// One try to have a stream to a peer, from the connection to its end. Everything on its strand but for cancel().
+class PeerLinks::Attempt : public std::enable_shared_from_this<Attempt> {
  public:
-  OutStream(std::shared_ptr<Shared> shared, NodeId node, Incarnation incarnation)
-      : shared_(std::move(shared)), node_(node), incarnation_(incarnation) {}
+  Attempt(std::shared_ptr<Shared> shared, NodeId node, PeerAddress to)
+      : shared_(std::move(shared)),
+        node_(node),
+        to_(std::move(to)),
+        strand_(asio::make_strand(shared_->executor)),
+        socket_(strand_) {}
 
-  void start(proto::Peer::Stub& stub) {
-    keep_ = shared_from_this();
-    say_hello(context_, shared_->self, node_, incarnation_);
-    stub.async()->Replicate(&context_, this);
-    AddHold();  // for writes from outside of reactions; removed by close()
-    StartRead(&incoming_);
-    StartCall();
-  }
-  void send(RangeMessage message) {
-    const std::lock_guard lock(mutex_);
-    if (closed_) return;
-    outbox_.push(std::move(message));
-    if (!writing_) write_next();
-  }
-  void cancel() { context_.TryCancel(); }
-
-  void OnReadInitialMetadataDone(bool ok) override {
-    if (!ok) return;
-    shared_->loop.post([self = shared_from_this()] { self->shared_->opened(self->node_, self); });
-  }
-  void OnReadDone(bool ok) override {
-    if (!ok) return close();
-    shared_->deliver(node_, incarnation_, std::move(incoming_));
-    incoming_.Clear();
-    StartRead(&incoming_);
-  }
-  void OnWriteDone(bool ok) override {
-    {
-      const std::lock_guard lock(mutex_);
-      writing_ = false;
-      if (ok && !closed_ && !outbox_.empty()) write_next();
-    }
-    if (!ok) context_.TryCancel();
-  }
-  void OnDone(const grpc::Status& status) override {
-    shared_->loop.post([self = std::move(keep_), status] { self->shared_->ended(self->node_, self, status); });
+  void start() { asio::co_spawn(strand_, open(shared_from_this()), asio::detached); }
+  void cancel() {
+    asio::post(strand_, [self = shared_from_this()] {
+      self->cancelled_ = true;
+      if (self->stream_) self->stream_->close();
+      self->give_up();
+    });
   }
 
  private:
-  void write_next() {
-    outbox_.take(outgoing_);
-    writing_ = true;
-    StartWrite(&outgoing_);
+  void give_up() {
+    boost::system::error_code ignored;
+    socket_.close(ignored);
   }
-  void close() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (closed_) return;
-      closed_ = true;
-    }
-    RemoveHold();
+  static asio::awaitable<void> open(std::shared_ptr<Attempt> self) {
+    proto::WireHello hello;
+    hello.set_cluster(self->shared_->self.cluster);
+    hello.set_node(self->shared_->self.node.value);
+    hello.set_incarnation(self->shared_->self.incarnation.value);
+    hello.set_to_node(self->node_.value);
+    hello.set_to_incarnation(self->to_.incarnation.value);
+    hello.set_stream(proto::WireHello::REPLICATE);
+    Patience patience(self->socket_, kConnectPatience);
+    const Result<void> open = co_await open_wire(self->socket_, self->to_.address, std::move(hello));
+    patience.good();
+    if (open.ok() && !self->cancelled_)
+      self->run();
+    else
+      self->tell_ended(open.ok() ? Error(Errc::kUnavailable, "the peer is not wanted any more") : open.error());
+  }
+  void run() {
+    stream_ = std::make_shared<WireStream>(std::move(socket_), WireStream::Sends::kTogether, kReadBytes);
+    shared_->loop.post(
+        [self = shared_from_this(), stream = stream_] { self->shared_->opened(self->node_, self, stream); });
+    stream_->start([shared = shared_, node = node_, incarnation = to_.incarnation](
+                       WireStream::Frames frames) { return shared->deliver(node, incarnation, frames); },
+                   [weak = weak_from_this()](const Error& why) {
+                     if (const auto self = weak.lock()) self->tell_ended(why);
+                   });
+  }
+  void tell_ended(const Error& why) {
+    shared_->loop.post([self = shared_from_this(), why] { self->shared_->ended(self->node_, self, why); });
   }
 
-  std::shared_ptr<Shared> shared_;
-  std::shared_ptr<OutStream> keep_;
+  const std::shared_ptr<Shared> shared_;
   const NodeId node_;
-  const Incarnation incarnation_;
-  grpc::ClientContext context_;
-  RangeMessages incoming_, outgoing_;
-  std::mutex mutex_;
-  Outbox outbox_;
-  bool writing_{false}, closed_{false};
+  const PeerAddress to_;
+  asio::strand<asio::any_io_executor> strand_;
+  Tcp::socket socket_;
+  std::shared_ptr<WireStream> stream_;
+  bool cancelled_{false};
 };
-
-/// The stream that a peer opened to this node: its leaseholders' messages in, our replicas' answers out.
-class PeerLinks::InStream final : public grpc::ServerBidiReactor<RangeMessages, RangeMessages>,
-                                  public std::enable_shared_from_this<InStream> {
- public:
-  InStream(std::shared_ptr<Shared> shared, Hello peer) : shared_(std::move(shared)), peer_(std::move(peer)) {}
-  void start() {
-    keep_ = shared_from_this();
-    StartSendInitialMetadata();
-    StartRead(&incoming_);
-  }
-  void send(RangeMessage message) {
-    const std::lock_guard lock(mutex_);
-    if (closed_) return;
-    outbox_.push(std::move(message));
-    if (!writing_) write_next();
-  }
-  void end() { finish(grpc::Status(grpc::StatusCode::UNAVAILABLE, "replaced or stopping")); }
-
-  void OnReadDone(bool ok) override {
-    if (!ok) return finish(grpc::Status::OK);
-    shared_->deliver(peer_.node, peer_.incarnation, std::move(incoming_));
-    incoming_.Clear();
-    StartRead(&incoming_);
-  }
-  void OnWriteDone(bool ok) override {
-    bool finish_now = false;
-    {
-      const std::lock_guard lock(mutex_);
-      writing_ = false;
-      if (closed_)
-        finish_now = true;
-      else if (ok && !outbox_.empty())
-        write_next();
-    }
-    if (finish_now)
-      Finish(final_);
-    else if (!ok)
-      finish(grpc::Status::OK);
-  }
-  void OnCancel() override { finish(grpc::Status::CANCELLED); }
-  void OnDone() override {
-    {
-      const std::lock_guard lock(shared_->mutex);
-      const auto it = shared_->in.find(peer_.node);
-      if (it != shared_->in.end() && it->second.get() == this) shared_->in.erase(it);
-    }
-    keep_.reset();
-  }
-
- private:
-  void write_next() {
-    outbox_.take(outgoing_);
-    writing_ = true;
-    StartWrite(&outgoing_);
-  }
-  void finish(grpc::Status status) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (closed_) return;
-      closed_ = true;
-      final_ = std::move(status);
-      if (writing_) return;  // OnWriteDone finishes
-    }
-    Finish(final_);
-  }
-  std::shared_ptr<Shared> shared_;
-  std::shared_ptr<InStream> keep_;
-  const Hello peer_;
-  RangeMessages incoming_, outgoing_;
-  std::mutex mutex_;
-  Outbox outbox_;
-  grpc::Status final_;
-  bool writing_{false}, closed_{false};
-};
-
-namespace {
-/// Refuses a call before anything is read.
-class Refusal final : public grpc::ServerBidiReactor<RangeMessages, RangeMessages> {
- public:
-  explicit Refusal(const grpc::Status& status) { Finish(status); }
-  void OnDone() override { delete this; }
-};
-}  // namespace
 
 void PeerLinks::Shared::connect(NodeId node) {
   const auto it = links.find(node);
   if (stopped || it == links.end()) return;
   Link& link = it->second;
   link.retry = 0;
-  if (!link.stub)
-    link.stub = proto::Peer::NewStub(
-        grpc::CreateCustomChannel(link.address.address, grpc::InsecureChannelCredentials(), channel_arguments()));
-  link.stream = std::make_shared<OutStream>(shared_from_this(), node, link.address.incarnation);
-  link.stream->start(*link.stub);
+  link.attempt = std::make_shared<Attempt>(shared_from_this(), node, link.address);
+  link.attempt->start();
 }
 
-void PeerLinks::Shared::opened(NodeId node, const std::shared_ptr<OutStream>& stream) {
+void PeerLinks::Shared::opened(NodeId node, const std::shared_ptr<Attempt>& attempt,
+                               std::shared_ptr<WireStream> stream) {
   const auto it = links.find(node);
-  if (stopped || it == links.end() || it->second.stream != stream) return;
+  if (stopped || it == links.end() || it->second.attempt != attempt) return;
   it->second.up = true;
   it->second.backoff = 20ms;
   {
     const std::lock_guard lock(mutex);
-    ready_out[node] = stream;
+    ready_out[node] = std::move(stream);
   }
   events.up(node, it->second.address.incarnation);
 }
 
-void PeerLinks::Shared::ended(NodeId node, const std::shared_ptr<OutStream>& stream, const grpc::Status& status) {
+void PeerLinks::Shared::ended(NodeId node, const std::shared_ptr<Attempt>& attempt, const Error& why) {
   const auto it = links.find(node);
-  if (stopped || it == links.end() || it->second.stream != stream) return;
+  if (stopped || it == links.end() || it->second.attempt != attempt) return;
   Link& link = it->second;
-  link.stream.reset();
+  link.attempt.reset();
   {
     const std::lock_guard lock(mutex);
     ready_out.erase(node);
   }
   if (link.up) {
-    spdlog::debug("rpc: the stream to node {} ended: {}", node.value, status.error_message());
+    spdlog::debug("rpc: the stream to node {} ended: {}", node.value, why.message);
     link.up = false;
     events.down(node);
   }
-  if (links.find(node) == links.end()) return;  // the event took the peer away
-  link.retry = loop.after(link.backoff, [self_ = shared_from_this(), node] { self_->connect(node); });
-  link.backoff = std::min<Duration>(link.backoff * 2, 500ms);
+  const auto still = links.find(node);
+  if (still == links.end() || still->second.attempt) return;  // the event took the peer away
+  still->second.retry = loop.after(still->second.backoff, [me = shared_from_this(), node] { me->connect(node); });
+  still->second.backoff = std::min<Duration>(still->second.backoff * 2, 500ms);
 }
 
-PeerLinks::PeerLinks(Loop& loop, Hello self, Events events)
-    : shared_(std::make_shared<Shared>(loop, std::move(self), std::move(events))) {}
+PeerLinks::PeerLinks(Loop& loop, asio::any_io_executor executor, Hello self, Events events)
+    : shared_(std::make_shared<Shared>(loop, std::move(executor), std::move(self), std::move(events))) {}
 PeerLinks::~PeerLinks() = default;
 
 void PeerLinks::set_peers(std::map<NodeId, PeerAddress> peers) {
@@ -298,7 +199,7 @@ void PeerLinks::set_peers(std::map<NodeId, PeerAddress> peers) {
       const std::lock_guard lock(s.mutex);
       s.ready_out.erase(node);
     }
-    if (old.stream) old.stream->cancel();
+    if (old.attempt) old.attempt->cancel();
     if (old.up) s.events.down(node);
   }
   for (auto& [node, address] : peers)
@@ -309,40 +210,39 @@ void PeerLinks::set_peers(std::map<NodeId, PeerAddress> peers) {
 }
 
 void PeerLinks::send(NodeId to, RangeMessage message) {
-  std::shared_ptr<OutStream> out;
-  std::shared_ptr<InStream> in;
+  std::shared_ptr<WireStream> stream;
   {
     const std::lock_guard lock(shared_->mutex);
-    if (is_answer(message)) {
-      if (const auto it = shared_->in.find(to); it != shared_->in.end()) in = it->second;
-    } else if (const auto it = shared_->ready_out.find(to); it != shared_->ready_out.end()) {
-      out = it->second;
-    }
+    auto& streams = is_answer(message) ? shared_->in : shared_->ready_out;
+    if (const auto it = streams.find(to); it != streams.end()) stream = it->second;
   }
-  if (in)
-    in->send(std::move(message));
-  else if (out)
-    out->send(std::move(message));
+  if (stream) stream->send(message);
 }
 
-grpc::ServerBidiReactor<RangeMessages, RangeMessages>* PeerLinks::accept(grpc::CallbackServerContext* context) {
-  Result<Hello> peer = hear_hello(context->client_metadata(), shared_->self);
-  if (!peer.ok()) return new Refusal(to_status(peer.error()));
-  answer_hello(*context, shared_->self);
-  auto stream = std::make_shared<InStream>(shared_, *peer);
-  std::shared_ptr<InStream> replaced;
+std::shared_ptr<Connection> PeerLinks::accept(Tcp::socket socket, const Hello& peer) {
+  const auto strand = asio::make_strand(shared_->executor);
+  boost::system::error_code error;
+  const auto local = socket.local_endpoint(error);
+  if (error) return nullptr;  // it is gone already
+  Tcp::socket moved(strand, local.protocol(), socket.release());
+  auto stream = std::make_shared<WireStream>(std::move(moved), WireStream::Sends::kTogether, kReadBytes);
+  std::shared_ptr<WireStream> replaced;
   {
     const std::lock_guard lock(shared_->mutex);
-    replaced = std::exchange(shared_->in[peer->node], stream);
+    replaced = std::exchange(shared_->in[peer.node], stream);
   }
-  if (replaced) replaced->end();
-  stream->start();
-  return stream.get();
+  if (replaced) replaced->close();
+  asio::post(strand, [shared = shared_, stream, peer] {
+    stream->start(
+        [shared, peer](WireStream::Frames frames) { return shared->deliver(peer.node, peer.incarnation, frames); },
+        [shared, peer, raw = stream.get()](const Error&) { shared->forget_in(peer.node, raw); });
+  });
+  return stream;
 }
 
 void PeerLinks::stop() {
   shared_->stopped = true;
-  std::map<NodeId, std::shared_ptr<InStream>> in;
+  std::map<NodeId, std::shared_ptr<WireStream>> in;
   {
     const std::lock_guard lock(shared_->mutex);
     in.swap(shared_->in);
@@ -350,10 +250,10 @@ void PeerLinks::stop() {
   }
   for (auto& [node, link] : shared_->links) {
     if (link.retry != 0) shared_->loop.cancel(link.retry);
-    if (link.stream) link.stream->cancel();
+    if (link.attempt) link.attempt->cancel();
   }
   shared_->links.clear();
-  for (auto& [node, stream] : in) stream->end();
+  for (auto& [node, stream] : in) stream->close();
 }
 
 }  // namespace outlast::rpc

@@ -1,12 +1,14 @@
 #pragma once
+#include <boost/asio/any_io_executor.hpp>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 
 #include "base/loop.h"
-#include "proto/peer.grpc.pb.h"
+#include "proto/range.pb.h"
 #include "rpc/hello.h"
+#include "rpc/wire.h"
 
 namespace outlast::rpc {
 
@@ -28,7 +30,8 @@ class PeerLinks {
     std::function<void(NodeId)> down;             ///< It broke; messages on their way are lost.
     std::function<void(NodeId, Incarnation, proto::RangeMessage&&)> message;
   };
-  PeerLinks(Loop& loop, Hello self, Events events);
+  /// `executor`: of the sockets; best the loop's own thread, which spares every message a change of threads.
+  PeerLinks(Loop& loop, boost::asio::any_io_executor executor, Hello self, Events events);
   ~PeerLinks();
   PeerLinks(const PeerLinks&) = delete;
   PeerLinks& operator=(const PeerLinks&) = delete;
@@ -37,14 +40,13 @@ class PeerLinks {
   void set_peers(std::map<NodeId, PeerAddress> peers);
   /// Dropped silently when there is no stream: replication asks again.
   void send(NodeId to, proto::RangeMessage message);
-  /// Server side of Peer.Replicate.
-  grpc::ServerBidiReactor<proto::RangeMessages, proto::RangeMessages>* accept(grpc::CallbackServerContext* context);
+  /// A stream that `peer` opened, after the handshake.
+  std::shared_ptr<Connection> accept(boost::asio::ip::tcp::socket socket, const Hello& peer);
   /// Ends all streams. On the loop; no event comes afterwards.
   void stop();
 
  private:
-  class OutStream;
-  class InStream;
+  class Attempt;
   struct Link;
   struct Shared;
   std::shared_ptr<Shared> shared_;

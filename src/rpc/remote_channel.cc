@@ -1,22 +1,27 @@
 #include "rpc/remote_channel.h"
 
-#include <spdlog/spdlog.h>
+#include <sys/socket.h>
 
-#include <boost/asio/associated_executor.hpp>
-#include <boost/asio/async_result.hpp>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/post.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <cerrno>
 #include <map>
+#include <optional>
+#include <set>
 
 namespace outlast::rpc {
 namespace asio = boost::asio;
 using proto::ExecReply;
 using proto::ExecRequest;
 using proto::ExecUp;
-using Answer = std::move_only_function<void(ExecReply)>;
+using Tcp = asio::ip::tcp;
 
 namespace {
+constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+constexpr auto kConnectPatience = std::chrono::seconds(5);
+
 ExecReply broken(const Error& error, bool nothing_applied) {
   ExecReply reply;
   reply.mutable_error()->set_code(std::string(facts(error.code).name));
@@ -24,202 +29,173 @@ ExecReply broken(const Error& error, bool nothing_applied) {
   reply.set_nothing_applied(nothing_applied);
   return reply;
 }
+Error finished() {
+  return {Errc::kUnavailable, "that process of the leaseholder is finished"};
+}
 }  // namespace
 
+/// What other threads may touch of a channel: its descriptor, to end or interrupt what runs on it.
+struct RemoteChannels::Line {
+  std::mutex mutex;
+  int fd{-1};
+  bool ended{false};            ///< Fenced or stopped: nothing is sent any more.
+  bool running{false};          ///< A request was sent whole and its answer is not here yet.
+  bool sending{false};          ///< The kernel has not taken all of the request yet.
+  bool interrupt_waits{false};  ///< ... and an interrupt has to follow it.
+
+  void end() {
+    const std::lock_guard lock(mutex);
+    ended = true;
+    if (fd >= 0) ::shutdown(fd, SHUT_RDWR);  // wakes the reader
+  }
+  void interrupt() {
+    const std::lock_guard lock(mutex);
+    if (sending) interrupt_waits = true;
+    if (running && !ended) send_interrupt();
+  }
+  /// A few bytes behind an answered request: a kernel that does not take them has a peer that is gone.
+  void send_interrupt() const {
+    ExecUp up;
+    up.set_interrupt(true);
+    std::string bytes;
+    append_frame(bytes, up);
+    [[maybe_unused]] const ssize_t sent = ::send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
+};
+
 struct RemoteChannels::Shared {
+  using Key = std::pair<NodeId, Incarnation>;
   explicit Shared(Hello h) : self(std::move(h)) {}
   const Hello self;
   std::mutex mutex;
   bool stopped{false};
-  std::map<std::string, std::shared_ptr<proto::Peer::Stub>> stubs;  // by address
-  std::map<std::pair<NodeId, Incarnation>, std::set<Stream*>> open;
-  std::set<std::pair<NodeId, Incarnation>> fenced;
+  std::map<Key, std::set<std::shared_ptr<Line>>> open;
+  std::set<Key> fenced;
 
-  std::shared_ptr<proto::Peer::Stub> stub(const std::string& address) {
-    std::shared_ptr<proto::Peer::Stub>& found = stubs[address];
-    if (!found)
-      found = proto::Peer::NewStub(
-          grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), channel_arguments()));
-    return found;
-  }
-};
-
-/// The gRPC end of one channel. Lives until OnDone and until its RemoteChannel is gone.
-/// A request is written only after the server's initial metadata came: a failure before that is certain to have
-/// started nothing.
-class RemoteChannels::Stream final : public grpc::ClientBidiReactor<ExecUp, ExecReply>,
-                                     public std::enable_shared_from_this<Stream> {
- public:
-  Stream(std::shared_ptr<Shared> shared, NodeId node, Incarnation incarnation)
-      : shared_(std::move(shared)), key_(node, incarnation) {}
-
-  bool start(const std::string& address) {
-    {
-      const std::lock_guard lock(shared_->mutex);
-      if (shared_->stopped || shared_->fenced.contains(key_)) return false;
-      stub_ = shared_->stub(address);
-      shared_->open[key_].insert(this);
-    }
-    keep_ = shared_from_this();
-    say_hello(context_, shared_->self, key_.first, key_.second);
-    stub_->async()->Execute(&context_, this);
-    AddHold();
-    StartRead(&incoming_);
-    StartCall();
+  /// False when that incarnation is finished.
+  bool add(const Key& key, const std::shared_ptr<Line>& line) {
+    const std::lock_guard lock(mutex);
+    if (stopped || fenced.contains(key)) return false;
+    open[key].insert(line);
     return true;
   }
-
-  void request(ExecRequest request, Answer answer) {
-    std::unique_lock lock(mutex_);
-    if (closed_) {
-      lock.unlock();
-      return answer(broken(why_, true));
-    }
-    OUTLAST_ASSERT(!answer_, "one request at a time");
-    answer_ = std::move(answer);
-    sent_ = false;
-    *waiting_.mutable_request() = std::move(request);
-    if (ready_ && !writing_) write_request();
+  void remove(const Key& key, const std::shared_ptr<Line>& line) {
+    const std::lock_guard lock(mutex);
+    const auto it = open.find(key);
+    if (it == open.end()) return;
+    it->second.erase(line);
+    if (it->second.empty()) open.erase(it);
   }
-  void interrupt() {
-    const std::lock_guard lock(mutex_);
-    if (closed_ || !answer_) return;
-    if (!sent_) return;  // the caller's own deadline ends a request that waits for a connection
-    if (writing_)
-      interrupt_waits_ = true;
-    else
-      write_interrupt();
-  }
-  bool alive() {
-    const std::lock_guard lock(mutex_);
-    return !closed_;
-  }
-  void cancel() { context_.TryCancel(); }
-
-  void OnReadInitialMetadataDone(bool ok) override {
-    const std::lock_guard lock(mutex_);
-    if (!ok || closed_) return;
-    ready_ = true;
-    if (answer_ && !sent_) write_request();
-  }
-  void OnReadDone(bool ok) override {
-    if (!ok) return close();
-    Answer answer;
-    {
-      const std::lock_guard lock(mutex_);
-      answer = std::move(answer_);
-      answer_ = nullptr;
-    }
-    ExecReply reply = std::move(incoming_);
-    incoming_.Clear();
-    StartRead(&incoming_);
-    if (answer) answer(std::move(reply));
-  }
-  void OnWriteDone(bool ok) override {
-    const std::lock_guard lock(mutex_);
-    writing_ = false;
-    if (!ok || closed_) return;
-    if (interrupt_waits_)
-      write_interrupt();
-    else if (answer_ && !sent_)
-      write_request();
-  }
-  void OnDone(const grpc::Status& status) override {
-    {
-      const std::lock_guard lock(shared_->mutex);
-      if (const auto it = shared_->open.find(key_); it != shared_->open.end()) {
-        it->second.erase(this);
-        if (it->second.empty()) shared_->open.erase(it);
-      }
-    }
-    Answer answer;
-    bool nothing_applied = false;
-    Error why = to_error(status);
-    {
-      const std::lock_guard lock(mutex_);
-      closed_ = true;
-      why_ = why;
-      answer = std::move(answer_);
-      answer_ = nullptr;
-      nothing_applied = !sent_;
-    }
-    if (answer) answer(broken(why, nothing_applied));
-    keep_.reset();
-  }
-
- private:
-  void write_request() {
-    outgoing_.Swap(&waiting_);
-    waiting_.Clear();
-    sent_ = writing_ = true;
-    StartWrite(&outgoing_);
-  }
-  void write_interrupt() {
-    interrupt_waits_ = false;
-    outgoing_.Clear();
-    outgoing_.set_interrupt(true);
-    writing_ = true;
-    StartWrite(&outgoing_);
-  }
-  void close() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (closed_) return;
-      closed_ = true;
-    }
-    RemoveHold();
-  }
-
-  std::shared_ptr<Shared> shared_;
-  std::shared_ptr<Stream> keep_;
-  const std::pair<NodeId, Incarnation> key_;
-  std::shared_ptr<proto::Peer::Stub> stub_;
-  grpc::ClientContext context_;
-  std::mutex mutex_;
-  ExecUp waiting_, outgoing_;
-  ExecReply incoming_;
-  Answer answer_;
-  Error why_{Errc::kUnavailable, "the connection to the leaseholder ended"};
-  bool ready_{false}, sent_{false}, writing_{false}, interrupt_waits_{false}, closed_{false};
 };
 
+/// A request is written only after the other side's welcome: a failure before that is certain to have started nothing.
 class RemoteChannels::RemoteChannel final : public executor::Channel {
  public:
   RemoteChannel(std::shared_ptr<Shared> shared, NodeId node, Incarnation incarnation, std::string address)
-      : stream_(std::make_shared<Stream>(std::move(shared), node, incarnation)) {
-    refused_ = !stream_->start(address);
+      : shared_(std::move(shared)), key_(node, incarnation), address_(std::move(address)) {
+    dead_ = !shared_->add(key_, line_);
   }
   ~RemoteChannel() override {
-    if (!refused_) stream_->cancel();
+    hang_up();
+    shared_->remove(key_, line_);
   }
+
   asio::awaitable<ExecReply> call(ExecRequest request) override {
-    if (refused_) co_return broken(Error(Errc::kUnavailable, "that process of the leaseholder is finished"), true);
-    co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(ExecReply)>(
-        Begin{}, asio::use_awaitable, stream_, std::move(request));
+    if (dead_) co_return broken(finished(), true);
+    if (!connected_) {
+      const Result<void> open = co_await connect();
+      if (!open.ok()) {
+        hang_up();
+        co_return broken(open.error(), true);
+      }
+    }
+    ExecUp up;
+    up.mutable_request()->Swap(&request);
+    std::string bytes;
+    append_frame(bytes, up);
+    if (const Result<void> sent = co_await send(std::move(bytes)); !sent.ok()) {
+      hang_up();
+      co_return broken(sent.error(), false);
+    }
+    const auto frame = co_await read_frame(*socket_, cutter_);
+    {
+      const std::lock_guard lock(line_->mutex);
+      line_->running = false;
+    }
+    ExecReply reply;
+    if (frame.ok() && reply.ParseFromArray(frame->data(), static_cast<int>(frame->size()))) co_return reply;
+    hang_up();
+    co_return broken(
+        frame.ok() ? Error(Errc::kUnavailable, "the leaseholder sent what this version cannot read") : frame.error(),
+        false);
   }
-  void interrupt() override {
-    if (!refused_) stream_->interrupt();
+  void interrupt() override { line_->interrupt(); }
+  /// Asks the kernel, because nobody reads between two calls.
+  bool alive() const override {
+    if (dead_) return false;
+    const std::lock_guard lock(line_->mutex);
+    if (line_->ended) return false;
+    if (!connected_) return true;
+    char byte = 0;
+    return ::recv(line_->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
   }
-  bool alive() const override { return !refused_ && stream_->alive(); }
 
  private:
-  struct Begin {
-    template <class Handler>
-    void operator()(Handler handler, const std::shared_ptr<Stream>& stream, ExecRequest request) const {
-      auto executor = asio::get_associated_executor(handler);
-      auto work = asio::make_work_guard(executor);
-      auto shared_handler = std::make_shared<Handler>(std::move(handler));
-      stream->request(std::move(request), [shared_handler, executor, work](ExecReply reply) mutable {
-        asio::post(executor, [shared_handler = std::move(shared_handler), reply = std::move(reply)]() mutable {
-          Handler resume = std::move(*shared_handler);
-          shared_handler.reset();
-          std::move(resume)(std::move(reply));
-        });
-      });
+  asio::awaitable<Result<void>> connect() {
+    socket_.emplace(co_await asio::this_coro::executor);
+    proto::WireHello hello;
+    hello.set_cluster(shared_->self.cluster);
+    hello.set_node(shared_->self.node.value);
+    hello.set_incarnation(shared_->self.incarnation.value);
+    hello.set_to_node(key_.first.value);
+    hello.set_to_incarnation(key_.second.value);
+    hello.set_stream(proto::WireHello::EXECUTE);
+    Patience patience(*socket_, kConnectPatience);
+    auto opened = co_await open_wire(*socket_, address_, std::move(hello));
+    patience.good();
+    if (!opened.ok()) co_return opened;
+    const std::lock_guard lock(line_->mutex);
+    if (line_->ended) co_return finished();
+    line_->fd = socket_->native_handle();
+    connected_ = true;
+    co_return opened;
+  }
+  asio::awaitable<Result<void>> send(std::string bytes) {
+    std::size_t taken = 0;
+    {
+      const std::lock_guard lock(line_->mutex);
+      if (line_->ended) co_return finished();
+      const ssize_t sent = ::send(line_->fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      taken = sent > 0 ? static_cast<std::size_t>(sent) : 0;
+      (taken == bytes.size() ? line_->running : line_->sending) = true;
     }
-  };
-  std::shared_ptr<Stream> stream_;
-  bool refused_{false};
+    if (taken == bytes.size()) co_return Result<void>();
+    const auto [error, count] =
+        co_await asio::async_write(*socket_, asio::buffer(bytes.data() + taken, bytes.size() - taken), kTuple);
+    if (error) co_return Error(Errc::kUnavailable, "the connection to the leaseholder ended: " + error.message());
+    const std::lock_guard lock(line_->mutex);
+    line_->sending = false;
+    line_->running = true;
+    if (std::exchange(line_->interrupt_waits, false)) line_->send_interrupt();
+    co_return Result<void>();
+  }
+  void hang_up() {
+    dead_ = true;
+    const std::lock_guard lock(line_->mutex);
+    line_->ended = true;
+    line_->fd = -1;
+    boost::system::error_code ignored;
+    if (socket_) socket_->close(ignored);
+  }
+
+  const std::shared_ptr<Shared> shared_;
+  const Shared::Key key_;
+  const std::string address_;
+  const std::shared_ptr<Line> line_ = std::make_shared<Line>();
+  std::optional<Tcp::socket> socket_;
+  FrameCutter cutter_;
+  bool connected_{false};
+  bool dead_{false};
 };
 
 RemoteChannels::RemoteChannels(Hello self) : shared_(std::make_shared<Shared>(std::move(self))) {}
@@ -233,27 +209,23 @@ std::unique_ptr<executor::Channel> RemoteChannels::open(NodeId node, Incarnation
 }
 
 void RemoteChannels::fence(NodeId node, Incarnation incarnation) {
-  std::vector<std::shared_ptr<Stream>> streams;
+  std::set<std::shared_ptr<Line>> lines;
   {
     const std::lock_guard lock(shared_->mutex);
     shared_->fenced.insert({node, incarnation});
-    if (const auto it = shared_->open.find({node, incarnation}); it != shared_->open.end())
-      for (Stream* stream : it->second)
-        if (auto held = stream->weak_from_this().lock()) streams.push_back(std::move(held));
+    if (const auto it = shared_->open.find({node, incarnation}); it != shared_->open.end()) lines = it->second;
   }
-  for (const auto& stream : streams) stream->cancel();
+  for (const auto& line : lines) line->end();
 }
 
 void RemoteChannels::stop() {
-  std::vector<std::shared_ptr<Stream>> streams;
+  std::vector<std::shared_ptr<Line>> lines;
   {
     const std::lock_guard lock(shared_->mutex);
     shared_->stopped = true;
-    for (const auto& [key, open] : shared_->open)
-      for (Stream* stream : open)
-        if (auto held = stream->weak_from_this().lock()) streams.push_back(std::move(held));
+    for (const auto& [key, open] : shared_->open) lines.insert(lines.end(), open.begin(), open.end());
   }
-  for (const auto& stream : streams) stream->cancel();
+  for (const auto& line : lines) line->end();
 }
 
 }  // namespace outlast::rpc

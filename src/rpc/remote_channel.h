@@ -1,38 +1,37 @@
 #pragma once
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <functional>
 #include <memory>
 #include <mutex>
-#include <set>
 
 #include "executor/channel.h"
-#include "proto/peer.grpc.pb.h"
 #include "rpc/hello.h"
+#include "rpc/wire.h"
 
 namespace outlast::rpc {
 
-/// Opens channels to the executors of other nodes, one gRPC stream each (Peer.Execute).
+/// Opens channels to the executors of other nodes, one connection each.
 /// Thread-safety: any thread.
 class RemoteChannels {
  public:
-  /// Replies are delivered on the executor of the awaiting coroutine.
   explicit RemoteChannels(Hello self);
   ~RemoteChannels();
-  /// A channel to this incarnation of the node. The connection is made by the first call.
+  /// A channel to this incarnation of the node. The first call connects; all calls must come from one executor.
   std::unique_ptr<executor::Channel> open(NodeId node, Incarnation incarnation, const std::string& address);
   /// The incarnation is finished: its channels break at once instead of waiting for a process that may be stopped.
   void fence(NodeId node, Incarnation incarnation);
   void stop();
 
  private:
-  class Stream;
   class RemoteChannel;
+  struct Line;
   struct Shared;
   std::shared_ptr<Shared> shared_;
 };
 
-/// Server side of Peer.Execute: drives one LocalChannel a stream on `executor`.
-grpc::ServerBidiReactor<proto::ExecUp, proto::ExecReply>* serve_channel(std::unique_ptr<executor::Channel> channel,
-                                                                        boost::asio::any_io_executor executor);
-grpc::ServerBidiReactor<proto::ExecUp, proto::ExecReply>* refuse_channel(const grpc::Status& status);
+/// The other end: requests of one stream go to `channel`, answers back. `ended` when it is over and `channel` is gone.
+std::shared_ptr<Connection> serve_channel(boost::asio::ip::tcp::socket socket,
+                                          std::unique_ptr<executor::Channel> channel, std::function<void()> ended);
 
 }  // namespace outlast::rpc

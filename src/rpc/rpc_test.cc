@@ -2,10 +2,13 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+#include <boost/asio/write.hpp>
 #include <future>
 
 #include "../tests/support/sim_loop.h"
@@ -48,7 +51,7 @@ class EchoChannel final : public executor::Channel {
 struct Node {  // one node's rpc room: links, server, and what its links told
   Node(SimLoop& sim, std::uint32_t id, asio::thread_pool& pool) : self{"test", NodeId(id), Incarnation(1)}, loop(sim) {
     links = std::make_unique<PeerLinks>(
-        loop, self,
+        loop, pool.get_executor(), self,
         PeerLinks::Events{
             [this](NodeId n, Incarnation) { up.push_back(n); }, [this](NodeId n) { down.push_back(n); },
             [this](NodeId from, Incarnation, proto::RangeMessage&& m) { heard.emplace_back(from, std::move(m)); }});
@@ -63,7 +66,7 @@ struct Node {  // one node's rpc room: links, server, and what its links told
     Services services;
     services.self = self;
     services.links = links.get();
-    services.open_channel = [this] { return std::make_unique<EchoChannel>(channels); };
+    services.open_channel = [this](const Hello&) { return std::make_unique<EchoChannel>(channels); };
     services.place = [](const proto::PlaceRequest& request, Callback<void> done) {
       if (request.range() == 7)
         done({});
@@ -201,6 +204,34 @@ TEST_F(RpcTest, CallsFromOtherClustersAndDecommissionedNodesAreRefused) {
   EXPECT_EQ(call(*foreign.open(NodeId(2), Incarnation(1), b_.address()), "x").error().code(), "wrong_cluster");
   RemoteChannels gone({"test", NodeId(13), Incarnation(1)});
   EXPECT_EQ(call(*gone.open(NodeId(2), Incarnation(1), b_.address()), "x").error().code(), "fenced");
+}
+
+TEST_F(RpcTest, WhatIsNoStreamAndNoCallHarmsNobody) {
+  asio::io_context io;
+  const auto connected = [&] {
+    asio::ip::tcp::socket socket(io);
+    socket.connect({asio::ip::make_address("127.0.0.1"), static_cast<std::uint16_t>(b_.server->port())});
+    return socket;
+  };
+  auto silent = connected(), half = connected(), rubbish = connected(), slow = connected();
+  asio::write(half, asio::buffer("OL", 2));
+  asio::write(rubbish, asio::buffer("OLW1\xff\xff\xff\xff", 8));
+  for (const char byte : kWireMagic) asio::write(slow, asio::buffer(&byte, 1));
+  RemoteChannels remote(a_.self);
+  EXPECT_EQ(call(*remote.open(NodeId(2), Incarnation(1), b_.address()), "still here").rows(), "still here");
+  char byte = 0;
+  boost::system::error_code error;
+  // A refusal says why, then the connection ends.
+  while (!error) asio::read(rubbish, asio::buffer(&byte, 1), error);
+  EXPECT_EQ(error, asio::error::eof);
+}
+
+TEST_F(RpcTest, ALargeAnswerAndALargeRequestArriveWhole) {
+  RemoteChannels remote(a_.self);
+  const auto channel = remote.open(NodeId(2), Incarnation(1), b_.address());
+  const std::string large(20 << 20, 'x');
+  EXPECT_EQ(call(*channel, large).rows(), large);
+  EXPECT_EQ(call(*channel, "small").rows(), "small");
 }
 
 TEST_F(RpcTest, PlaceCarriesTheLeaseholdersAnswer) {

@@ -1,6 +1,6 @@
 #include "rpc/server.h"
 
-#include "rpc/remote_channel.h"
+#include "rpc/listener.h"
 
 namespace outlast::rpc {
 using grpc::CallbackServerContext;
@@ -54,18 +54,8 @@ Result<Hello> admitted(CallbackServerContext* context, const Services& services)
 
 class Server::PeerService final : public proto::Peer::CallbackService {
  public:
-  PeerService(Services services, boost::asio::any_io_executor executor)
-      : services_(std::move(services)), executor_(std::move(executor)) {}
+  explicit PeerService(Services services) : services_(std::move(services)) {}
 
-  grpc::ServerBidiReactor<proto::RangeMessages, proto::RangeMessages>* Replicate(
-      CallbackServerContext* context) override {
-    return services_.links->accept(context);
-  }
-  grpc::ServerBidiReactor<proto::ExecUp, proto::ExecReply>* Execute(CallbackServerContext* context) override {
-    const Result<Hello> peer = admitted(context, services_);
-    if (!peer.ok()) return refuse_channel(to_status(peer.error()));
-    return serve_channel(services_.open_channel(), executor_);
-  }
   ServerUnaryReactor* Place(CallbackServerContext* context, const proto::PlaceRequest* request,
                             proto::PlaceReply* reply) override {
     if (const Result<Hello> peer = admitted(context, services_); !peer.ok())
@@ -101,7 +91,6 @@ class Server::PeerService final : public proto::Peer::CallbackService {
 
  private:
   Services services_;
-  boost::asio::any_io_executor executor_;
 };
 
 class Server::AdminService final : public proto::Admin::CallbackService {
@@ -153,26 +142,26 @@ Server::~Server() {
 Result<std::unique_ptr<Server>> Server::start(const std::string& address, Services services,
                                               boost::asio::any_io_executor executor) {
   auto server = std::unique_ptr<Server>(new Server);
-  server->peer_ = std::make_unique<PeerService>(services, std::move(executor));
-  server->admin_ = std::make_unique<AdminService>(std::move(services));
+  server->peer_ = std::make_unique<PeerService>(services);
+  server->admin_ = std::make_unique<AdminService>(services);
   grpc::ServerBuilder builder;
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
   builder.SetMaxReceiveMessageSize(-1);
   builder.SetMaxSendMessageSize(-1);
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &server->port_);
+  using Kind = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+  auto calls = builder.experimental().AddExternalConnectionAcceptor(Kind::FROM_FD, grpc::InsecureServerCredentials());
   builder.RegisterService(server->peer_.get());
   builder.RegisterService(server->admin_.get());
   server->server_ = builder.BuildAndStart();
-  if (!server->server_ || server->port_ == 0)
-    return Error(Errc::kUnavailable, "cannot listen on " + address +
-                                         " for other nodes: the address is taken or not "
-                                         "ours; choose another --listen-addr");
+  if (!server->server_) return Error(Errc::kInternal, "gRPC cannot start its server");
+  server->listener_ = std::make_shared<Listener>(std::move(services), std::move(executor), std::move(calls));
+  ASSIGN_OR_RETURN(server->port_, server->listener_->listen(address));
   return server;
 }
 
 void Server::stop() {
   if (!server_) return;
+  listener_->stop();
   server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   server_->Wait();
   server_.reset();

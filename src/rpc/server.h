@@ -14,7 +14,7 @@ namespace outlast::rpc {
 struct Services {
   Hello self;
   PeerLinks* links{nullptr};
-  std::function<std::unique_ptr<executor::Channel>()> open_channel;
+  std::function<std::unique_ptr<executor::Channel>(const Hello& gateway)> open_channel;
   std::function<void(proto::PlaceRequest, Callback<void>)> place;
   template <class Request, class Reply>
   using Ask = std::function<void(const Request&, Callback<Reply>)>;
@@ -32,15 +32,19 @@ struct Services {
   std::function<Result<void>(const Hello&)> admit;
 };
 
-/// The node-to-node and CLI-to-node server of one worker, on a listener of its own (A8.1).
+class Listener;
+
+/// The node-to-node and CLI-to-node server of one worker, on a listener of its own (A8.1): gRPC calls and data streams
+/// on one port.
 class Server {
  public:
-  /// Binds `address` (host:port, port 0 = any). kUnavailable with the address when it is taken.
+  /// Binds `address` (host:port, port 0 = any). kUnavailable with the address when it is taken. Streams of sessions
+  /// elsewhere run on `executor`.
   static Result<std::unique_ptr<Server>> start(const std::string& address, Services services,
                                                boost::asio::any_io_executor executor);
   ~Server();
   int port() const { return port_; }
-  /// Ends every call and waits for it. End the streams' other sides first (PeerLinks::stop).
+  /// Ends every call and stream and waits for it; `executor` and PeerLinks' must still run.
   void stop();
 
  private:
@@ -50,6 +54,7 @@ class Server {
   std::unique_ptr<PeerService> peer_;
   std::unique_ptr<AdminService> admin_;
   std::unique_ptr<grpc::Server> server_;
+  std::shared_ptr<Listener> listener_;
   int port_{0};
 };
 

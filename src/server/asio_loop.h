@@ -1,4 +1,5 @@
 #pragma once
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -31,6 +32,8 @@ class AsioLoop final : public Loop {
   TimerId after(Duration delay, Task task) override;
   void cancel(TimerId timer) override;
   bool on_this_loop() const override { return std::this_thread::get_id() == thread_.get_id(); }
+  /// For sockets that are served on the loop's thread. Not to be used after stop().
+  boost::asio::any_io_executor executor() { return context_.get_executor(); }
   /// Runs `task` on the loop and waits for it. Not from the loop itself.
   void run_and_wait(Task task);
   void stop();

@@ -124,7 +124,7 @@ Result<void> Node::start_rpc() {
   events.message = [this](NodeId from, Incarnation inc, proto::RangeMessage&& message) {
     if (replicas_) replicas_->on_message(from, inc, std::move(message));
   };
-  links_ = std::make_unique<rpc::PeerLinks>(loop_, hello, std::move(events));
+  links_ = std::make_unique<rpc::PeerLinks>(loop_, loop_.executor(), hello, std::move(events));
   remote_ = std::make_unique<rpc::RemoteChannels>(hello);
   rpc_client_ = std::make_unique<rpc::Client>(hello);
   ASSIGN_OR_RETURN(rpc_server_, rpc::Server::start(options_.start.listen_addr, services(), io_.get_executor()));
@@ -169,6 +169,8 @@ Result<void> Node::start_liveness() {
       if (name.starts_with("liveness.")) liveness_->set_params(state_->settings().liveness_params());
       if (name == "scrub.rate" && replicas_) replicas_->set_scrub_rate(state_->settings().bytes("scrub.rate"));
       if (name == "sql.reads") confirm_all_reads_ = state_->settings().text("sql.reads").value() == "confirmed";
+      if (name == "kv.snapshot_rebalance.max_rate" && replicas_)
+        replicas_->set_snapshot_rate(state_->settings().bytes(name));
     });
     state_->nodes().on_batch([this] { refresh_peers(); });
     office_->on_change([this](std::optional<liveness::Peer>, bool is_self) {
@@ -183,7 +185,7 @@ Result<void> Node::start_liveness() {
 
 Result<void> Node::start_replicas() {
   ASSIGN_OR_RETURN(replica_store_,
-                   storage::open_replica_store(*disk_, store_->path(), storage_options(state_->settings())));
+                   storage::open_replica_store(*disk_, store_->path(), storage_options(state_->settings(), clock_)));
   log_writer_ = storage::make_log_writer();
   transport_ = make_transport(*links_);
   loop_.run_and_wait([this] {
@@ -195,6 +197,7 @@ Result<void> Node::start_replicas() {
                                      *transport_,
                                      *state_,
                                      [](const storage::CommitPages& pages) { return storage::encode(pages); },
+                                     [](std::string_view payload) { return storage::request_of(payload); },
                                      [this] { return liveness_->lease_deadline(); }};
     deps.confirm_all_reads = [this] { return confirm_all_reads_.load(std::memory_order_relaxed); };
     deps.on_leases_changed = [this](RangeId, Epoch, bool) {
@@ -218,7 +221,8 @@ Result<void> Node::start_gateway() {
   executor_ = std::make_unique<executor::Executor>(*replicas_, sql_pool_, clock_, executor::Parameters(),
                                                    connection_setup(clock_));
   channels_ = std::make_unique<gateway::LocalOrRemoteChannels>(
-      member_.node, member_.incarnation, [this] { return executor_->open_channel(member_.incarnation.value); },
+      member_.node, member_.incarnation,
+      [this] { return executor_->open_channel(replication::gateway_number(member_.node, member_.incarnation)); },
       [this](NodeId node, Incarnation incarnation) -> Result<std::unique_ptr<executor::Channel>> {
         const auto view = liveness_->current(node);
         if (!view || view->peer.incarnation != incarnation || view->addr.empty())
@@ -333,7 +337,21 @@ void Node::refresh_peers() {
 void Node::housekeeping() {
   state_->look(loop_.now());
   ensure_default_database();
+  look_at_disk();
   loop_.after(1s, [this] { housekeeping(); });
+}
+
+/// Writes stop short of a full disk, and go on when there is room again.
+void Node::look_at_disk() {
+  constexpr std::uint64_t kOfNoRange = 0;
+  workers_.submit(kOfNoRange, [this] {
+    const auto space = disk_->space(store_->path());
+    loop_.post([this, space] {
+      if (!space.ok() || !replicas_) return;
+      disk_low_ = storage::is_low(*space, disk_low_);
+      replicas_->set_disk_low(disk_low_);
+    });
+  });
 }
 
 void Node::ensure_default_database() {

@@ -67,6 +67,7 @@ class Node {
   void report_damage(RangeId range, const Error& why);
   void refresh_peers();
   void housekeeping();
+  void look_at_disk();
   void ensure_default_database();
   void sweep_forever();
   void watch_supervisor();
@@ -121,6 +122,7 @@ class Node {
   Ending ending_{Ending::kNone};  // under mutex_
   std::atomic<bool> serving_{false}, stopping_{false}, left_{false};
   std::atomic<bool> confirm_all_reads_{false};  ///< sql.reads is "confirmed".
+  bool disk_low_{false};  // loop
 };
 
 }  // namespace outlast::server

@@ -12,7 +12,9 @@ void Node::report_damage(RangeId range, const Error& why) {
                      {.time_micros = loop_.wall_micros(),
                       .type = "replica_damaged",
                       .node = member_.node,
-                      .details = {{"range", range.value}, {"why", why.message}}},
+                      .details = {{"range", range.value},
+                                  {"database", state_->database_of(range)},
+                                  {"why", why.message}}},
                      [](const Result<void>&) {});
 }
 

@@ -47,7 +47,9 @@ rpc::Services Node::services() {
   rpc::Services services;
   services.self = {member_.cluster, member_.node, member_.incarnation};
   services.links = links_.get();
-  services.open_channel = [this] { return executor_->open_channel(0); };
+  services.open_channel = [this](const rpc::Hello& gateway) {
+    return executor_->open_channel(replication::gateway_number(gateway.node, gateway.incarnation));
+  };
   services.place = [this](const proto::PlaceRequest& request, Callback<void> done) {
     placement::Step step;
     step.kind = static_cast<placement::Step::Kind>(request.step());
@@ -137,6 +139,10 @@ void Node::add_metrics() {
     const gateway::GatewayCounters& gateway = cluster_->counters();
     counter("outlast_gateway_repeated_unseen_total", "Statements repeated without telling the client",
             gateway.repeated_unseen.load());
+    counter("outlast_gateway_resolved_done_total", "Writes in doubt that were found to be applied",
+            gateway.resolved_done.load());
+    counter("outlast_gateway_resolved_not_applied_total", "Writes in doubt that were found to be not applied",
+            gateway.resolved_not_applied.load());
     counter("outlast_gateway_unknown_total", "Writes whose outcome nobody knows", gateway.unknown.load());
     counter("outlast_gateway_transactions_lost_total", "Transactions that lost their leaseholder",
             gateway.transactions_lost.load());

@@ -21,8 +21,12 @@ std::unique_ptr<replication::Transport> make_transport(rpc::PeerLinks& links) {
   return std::make_unique<TransportAdapter>(links);
 }
 
-storage::StoreOptions storage_options(const meta::Settings& settings) {
+storage::StoreOptions storage_options(const meta::Settings& settings, const Clock& clock) {
   storage::StoreOptions options;
+  options.log_retain = [&settings] {
+    return storage::LogRetention::Limits{settings.bytes("log.retain.bytes"), settings.duration("log.retain.time")};
+  };
+  options.now = [&clock] { return clock.now(); };
   options.txn_bytes_max = settings.bytes("txn.max_bytes");
   return options;
 }
@@ -32,7 +36,11 @@ replication::Parameters replication_parameters(const meta::Settings& settings) {
   parameters.ack_timeout = settings.duration("repl.ack_timeout");
   parameters.scrub_rate = settings.bytes("scrub.rate");
   parameters.removal_idle = settings.duration("removal.idle");
+  parameters.resolve_window = settings.duration("resolve.window");
+  parameters.stall = settings.duration("repl.stall");
+  parameters.stuck = settings.duration("repl.stuck");
   parameters.recovery_wait = settings.duration("recovery_wait");
+  parameters.snapshot_rate = settings.bytes("kv.snapshot_rebalance.max_rate");
   parameters.replication_factor = static_cast<int>(settings.number("kv.replication_factor"));
   return parameters;
 }

@@ -13,7 +13,8 @@ namespace outlast::server {
 // Adapters between rooms that do not know each other. Each outlives nothing but what it is given.
 
 std::unique_ptr<replication::Transport> make_transport(rpc::PeerLinks& links);
-storage::StoreOptions storage_options(const meta::Settings& settings);
+/// Asks settings and clock again and again: they outlive the store.
+storage::StoreOptions storage_options(const meta::Settings& settings, const Clock& clock);
 replication::Parameters replication_parameters(const meta::Settings& settings);
 /// SQL functions for every connection to a range. `clock` outlives the connections.
 executor::ConnectionSetup connection_setup(const Clock& clock);

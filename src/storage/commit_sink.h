@@ -10,11 +10,13 @@ namespace outlast::storage {
 
 /// Who asked for a write and how it ended, kept in the log entry's header (protocol A5.6). gateway 0 = internal write.
 struct RequestOutcome {
-  std::uint64_t gateway{0};   ///< Incarnation of the gateway.
+  std::uint64_t gateway{0};   ///< The gateway's process (replication/request_id.h).
   std::uint64_t sequence{0};  ///< The gateway's own counter.
   std::int64_t changes{0};    ///< Rows, for the command tag.
   std::string tag;            ///< E.g. "INSERT"; empty for COMMIT of a transaction.
+  std::string result;         ///< What RETURNING gave, in the executor's encoding; empty: nothing, or too much to keep.
 };
+inline constexpr std::size_t kResultBytesMax = 4096;
 
 /// One committed transaction, as collected from SQLite's WAL: the last image of each page, pages > db_pages left out.
 struct CommitPages {
@@ -36,6 +38,8 @@ class CommitSink {
   /// leadership ended or `patience` has passed.
   virtual Result<void> wait_all_durable() = 0;
   virtual Lsn assigned() const = 0;
+  /// Up to here every in-sync replica has the log on disk.
+  virtual Lsn durable() const = 0;
 };
 
 }  // namespace outlast::storage

@@ -206,10 +206,11 @@ TEST(Crash, RecoversAPrefixWithEverythingAcknowledgedFromEveryWritePoint) {
   const char* text = std::getenv("OUTLAST_CRASH_STEPS");  // more steps, more points: for long runs
   const int steps = text != nullptr ? std::atoi(text) : 9;
   for (const bool group : {false, true}) {
-    const Plan plan{.seed = seed + (group ? 1 : 0),
-                    .steps = group ? steps + 12 : steps,
-                    .group = group,
-                    .options = {.log_keep_bytes = 0, .log_segment_bytes = 100'000}};
+    const Plan plan{
+        .seed = seed + (group ? 1 : 0),
+        .steps = group ? steps + 12 : steps,
+        .group = group,
+        .options = {.log_retain = [] { return LogRetention::Limits{0, {}}; }, .log_segment_bytes = 100'000}};
     History truth;
     const std::uint64_t points = reference(plan, truth);
     ASSERT_GT(points, 100U) << "the workload has become too tame";
@@ -227,7 +228,10 @@ TEST(Crash, RecoversAPrefixWithEverythingAcknowledgedFromEveryWritePoint) {
 std::uint64_t bad_points(const StoreOptions::Planted& planted, std::uint64_t wanted) {
   std::uint64_t bad = 0;
   for (std::uint64_t seed = 1; seed <= 6 && bad < wanted; ++seed) {
-    Plan plan{.seed = seed, .steps = 18, .group = true, .options = {.log_keep_bytes = 0, .log_segment_bytes = 100'000}};
+    Plan plan{.seed = seed,
+              .steps = 18,
+              .group = true,
+              .options = {.log_retain = [] { return LogRetention::Limits{0, {}}; }, .log_segment_bytes = 100'000}};
     History truth;
     const std::uint64_t points = reference(plan, truth);
     plan.options.planted = planted;

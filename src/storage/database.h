@@ -41,6 +41,9 @@ class Database {
   /// frames were copied (A5.5). Blocks. Returns the mark.
   virtual Result<Lsn> checkpoint() = 0;
   virtual std::uint64_t wal_bytes() const = 0;
+  /// The database as it is at `durable`, read-only, beside this one; its own checkpoints wait until the view is gone.
+  /// Precondition: `durable` is not below the checkpoint mark. Blocks for some milliseconds.
+  virtual Result<std::shared_ptr<Database>> durable_view(Lsn durable) = 0;
   /// No commit succeeds any more (the sink refuses too); running statements are interrupted.
   virtual void fence() = 0;
 };

@@ -2,9 +2,8 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_set>
 
-#include "storage/database.h"
+#include "storage/connection_impl.h"
 #include "storage/replica_files.h"
 #include "storage/vfs_shim.h"
 
@@ -18,6 +17,7 @@ class DatabaseImpl final : public Database, public std::enable_shared_from_this<
 
   Result<std::unique_ptr<Connection>> connect() override;
   Result<Lsn> checkpoint() override;
+  Result<std::shared_ptr<Database>> durable_view(Lsn durable) override;
   std::uint64_t wal_bytes() const override;
   void fence() override;
 
@@ -25,12 +25,11 @@ class DatabaseImpl final : public Database, public std::enable_shared_from_this<
   Result<LogPosition> copy_to(const std::string& path);
   /// The digest of the file itself when a checkpoint covers everything; else (a long reader) of a copy at `path`.
   Result<Digest> digest(const std::string& path);
-  void closed(sqlite3* connection);
 
  private:
   DatabaseImpl(std::shared_ptr<ReplicaFiles> files, CommitSink& sink);
-  Result<sqlite3*> open_connection();
-  Result<LogPosition> checkpoint_locked();
+  Result<LogPosition> checkpoint_locked(int mode = SQLITE_CHECKPOINT_PASSIVE);
+  Result<LogPosition> restart_long_wal(LogPosition mark);
   Result<LogPosition> copy_locked(const std::string& path);
   Error checkpoint_error(int rc);
 
@@ -39,8 +38,7 @@ class DatabaseImpl final : public Database, public std::enable_shared_from_this<
   std::shared_ptr<void> registered_;
   std::mutex checkpoint_mutex_;  ///< Held while the database file may change, or must not.
   sqlite3* checkpointer_{nullptr};
-  std::mutex connections_mutex_;
-  std::unordered_set<sqlite3*> connections_;
+  ConnectionSet connections_;
 };
 
 }  // namespace outlast::storage

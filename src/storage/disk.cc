@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -185,6 +186,11 @@ class PosixDisk final : public Disk {
     struct stat facts;
     if (::stat(path.c_str(), &facts) != 0) return failure("stat", path, errno);
     return static_cast<std::uint64_t>(facts.st_size);
+  }
+  Result<Space> space(const std::string& path) override {
+    struct statvfs facts;
+    if (::statvfs(path.c_str(), &facts) != 0) return failure("look at the space of", path, errno);
+    return Space{std::uint64_t{facts.f_bavail} * facts.f_frsize, std::uint64_t{facts.f_blocks} * facts.f_frsize};
   }
   Result<void> copy(const std::string& from, const std::string& to) override {
     const Fd in(open_retrying(from.c_str(), O_RDONLY));

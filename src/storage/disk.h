@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "storage/space.h"
 
 namespace outlast::storage {
 
@@ -57,6 +58,8 @@ class Disk {
   /// Names in the directory, sorted, without "." and "..".
   virtual Result<std::vector<std::string>> list(const std::string& path) = 0;
   virtual Result<std::uint64_t> file_size(const std::string& path) = 0;
+  /// Of the file system that `path` lies on.
+  virtual Result<Space> space(const std::string& path) = 0;
   /// Copies a file inside the kernel where it can; not synced.
   virtual Result<void> copy(const std::string& from, const std::string& to) = 0;
   /// Takes the open-file-description lock on `path` (made when missing) and writes `holder` into it for people.

@@ -8,13 +8,48 @@
 namespace outlast::storage {
 namespace {
 
-constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kVersion = 1;  // of the framing
+constexpr std::uint16_t kPlainPayload = 1, kPayloadWithResult = 2;
 constexpr char kSegmentMagic[4] = {'O', 'L', 'S', '1'};
 constexpr std::size_t kPayloadHeadBytes = 40;  // before the tag
 constexpr std::size_t kTagBytesMax = 4096;
 
 Error bad(const char* what) {
   return {Errc::kCorrupt, std::string("the range log holds ") + what};
+}
+
+/// The part of a payload before the pages.
+struct Head {
+  std::uint32_t page_size{0}, db_pages{0}, pages{0};
+  RequestOutcome request;
+  std::size_t bytes{0};  ///< With its checksum.
+};
+
+Result<Head> decode_head(std::string_view payload) {
+  if (payload.size() < kPayloadHeadBytes + 4) return bad("an entry that is too short");
+  const char* p = payload.data();
+  const auto version = get_le<std::uint16_t>(p);
+  if (version > kPayloadWithResult)
+    return Error(Errc::kWrongVersion, "a newer version of Outlast wrote this log entry; start that version");
+  const std::size_t tag_bytes = get_le<std::uint16_t>(p + 2);
+  std::size_t end = kPayloadHeadBytes + tag_bytes, result_bytes = 0;
+  if (version == kPayloadWithResult) {
+    if (payload.size() < end + 4) return bad("an entry that is too short");
+    result_bytes = get_le<std::uint32_t>(p + end);
+    end += 4 + result_bytes;
+  }
+  if (payload.size() < end + 4) return bad("an entry that is too short");
+  if (get_le<std::uint32_t>(p + end) != crc32c(payload.substr(0, end)))
+    return bad("an entry header that fails its checksum");
+  Head head;
+  head.page_size = get_le<std::uint32_t>(p + 4);
+  head.db_pages = get_le<std::uint32_t>(p + 8);
+  head.pages = get_le<std::uint32_t>(p + 12);
+  head.request = {get_le<std::uint64_t>(p + 16), get_le<std::uint64_t>(p + 24), get_le<std::int64_t>(p + 32),
+                  std::string(payload.substr(kPayloadHeadBytes, tag_bytes)),
+                  std::string(payload.substr(end - result_bytes, result_bytes))};
+  head.bytes = end + 4;
+  return head;
 }
 
 }  // namespace
@@ -28,18 +63,25 @@ std::uint32_t entry_checksum(Lsn lsn, Epoch epoch, const LogPosition& prev, std:
 }
 
 std::string encode(const CommitPages& commit) {
-  OUTLAST_ASSERT(commit.request.tag.size() <= kTagBytesMax);
+  const RequestOutcome& request = commit.request;
+  OUTLAST_ASSERT(request.tag.size() <= kTagBytesMax && request.result.size() <= kResultBytesMax);
+  const bool with_result = !request.result.empty();
   std::string out;
-  out.reserve(kPayloadHeadBytes + commit.request.tag.size() + 4 + commit.pages.size() * (8 + commit.page_size));
-  put_le(out, kVersion);
-  put_le(out, static_cast<std::uint16_t>(commit.request.tag.size()));
+  out.reserve(kPayloadHeadBytes + request.tag.size() + request.result.size() + 8 +
+              commit.pages.size() * (8 + commit.page_size));
+  put_le(out, with_result ? kPayloadWithResult : kPlainPayload);
+  put_le(out, static_cast<std::uint16_t>(request.tag.size()));
   put_le(out, commit.page_size);
   put_le(out, commit.db_pages);
   put_le(out, static_cast<std::uint32_t>(commit.pages.size()));
-  put_le(out, commit.request.gateway);
-  put_le(out, commit.request.sequence);
-  put_le(out, commit.request.changes);
-  out += commit.request.tag;
+  put_le(out, request.gateway);
+  put_le(out, request.sequence);
+  put_le(out, request.changes);
+  out += request.tag;
+  if (with_result) {
+    put_le(out, static_cast<std::uint32_t>(request.result.size()));
+    out += request.result;
+  }
   put_le(out, crc32c(out));
   for (const auto& [number, image] : commit.pages) {
     OUTLAST_ASSERT(image.size() == commit.page_size);
@@ -51,26 +93,14 @@ std::string encode(const CommitPages& commit) {
 }
 
 Result<CommitView> decode_view(std::string_view payload) {
-  if (payload.size() < kPayloadHeadBytes + 4) return bad("an entry that is too short");
+  ASSIGN_OR_RETURN(Head head, decode_head(payload));
+  CommitView view{head.page_size, head.db_pages, std::move(head.request), {}};
   const char* p = payload.data();
-  if (get_le<std::uint16_t>(p) > kVersion)
-    return Error(Errc::kWrongVersion, "a newer version of Outlast wrote this log entry; start that version");
-  const std::size_t tag_bytes = get_le<std::uint16_t>(p + 2);
-  const std::size_t head_bytes = kPayloadHeadBytes + tag_bytes;
-  if (payload.size() < head_bytes + 4) return bad("an entry that is too short");
-  if (get_le<std::uint32_t>(p + head_bytes) != crc32c(payload.substr(0, head_bytes)))
-    return bad("an entry header that fails its checksum");
-  CommitView view;
-  view.page_size = get_le<std::uint32_t>(p + 4);
-  view.db_pages = get_le<std::uint32_t>(p + 8);
-  const std::size_t pages = get_le<std::uint32_t>(p + 12);
-  view.request = {get_le<std::uint64_t>(p + 16), get_le<std::uint64_t>(p + 24), get_le<std::int64_t>(p + 32),
-                  std::string(payload.substr(kPayloadHeadBytes, tag_bytes))};
   const std::size_t one = 8 + std::size_t{view.page_size};
-  if (payload.size() != head_bytes + 4 + pages * one) return bad("an entry of the wrong length");
-  view.pages.reserve(pages);
+  if (payload.size() != head.bytes + head.pages * one) return bad("an entry of the wrong length");
+  view.pages.reserve(head.pages);
   std::uint32_t last = 0;
-  for (std::size_t at = head_bytes + 4; at < payload.size(); at += one) {
+  for (std::size_t at = head.bytes; at < payload.size(); at += one) {
     const auto number = get_le<std::uint32_t>(p + at);
     const std::string_view image = payload.substr(at + 8, view.page_size);
     if (number <= last || number > view.db_pages) return bad("an entry with page numbers out of order");
@@ -79,6 +109,11 @@ Result<CommitView> decode_view(std::string_view payload) {
     last = number;
   }
   return view;
+}
+
+Result<RequestOutcome> request_of(std::string_view payload) {
+  ASSIGN_OR_RETURN(Head head, decode_head(payload));
+  return std::move(head.request);
 }
 
 Result<CommitPages> decode(std::string_view payload) {

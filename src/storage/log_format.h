@@ -15,7 +15,7 @@ namespace outlast::storage {
 
 inline constexpr std::uint32_t kPageBytes = 4096;  ///< Of every range: fixed by the template.
 
-/// Payload of an entry. Version 1.
+/// Payload of an entry: version 2 when the request has a result to keep, else version 1, which older programs read.
 std::string encode(const CommitPages& commit);
 
 /// A payload read in place: the images point into it.
@@ -28,6 +28,8 @@ struct CommitView {
 /// kCorrupt when a length, an order or a checksum is wrong; kWrongVersion for a newer version.
 Result<CommitView> decode_view(std::string_view payload);
 Result<CommitPages> decode(std::string_view payload);
+/// The request alone; costs nothing for the pages, which are not looked at.
+Result<RequestOutcome> request_of(std::string_view payload);
 
 // Framing. A segment file is a SegmentHeader and then records, each a RecordHeader and its payload. `salt` seeds the
 // headers' checksums: it differs from replica to replica, so that bytes of another log never pass for ours.

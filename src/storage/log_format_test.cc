@@ -12,8 +12,14 @@ namespace {
 CommitPages sample() {
   CommitPages commit;
   commit.db_pages = 9;
-  commit.request = {0x1122334455667788, 42, -1, "INSERT"};
+  commit.request = {0x1122334455667788, 42, -1, "INSERT", ""};
   commit.pages = {{2, std::string(kPageBytes, 'a')}, {9, std::string(kPageBytes, 'b')}};
+  return commit;
+}
+
+CommitPages sample_with_result() {
+  CommitPages commit = sample();
+  commit.request.result = "rows";
   return commit;
 }
 
@@ -42,6 +48,36 @@ TEST(LogFormat, KeepsItsBytes) {  // golden: a change here needs a new version a
             "efbeadde00000000630000000000000000000000748b8d7b");
 }
 
+TEST(LogFormat, KeepsItsBytesOfVersion2) {  // golden
+  const std::string payload = encode(sample_with_result());
+  EXPECT_EQ(payload.size(), 58U + 2 * (8 + kPageBytes));
+  EXPECT_EQ(hex(payload.substr(0, 58)),
+            "0200060000100000090000000200000088776655443322112a00000000000000ffffffffffffffff494e534552540400000072"
+            "6f777367f590c1");
+  EXPECT_EQ(crc32c(payload.substr(58)), crc32c(encode(sample()).substr(50))) << "the pages are as in version 1";
+}
+
+TEST(LogFormat, WritesVersion1WhenThereIsNothingNewToSay) {
+  EXPECT_EQ(encode(sample())[0], 1) << "a program that knows version 1 only must be able to follow";
+  EXPECT_EQ(encode(sample_with_result())[0], 2);
+}
+
+TEST(LogFormat, TellsTheRequestOfBothVersions) {
+  for (const CommitPages& commit : {sample(), sample_with_result()}) {
+    const auto request = request_of(encode(commit));
+    ASSERT_TRUE(request.ok());
+    EXPECT_EQ(request->gateway, 0x1122334455667788U);
+    EXPECT_EQ(request->sequence, 42U);
+    EXPECT_EQ(request->changes, -1);
+    EXPECT_EQ(request->tag, "INSERT");
+    EXPECT_EQ(request->result, commit.request.result);
+    const auto whole = decode(encode(commit));
+    ASSERT_TRUE(whole.ok());
+    EXPECT_EQ(whole->pages, commit.pages);
+    EXPECT_EQ(whole->request.result, commit.request.result);
+  }
+}
+
 TEST(LogFormat, ReadsBackWhatItWrote) {
   const auto commit = decode(encode(sample()));
   ASSERT_TRUE(commit.ok());
@@ -61,20 +97,22 @@ TEST(LogFormat, ReadsBackWhatItWrote) {
 }
 
 TEST(LogFormat, FindsEveryFlippedBitAndEveryTruncation) {
-  const std::string payload = encode(sample());
   SeededRandom random(3);
-  for (std::size_t i = 0; i < payload.size(); i += i < 60 ? 1 : 1 + random.below(97)) {
-    std::string bad = payload;
-    bad[i] = static_cast<char>(bad[i] ^ (1 << random.below(8)));
-    EXPECT_FALSE(decode(bad).ok()) << "byte " << i;
+  for (const std::string& payload : {encode(sample()), encode(sample_with_result())}) {
+    for (std::size_t i = 0; i < payload.size(); i += i < 60 ? 1 : 1 + random.below(97)) {
+      std::string bad = payload;
+      bad[i] = static_cast<char>(bad[i] ^ (1 << random.below(8)));
+      EXPECT_FALSE(decode(bad).ok()) << "byte " << i;
+      if (i < 50) EXPECT_FALSE(request_of(bad).ok()) << "byte " << i;
+    }
+    for (std::size_t size = 0; size < payload.size(); size += 1 + random.below(211))
+      EXPECT_FALSE(decode(payload.substr(0, size)).ok()) << size;
   }
-  for (std::size_t size = 0; size < payload.size(); size += 1 + random.below(211))
-    EXPECT_FALSE(decode(payload.substr(0, size)).ok()) << size;
 }
 
 TEST(LogFormat, RefusesANewerVersionByName) {
   std::string payload = encode(sample());
-  payload[0] = 2;
+  payload[0] = 3;
   EXPECT_EQ(decode(payload).error().code, Errc::kWrongVersion);
 }
 

@@ -7,10 +7,10 @@
 
 namespace outlast::storage {
 
-/// Writes the logs of all ranges of a store: whatever is queued when it looks up is appended, then each touched
-/// replica is synced once (group commit). Order per replica is the order of the calls.
-/// Thread-safety: any thread. Callbacks and tasks run on the writer's thread, or inline in a simulator: post them on.
-/// Lifetime: a replica stays alive until everything submitted for it has called back.
+/// Writes the logs of all ranges of a store: whatever is queued for a replica when its turn comes is appended and
+/// synced once (group commit). Order per replica is the order of the calls, one at a time; replicas do not wait for
+/// each other. Thread-safety: any thread. Callbacks and tasks run on the writer's threads, or inline in a simulator:
+/// post them on. Lifetime: a replica stays alive until everything submitted for it has called back.
 class LogWriter {
  public:
   virtual ~LogWriter() = default;  ///< Finishes what is queued.
@@ -21,7 +21,7 @@ class LogWriter {
   virtual void run(Replica& replica, Task task) = 0;
 };
 
-/// One thread.
-std::unique_ptr<LogWriter> make_log_writer();
+/// Threads of its own: as many replicas are synced at once, which the kernel merges into fewer flushes of the disk.
+std::unique_ptr<LogWriter> make_log_writer(std::size_t threads = 4);
 
 }  // namespace outlast::storage

@@ -47,12 +47,22 @@ std::uint64_t RangeLog::bytes() const {
 
 Error RangeLog::fail(Error error) {
   damaged_ = true;
+  if (error.code == Errc::kDiskFull) error.code = Errc::kIo;  // more room does not repair it
   return error;
 }
 
 Result<void> RangeLog::check_usable() const {
-  if (!damaged_) return {};
-  return Error(Errc::kIo, "the log in " + options_.dir + " failed before; this replica must be rebuilt or restarted");
+  if (damaged_)
+    return Error(Errc::kIo, "the log in " + options_.dir + " failed before; this replica must be rebuilt or restarted");
+  if (cut_unfinished_)
+    return Error(Errc::kDiskFull, "the log in " + options_.dir + " is being cut; free space on this disk");
+  return {};
+}
+
+/// For the thread that appends: finishes a cut first that found no room.
+Result<void> RangeLog::ready() {
+  if (cut_unfinished_ && !damaged_) TRY(finish_cut_and_load());
+  return check_usable();
 }
 
 Result<void> RangeLog::check_chain(std::span<const LogEntryPtr> entries) const {
@@ -71,7 +81,7 @@ Result<void> RangeLog::check_chain(std::span<const LogEntryPtr> entries) const {
 }
 
 Result<void> RangeLog::append(std::span<const LogEntryPtr> entries) {
-  TRY(check_usable());
+  TRY(ready());
   TRY(check_chain(entries));
   while (!entries.empty()) {
     bool full;
@@ -140,7 +150,7 @@ Result<void> RangeLog::write_at_tail(std::span<const std::string_view> parts, st
 }
 
 Result<void> RangeLog::sync() {
-  TRY(check_usable());
+  TRY(ready());
   std::uint64_t bytes;
   Lsn reached;
   {
@@ -187,7 +197,7 @@ Result<void> RangeLog::roll() {
 }
 
 Result<void> RangeLog::record_config(const std::string& text) {
-  TRY(check_usable());
+  TRY(ready());
   OUTLAST_ASSERT(!text.empty());
   const std::string record = config_record(text, end(), synced_bytes_, options_.salt);
   const std::string_view part = record;
@@ -290,31 +300,38 @@ Result<std::vector<LogEntryPtr>> RangeLog::read(Lsn after, std::size_t bytes_max
   return entries;
 }
 
-Result<void> RangeLog::trim(Lsn upto, std::uint64_t keep_bytes) {
-  TRY(check_usable());
-  for (;;) {
-    std::string path;
-    LogPosition next_start;
-    {
-      const std::lock_guard lock(mutex_);
-      if (segments_.size() < 2 || segments_[1].first.value - 1 > upto.value) return {};
-      std::uint64_t rest = 0;
-      for (const Segment& segment : segments_) rest += segment.bytes;
-      if (rest - segments_.front().bytes < keep_bytes) return {};
-      path = segments_.front().path;
-      next_start.lsn = Lsn(segments_[1].first.value - 1);
-    }
-    ASSIGN_OR_RETURN(next_start, position_at(next_start.lsn));
-    {
-      const std::lock_guard lock(mutex_);
-      segments_.erase(segments_.begin());
-      start_ = next_start;
-    }
-    options_.files->forget(path);
-    // One by one and in order, so that a crash leaves no gap.
-    TRY(options_.disk->remove(path));
-    TRY(options_.disk->sync_dir(options_.dir));
+std::vector<std::uint64_t> RangeLog::take_freeable(Lsn upto) {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::uint64_t> sizes;
+  for (std::size_t i = 0; i + 1 < segments_.size() && segments_[i + 1].first.value - 1 <= upto.value; ++i) {
+    if (std::exchange(segments_[i].told, true)) continue;
+    sizes.push_back(segments_[i].bytes);
   }
+  return sizes;
+}
+
+Result<void> RangeLog::drop_first() {
+  TRY(check_usable());
+  // A cut may have made it the last segment again, which takes new entries: then it is told anew once it is closed.
+  const auto freeable = [this] { return segments_.size() > 1 && segments_.front().told; };
+  std::string path;
+  LogPosition next_start;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!freeable()) return {};
+    path = segments_.front().path;
+    next_start.lsn = Lsn(segments_[1].first.value - 1);
+  }
+  ASSIGN_OR_RETURN(next_start, position_at(next_start.lsn));
+  {
+    const std::lock_guard lock(mutex_);
+    if (!freeable()) return {};
+    segments_.erase(segments_.begin());
+    start_ = next_start;
+  }
+  options_.files->forget(path);
+  TRY(options_.disk->remove(path));
+  return options_.disk->sync_dir(options_.dir);
 }
 
 }  // namespace outlast::storage

@@ -52,8 +52,10 @@ class RangeLog {
 
   Result<std::vector<LogEntryPtr>> read(Lsn after, std::size_t bytes_max);
   Result<LogPosition> position_at(Lsn lsn);
-  /// Removes whole segments with no entry above `upto`, oldest first, as long as `keep_bytes` remain.
-  Result<void> trim(Lsn upto, std::uint64_t keep_bytes);
+  /// Sizes of the closed segments with no entry above `upto`, oldest first, each told once (see LogRetention).
+  std::vector<std::uint64_t> take_freeable(Lsn upto);
+  /// Removes the oldest segment, which was told. Calls must not overlap: a crash between two must leave no gap.
+  Result<void> drop_first();
 
  private:
   struct Segment {
@@ -61,6 +63,7 @@ class RangeLog {
     Lsn first;  ///< LSN of the first entry that it holds or would hold.
     std::uint64_t bytes{0};
     std::shared_ptr<SegmentScan> index;  ///< Null until asked for. Immutable but for the last segment's, under mutex_.
+    bool told{false};                    ///< By take_freeable.
   };
 
   explicit RangeLog(RangeLogOptions options);
@@ -68,8 +71,10 @@ class RangeLog {
   Result<void> load_tail();
   Result<bool> drop_unborn_tail(const std::string& path, File& file);
   Result<void> finish_cut();
+  Result<void> finish_cut_and_load();
   Result<void> cut_files(Lsn lsn);
   Result<void> check_usable() const;
+  Result<void> ready();
   Result<void> check_chain(std::span<const LogEntryPtr> entries) const;
   Result<void> roll();
   Result<void> write_at_tail(std::span<const std::string_view> parts, std::uint64_t bytes);
@@ -79,6 +84,7 @@ class RangeLog {
 
   const RangeLogOptions options_;
   std::atomic<bool> damaged_{false};
+  std::atomic<bool> cut_unfinished_{false};  ///< For want of space; `cut` says how far.
   std::atomic<std::uint64_t> synced_lsn_{0};
   mutable std::mutex mutex_;       ///< Guards what follows; never held during I/O.
   std::vector<Segment> segments_;  ///< Never empty after load().

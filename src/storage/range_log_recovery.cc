@@ -92,6 +92,7 @@ Result<void> RangeLog::load_tail() {
   synced_bytes_ = scan->good_bytes;
   const std::lock_guard lock(mutex_);
   segments_.back().bytes = scan->good_bytes;
+  segments_.back().told = false;
   end_ = scan->end();
   synced_lsn_ = end_.lsn.value;
   config_ = scan->config;
@@ -116,7 +117,7 @@ Result<bool> RangeLog::drop_unborn_tail(const std::string& path, File& file) {
 }
 
 Result<void> RangeLog::cut_after(Lsn lsn) {
-  TRY(check_usable());
+  TRY(ready());
   {
     const std::lock_guard lock(mutex_);
     if (lsn == end_.lsn) return {};
@@ -131,9 +132,18 @@ Result<void> RangeLog::cut_after(Lsn lsn) {
       write_sealed(*options_.disk, options_.dir, "cut", kCutKind, {{"after", lsn.to_string()}, {"config", config()}});
   if (!noted.ok()) return noted.error().code == Errc::kDiskFull ? noted.error() : fail(noted.error());
   dirty_.reset();
-  if (auto cut = finish_cut(); !cut.ok()) return fail(cut.error());
-  auto loaded = load_tail();
-  if (!loaded.ok()) return fail(loaded.error());
+  return finish_cut_and_load();
+}
+
+/// Want of space is no damage: the intent stays, and the next call that writes tries again.
+Result<void> RangeLog::finish_cut_and_load() {
+  cut_unfinished_ = true;
+  if (auto cut = finish_cut(); !cut.ok()) {
+    if (damaged_ || cut.error().code != Errc::kDiskFull) return fail(cut.error());
+    return cut;
+  }
+  if (auto loaded = load_tail(); !loaded.ok()) return fail(loaded.error());
+  cut_unfinished_ = false;
   return {};
 }
 
@@ -165,7 +175,7 @@ Result<void> RangeLog::finish_cut() {
     header.at.checksum = crc32c(config);
     TRY(file->pwrite(end, encode(header, options_.salt) + config));
   }
-  TRY(file->sync());
+  if (auto synced = file->sync(); !synced.ok()) return fail(synced.error());
   TRY(options_.disk->remove(options_.dir + "/cut"));
   return options_.disk->sync_dir(options_.dir);
 }

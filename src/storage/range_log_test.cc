@@ -205,10 +205,11 @@ TEST_F(RangeLogTest, TrimsWholeSegmentsAndNeverTheConfiguration) {
     const auto log = open();
     ASSERT_TRUE(log->record_config("the configuration").ok());
     grow_synced(*log, 20);
-    const std::uint64_t all = log->bytes();
-    ASSERT_TRUE(log->trim(Lsn(18), all).ok());
-    EXPECT_EQ(log->start().lsn, Lsn(0)) << "the retention keeps it";
-    ASSERT_TRUE(log->trim(Lsn(10), 0).ok());
+    const std::size_t closed = log->take_freeable(Lsn(10)).size();
+    ASSERT_GT(closed, 0U);
+    EXPECT_TRUE(log->take_freeable(Lsn(10)).empty()) << "each is told once";
+    EXPECT_EQ(log->start().lsn, Lsn(0)) << "telling removes nothing";
+    for (std::size_t i = 0; i <= closed; ++i) ASSERT_TRUE(log->drop_first().ok());
     EXPECT_LE(log->start().lsn, Lsn(10));
     EXPECT_GT(log->start().lsn, Lsn(4));
     EXPECT_EQ(log->position_at(Lsn(2)).error().code, Errc::kCompacted);
@@ -219,6 +220,23 @@ TEST_F(RangeLogTest, TrimsWholeSegmentsAndNeverTheConfiguration) {
   EXPECT_EQ(log->config(), "the configuration");
   EXPECT_GT(log->start().lsn, Lsn(4));
   EXPECT_EQ(log->end().lsn, Lsn(20));
+}
+
+TEST_F(RangeLogTest, ASegmentThatACutMadeTheLastOneIsNotFreedWithItsNewEntries) {
+  const auto log = open();
+  grow_synced(*log, 12);
+  ASSERT_FALSE(log->take_freeable(Lsn(10)).empty());
+  while (log->start().lsn < Lsn(4)) {
+    const Lsn before = log->start().lsn;
+    ASSERT_TRUE(log->drop_first().ok());
+    if (log->start().lsn == before) break;
+  }
+  const Lsn start = log->start().lsn;
+  ASSERT_TRUE(log->cut_after(start.next()).ok());
+  grow_synced(*log, 14);
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(log->drop_first().ok());
+  EXPECT_EQ(log->start().lsn, start);
+  EXPECT_EQ(log->read(start, 1 << 20)->size(), 15U);
 }
 
 TEST_F(RangeLogTest, SurvivesAFullDisk) {
@@ -234,6 +252,45 @@ TEST_F(RangeLogTest, SurvivesAFullDisk) {
   disk_.set_full(false);
   grow_synced(*log, 5);
   EXPECT_EQ(*read_all(), Lsn(7));
+}
+
+TEST_F(RangeLogTest, AFullDiskAtAnyStepOfACutDoesNoDamage) {
+  int refused = 0;
+  for (std::uint64_t point = 1;; ++point) {
+    const auto log = open();
+    ASSERT_TRUE(log->record_config("the configuration").ok());
+    grow_synced(*log, static_cast<int>(6 - log->end().lsn.value));
+    const std::uint64_t before = disk_.points();
+    disk_.fail_at(before + point, Errc::kDiskFull);
+    const auto cut = log->cut_after(Lsn(2));
+    const bool reached = disk_.points() >= before + point;
+    disk_.fail_at(0, Errc::kDiskFull);
+    if (log->damaged()) {  // a failed sync is damage, whatever the reason
+      EXPECT_EQ(cut.error().code, Errc::kIo);
+    } else {
+      refused += cut.ok() ? 0 : 1;
+      const auto again = log->cut_after(Lsn(2));
+      ASSERT_TRUE(again.ok()) << "point " << point << ": " << again.error().to_string();
+      EXPECT_EQ(log->end().lsn, Lsn(2));
+      EXPECT_EQ(log->config(), "the configuration");
+      grow_synced(*log, 1);
+    }
+    if (!reached) break;
+    ASSERT_LT(point, 100U);
+  }
+  EXPECT_GT(refused, 3) << "too few steps that need room";
+  EXPECT_TRUE(read_all().ok());
+}
+
+TEST(Space, KeepsAReserveAndDoesNotFlicker) {
+  constexpr std::uint64_t kMiB = 1U << 20;
+  const Space large{64 * kMiB, 100'000 * kMiB};
+  EXPECT_EQ(reserve_of(large), 64 * kMiB);
+  EXPECT_EQ(reserve_of({0, 100 * kMiB}), 5 * kMiB);
+  EXPECT_FALSE(is_low(large, false));
+  EXPECT_TRUE(is_low({64 * kMiB - 1, 100'000 * kMiB}, false));
+  EXPECT_TRUE(is_low({79 * kMiB, 100'000 * kMiB}, true));
+  EXPECT_FALSE(is_low({80 * kMiB, 100'000 * kMiB}, true));
 }
 
 TEST_F(RangeLogTest, NeverTriesAFailedSyncAgain) {

@@ -84,7 +84,7 @@ Result<void> ReplicaFiles::move_mark(const LogPosition& mark) {
     const std::lock_guard lock(mutex_);
     mark_ = mark;
   }
-  return log->trim(mark.lsn, options.log_keep_bytes);
+  return offer_log();
 }
 
 Result<void> ReplicaFiles::trim_to_header(File& db) {

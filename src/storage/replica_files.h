@@ -15,8 +15,14 @@ namespace outlast::storage {
 /// Thread-safety: any thread, but the mark is moved by one thread at a time.
 class ReplicaFiles {
  public:
-  ReplicaFiles(Disk& d, std::shared_ptr<OpenFiles> f, const StoreOptions& o, std::string dir_path, ReplicaIdentity id)
-      : disk(d), options(o), dir(std::move(dir_path)), identity(std::move(id)), open_files_(std::move(f)) {}
+  ReplicaFiles(Disk& d, std::shared_ptr<OpenFiles> f, std::shared_ptr<LogRetention> r, const StoreOptions& o,
+               std::string dir_path, ReplicaIdentity id)
+      : disk(d),
+        options(o),
+        dir(std::move(dir_path)),
+        identity(std::move(id)),
+        open_files_(std::move(f)),
+        retention_(std::move(r)) {}
 
   /// Writes a new replica at `start` around a database file that is already in `dir`; the mark comes last.
   static Result<void> lay_out(Disk& disk, const std::string& dir, const ReplicaIdentity& identity,
@@ -32,6 +38,8 @@ class ReplicaFiles {
   void holds_nothing_above(Lsn lsn);
   /// Precondition: everything up to `mark` is synced in the database file. Frees log by the retention rule.
   Result<void> move_mark(const LogPosition& mark);
+  /// Frees log that the database file does not need, by the retention rule.
+  Result<void> offer_log() { return retention_->offer(log, mark().lsn); }
   /// Cuts what lies behind the page count in the database's own header: left by a checkpoint that raced a commit.
   static Result<void> trim_to_header(File& db);
   /// Scratch of SQLite, and copies that nobody owns any more.
@@ -41,12 +49,13 @@ class ReplicaFiles {
   const StoreOptions options;
   const std::string dir;
   const ReplicaIdentity identity;
-  std::unique_ptr<RangeLog> log;
+  std::shared_ptr<RangeLog> log;
   std::atomic<bool> file_damaged{false};  ///< A sync of the database file failed.
   std::atomic<std::uint64_t> next_snapshot{1};
 
  private:
   std::shared_ptr<OpenFiles> open_files_;
+  std::shared_ptr<LogRetention> retention_;
   mutable std::mutex mutex_;
   LogPosition mark_;
   std::atomic<std::uint64_t> dirty_upto_{0};

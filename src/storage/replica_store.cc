@@ -35,6 +35,7 @@ class DiskReplicaStore final : public ReplicaStore {
         root_(std::move(root)),
         options_(options),
         files_(std::make_shared<OpenFiles>(disk, options.open_segments_max)),
+        retention_(std::make_shared<LogRetention>(options.log_retain, options.now)),
         incoming_(disk, root_) {}
 
   Result<void> load();
@@ -62,6 +63,7 @@ class DiskReplicaStore final : public ReplicaStore {
   const std::string root_;
   const StoreOptions options_;
   const std::shared_ptr<OpenFiles> files_;
+  const std::shared_ptr<LogRetention> retention_;
   const std::shared_ptr<Shelf> shelf_ = std::make_shared<Shelf>();
   Incoming incoming_;
 };
@@ -126,8 +128,9 @@ Result<std::shared_ptr<void>> DiskReplicaStore::use(RangeId range) {
 
 Result<std::unique_ptr<Replica>> DiskReplicaStore::open_in(const std::string& dir, const ReplicaIdentity& identity,
                                                            std::shared_ptr<void> in_use) {
-  auto files = std::make_shared<ReplicaFiles>(disk_, files_, options_, dir, identity);
+  auto files = std::make_shared<ReplicaFiles>(disk_, files_, retention_, options_, dir, identity);
   TRY(files->load());
+  TRY(files->offer_log());
   TRY(files->remove_scratch(true));
   auto replica = std::make_unique<ReplicaImpl>(std::move(files), std::move(in_use));
   TRY(replica->load_config());
@@ -178,7 +181,7 @@ Result<std::unique_ptr<Replica>> DiskReplicaStore::open(RangeId range) {
 std::string DiskReplicaStore::accepted_config(RangeId range) {
   const auto identity = read_replica_identity(disk_, path_of(range));
   if (!identity.ok()) return {};
-  ReplicaFiles present(disk_, files_, options_, path_of(range), *identity);
+  ReplicaFiles present(disk_, files_, retention_, options_, path_of(range), *identity);
   return present.load().ok() ? present.log->config() : std::string();
 }
 

@@ -1,16 +1,20 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "storage/disk.h"
+#include "storage/log_retention.h"
 #include "storage/page_file.h"
 #include "storage/replica.h"
 
 namespace outlast::storage {
 
 struct StoreOptions {
-  std::uint64_t log_keep_bytes{std::uint64_t{32} << 20};  ///< Per range, kept behind the mark for peers that return.
+  /// Of all replicas together, kept behind their marks for peers that return. Asked again and again.
+  std::function<LogRetention::Limits()> log_retain = [] { return LogRetention::Limits(); };
+  std::function<Instant()> now = [] { return Instant(); };  ///< For the age of kept log.
   std::uint64_t log_segment_bytes{std::uint64_t{16} << 20};
   std::uint64_t txn_bytes_max{std::uint64_t{256} << 20};  ///< txn.max_bytes: page images of one transaction.
   std::size_t open_segments_max{256};

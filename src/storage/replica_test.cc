@@ -153,6 +153,39 @@ TEST_F(ReplicaTest, KeepsTheMarkWhileAReaderHoldsFramesBack) {
   EXPECT_EQ(held->at, digest->at);
 }
 
+TEST_F(ReplicaTest, BeginsALongWalAnewAlthoughCommitsNeverPause) {
+  fill(1);
+  const auto generation = [this] { return read_file(disk_, a() + "/ranges/7/db-wal", 1U << 30)->substr(12, 4); };
+  const std::string first = generation();
+  run_sql(*connection_, "CREATE TABLE big(b)");
+  run_sql(*connection_, "INSERT INTO big VALUES (zeroblob(70000000))");
+  // The commit comes while the checkpoint is on its way: SQLite alone would go on at the end of the old frames.
+  sink_->meanwhile([this] { fill(1); });
+  ASSERT_TRUE(database_->checkpoint().ok());
+  EXPECT_EQ(replica_->applied(), sink_->assigned());
+  EXPECT_EQ(generation(), first);
+  fill(1);
+  EXPECT_NE(generation(), first) << "the next commit begins the file again";
+  EXPECT_EQ(count(), "3");
+  ASSERT_TRUE(database_->checkpoint().ok());
+  EXPECT_EQ(query(connection_->raw(), "PRAGMA integrity_check"), "ok");
+}
+
+TEST_F(ReplicaTest, LetsALongWalBeWhileAReaderNeedsIt) {
+  fill(1);
+  run_sql(*connection_, "CREATE TABLE big(b)");
+  run_sql(*connection_, "INSERT INTO big VALUES (zeroblob(70000000))");
+  const auto reader = std::move(database_->connect()).value();
+  run_sql(*reader, "BEGIN; SELECT count(*) FROM t");
+  fill(1);
+  ASSERT_TRUE(database_->checkpoint().ok());
+  fill(1);
+  EXPECT_EQ(query(reader->raw(), "SELECT count(*) FROM t"), "1");
+  run_sql(*reader, "COMMIT");
+  ASSERT_TRUE(database_->checkpoint().ok());
+  EXPECT_EQ(replica_->applied(), sink_->assigned());
+}
+
 TEST_F(ReplicaTest, IsByteEqualToAReplicaThatOnlyGotTheLog) {
   fill(60);
   run_sql(*connection_, "DELETE FROM t WHERE a%3=0; CREATE INDEX i ON t(b)");
@@ -352,6 +385,25 @@ TEST(LogWriterTest, WritesWhatIsQueuedInOrderAndSyncsOnce) {
   ASSERT_EQ(told.size(), 50U);
   for (std::uint64_t i = 0; i < 50; ++i) EXPECT_EQ(told[i], i + 1);
   EXPECT_EQ(disk.points() - points, 51U) << "fifty writes, one sync";
+}
+
+TEST(LogWriterTest, AReplicaDoesNotWaitForAnotherOne) {
+  const TempDir dir;
+  FaultDisk disk;
+  const auto store = std::move(open_replica_store(disk, dir.path())).value();
+  const auto slow = std::move(store->create(identity(1))).value(),
+             quick = std::move(store->create(identity(2))).value();
+  std::atomic<bool> written{false};  // outlives the writer's threads
+  const auto writer = make_log_writer(2);
+  writer->run(*slow, [&] { written.wait(false); });  // its disk takes as long as the other one's
+  auto entry = std::make_shared<LogEntry>();
+  entry->at = {Lsn(1), Epoch(1), entry_checksum(Lsn(1), Epoch(1), {}, "")};
+  writer->submit(*quick, {entry}, [&](const Result<Lsn>& lsn) {
+    EXPECT_TRUE(lsn.ok());
+    written = true;
+    written.notify_all();
+  });
+  written.wait(false);
 }
 
 }  // namespace

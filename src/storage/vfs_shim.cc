@@ -67,6 +67,10 @@ int shim_close(sqlite3_file* f) {
   return rc;
 }
 
+bool is_view(const ShimFile* file) {
+  return file->range != nullptr && file->range->view_end > 0;
+}
+
 int shim_read(sqlite3_file* f, void* to, int bytes, sqlite3_int64 offset) {
   return real_methods(f)->xRead(real(f), to, bytes, offset);
 }
@@ -75,6 +79,7 @@ int shim_read(sqlite3_file* f, void* to, int bytes, sqlite3_int64 offset) {
 void note_wal_write(ShimFile* wal, const void* bytes, int count, std::int64_t offset) {
   if (offset == 0) {
     wal->range->tail = kWalHeaderBytes;
+    wal->range->commit_ends.restart();
     wal->commit_at = -1;
     wal->fresh = true;
     OUTLAST_ASSERT(get_be32(static_cast<const char*>(bytes) + 8) == kPageBytes);
@@ -90,6 +95,7 @@ void note_wal_write(ShimFile* wal, const void* bytes, int count, std::int64_t of
 
 int shim_write(sqlite3_file* f, const void* bytes, int count, sqlite3_int64 offset) {
   ShimFile* file = mine(f);
+  if (is_view(file)) return SQLITE_READONLY;
   if (file->kind == Kind::kDatabase && !file->connection.writes_database) return SQLITE_IOERR_WRITE;
   int rc = announce(file, SqliteOp::kWrite, offset, count, SQLITE_IOERR_WRITE);
   if (rc == SQLITE_OK) rc = real_methods(f)->xWrite(real(f), bytes, count, offset);
@@ -102,6 +108,7 @@ int shim_write(sqlite3_file* f, const void* bytes, int count, sqlite3_int64 offs
 }
 
 int shim_truncate(sqlite3_file* f, sqlite3_int64 size) {
+  if (is_view(mine(f))) return SQLITE_READONLY;
   if (mine(f)->kind == Kind::kDatabase && !mine(f)->connection.writes_database) return SQLITE_IOERR_TRUNCATE;
   if (const int rc = announce(mine(f), SqliteOp::kTruncate, size, 0, SQLITE_IOERR_TRUNCATE); rc != SQLITE_OK) return rc;
   return real_methods(f)->xTruncate(real(f), size);
@@ -125,6 +132,7 @@ int commit(ShimFile* wal) {
   range.tail = last + kFrameBytes;
   range.commit_in_hold = true;
   range.assigned = lsn->value;
+  range.commit_ends.note(*lsn, range.tail);
   wal->db->connection.commit_lsn = *lsn;
   return SQLITE_OK;
 }
@@ -137,6 +145,8 @@ int sync_wal(ShimFile* wal) {
   if (wal->commit_at >= 0) return commit(wal);
   // Nothing pending: a checkpoint begins, and may copy only what every in-sync replica has on disk.
   if (wal->range->fenced) return refuse(wal, {Errc::kFenced, "the range is closed here"}, SQLITE_IOERR_FSYNC);
+  if (wal->range->views > 0)
+    return refuse(wal, {Errc::kObjectInUse, "a view of the database is still being read"}, SQLITE_IOERR_FSYNC);
   auto durable = wal->range->sink.wait_all_durable();
   if (!durable.ok()) return refuse(wal, std::move(durable).error(), SQLITE_IOERR_FSYNC);
   return SQLITE_OK;
@@ -144,12 +154,16 @@ int sync_wal(ShimFile* wal) {
 
 int shim_sync(sqlite3_file* f, int flags) {
   ShimFile* file = mine(f);
+  if (is_view(file)) return SQLITE_READONLY;
   if (const int rc = announce(file, SqliteOp::kSync, 0, 0, SQLITE_IOERR_FSYNC); rc != SQLITE_OK) return rc;
   return file->kind == Kind::kWal ? sync_wal(file) : real_methods(f)->xSync(real(f), flags);
 }
 
 int shim_size(sqlite3_file* f, sqlite3_int64* size) {
-  return real_methods(f)->xFileSize(real(f), size);
+  const int rc = real_methods(f)->xFileSize(real(f), size);
+  if (rc == SQLITE_OK && mine(f)->kind == Kind::kWal && is_view(mine(f)))
+    *size = std::min<sqlite3_int64>(*size, mine(f)->range->view_end);
+  return rc;
 }
 int shim_lock(sqlite3_file* f, int level) {
   return real_methods(f)->xLock(real(f), level);
@@ -194,7 +208,8 @@ int shim_shm_lock(sqlite3_file* f, int first, int count, int flags) {
   if ((flags & SQLITE_SHM_LOCK) != 0)
     return db->range->wal_index.lock(first, count, (flags & SQLITE_SHM_EXCLUSIVE) != 0, db->held) ? SQLITE_OK
                                                                                                   : SQLITE_BUSY;
-  if (first == 0 && (db->held.exclusive & 1U) != 0) end_write_lock(db);
+  // A view takes the lock to build its wal-index, and never writes.
+  if (first == 0 && (db->held.exclusive & 1U) != 0 && !is_view(db)) end_write_lock(db);
   db->range->wal_index.unlock(first, count, db->held);
   return SQLITE_OK;
 }
@@ -249,10 +264,11 @@ std::shared_ptr<ShimRange> find_range(const char* path) {
 }
 
 /// Sorts the file into its kind and links it to its range and its connection. False: it must not be opened.
-bool adopt(ShimFile* file, const char* name, int flags) {
+bool adopt(ShimFile* file, sqlite3_vfs* vfs, const char* name, int flags) {
   if ((flags & SQLITE_OPEN_MAIN_DB) != 0) {
     file->kind = Kind::kDatabase;
-    file->range = find_range(name);
+    const auto* view = static_cast<const std::shared_ptr<ShimRange>*>(vfs->pAppData);
+    file->range = view != nullptr ? *view : find_range(name);
     return file->range != nullptr;
   }
   if ((flags & SQLITE_OPEN_WAL) == 0) return true;
@@ -263,13 +279,13 @@ bool adopt(ShimFile* file, const char* name, int flags) {
   return true;
 }
 
-int shim_open(sqlite3_vfs*, const char* name, sqlite3_file* f, int flags, int* out_flags) {
+int shim_open(sqlite3_vfs* vfs, const char* name, sqlite3_file* f, int flags, int* out_flags) {
   auto* file = new (f) ShimFile;
   file->pMethods = nullptr;
   file->real = reinterpret_cast<sqlite3_file*>(reinterpret_cast<char*>(f) + kShimFileBytes);
   if (name != nullptr) file->path = name;
   int rc = SQLITE_CANTOPEN;
-  if (adopt(file, name, flags)) rc = os_vfs()->xOpen(os_vfs(), name, file->real, flags, out_flags);
+  if (adopt(file, vfs, name, flags)) rc = os_vfs()->xOpen(os_vfs(), name, file->real, flags, out_flags);
   if (rc != SQLITE_OK) {
     if (file->kind == Kind::kWal && file->db != nullptr) file->db->wal = nullptr;
     file->~ShimFile();
@@ -280,19 +296,42 @@ int shim_open(sqlite3_vfs*, const char* name, sqlite3_file* f, int flags, int* o
   return SQLITE_OK;
 }
 
+sqlite3_vfs vfs_named(const char* name, std::shared_ptr<ShimRange>* view) {
+  sqlite3_vfs made = *os_vfs();
+  made.zName = name;
+  made.szOsFile = static_cast<int>(kShimFileBytes) + os_vfs()->szOsFile;
+  made.pNext = nullptr;
+  made.pAppData = view;
+  made.xOpen = shim_open;
+  return made;
+}
+
 sqlite3_vfs* shim_vfs() {
   static sqlite3_vfs* const vfs = [] {
     configure_sqlite();
-    auto* made = new sqlite3_vfs(*os_vfs());
-    made->zName = shim_vfs_name();
-    made->szOsFile = static_cast<int>(kShimFileBytes) + os_vfs()->szOsFile;
-    made->pNext = nullptr;
-    made->xOpen = shim_open;
+    auto* made = new sqlite3_vfs(vfs_named(shim_vfs_name(), nullptr));
     OUTLAST_ASSERT(sqlite3_vfs_register(made, 0) == SQLITE_OK);
     return made;
   }();
   return vfs;
 }
+
+class RegisteredViewVfs final : public ViewVfs {
+ public:
+  explicit RegisteredViewVfs(std::shared_ptr<ShimRange> view)
+      : view_(std::move(view)), name_(std::string(shim_vfs_name()) + "-view-" + std::to_string(next_.fetch_add(1))) {
+    vfs_ = vfs_named(name_.c_str(), &view_);
+    OUTLAST_ASSERT(sqlite3_vfs_register(&vfs_, 0) == SQLITE_OK);
+  }
+  ~RegisteredViewVfs() override { sqlite3_vfs_unregister(&vfs_); }
+  const char* name() const override { return name_.c_str(); }
+
+ private:
+  static inline std::atomic<std::uint64_t> next_{1};
+  std::shared_ptr<ShimRange> view_;
+  const std::string name_;
+  sqlite3_vfs vfs_{};
+};
 
 ShimFile* database_file(sqlite3* db) {
   sqlite3_file* file = nullptr;
@@ -305,6 +344,10 @@ ShimFile* database_file(sqlite3* db) {
 
 const char* shim_vfs_name() {
   return "outlast";
+}
+
+std::shared_ptr<ViewVfs> make_view_vfs(std::shared_ptr<ShimRange> view) {
+  return std::make_shared<RegisteredViewVfs>(std::move(view));
 }
 
 void configure_sqlite() {
@@ -330,6 +373,11 @@ std::shared_ptr<void> register_range(std::shared_ptr<ShimRange> range) {
 ShimConnection* shim_connection(sqlite3* db) {
   ShimFile* file = database_file(db);
   return file == nullptr ? nullptr : &file->connection;
+}
+
+bool shim_holds_write_lock(sqlite3* db) {
+  ShimFile* file = database_file(db);
+  return file != nullptr && (file->held.exclusive & 1U) != 0;
 }
 
 Result<void> sync_database_file(sqlite3* db) {

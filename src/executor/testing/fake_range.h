@@ -11,6 +11,8 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/loop.h"
@@ -153,7 +155,9 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
 
   // --- What the test moves.
   std::atomic<bool> auto_confirm{false};
-  std::atomic<bool> auto_durable{true}, allow_reads{true}, moving{false}, over{false}, assign_then_fail{false};
+  std::atomic<bool> auto_durable{true}, allow_reads{true}, moving{false}, over{false}, assign_then_fail{false},
+      forgetful{false};  ///< "Absent" is not certain but for the last ten seconds.
+  std::atomic<bool> at_once{false};
   std::atomic<std::uint64_t> wal{0};
   std::atomic<int> connections{0};
 
@@ -198,6 +202,19 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     for (Waiter& w : all) w.done(Error(Errc::kRangeUnavailable, "the leadership ended first"));
     confirm(Error(Errc::kNotLeaseholder, "the leadership ended first"));
   }
+  /// Who waits as a reader is told `read`, who waits as a writer `write`.
+  void fail_waiters(const Error& read, const Error& write) {
+    std::vector<Waiter> all;
+    {
+      const std::lock_guard lock(mutex_);
+      all.swap(waiters_);
+    }
+    for (Waiter& w : all) w.done(w.who == replication::Waits::kRead ? read : write);
+  }
+  void refuse_writes(std::optional<Error> why) {
+    const std::lock_guard lock(mutex_);
+    write_refusal_ = std::move(why);
+  }
   void refuse_commits(Error why) {
     const std::lock_guard lock(mutex_);
     refusal_ = std::move(why);
@@ -209,6 +226,10 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
   storage::RequestOutcome last_request() {
     const std::lock_guard lock(mutex_);
     return last_request_;
+  }
+  std::optional<replication::RequestQuestion> last_question() {
+    const std::lock_guard lock(mutex_);
+    return last_question_;
   }
   FakeWriterLock& lock() { return lock_; }
 
@@ -222,6 +243,13 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     if (moving) return Error(Errc::kMoving, "the lease is moving");
     return {};
   }
+  Result<void> admit_write() const override {
+    TRY(admit());
+    const std::lock_guard lock(mutex_);
+    if (write_refusal_) return *write_refusal_;
+    return {};
+  }
+  bool closes_at_once() const override { return at_once; }
   Lsn assigned() const override {
     const std::lock_guard lock(mutex_);
     return assigned_;
@@ -230,11 +258,11 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     const std::lock_guard lock(mutex_);
     return durable_;
   }
-  void wait_durable(Lsn lsn, Callback<void> done) override {
+  void wait_durable(Lsn lsn, replication::Waits who, Callback<void> done) override {
     {
       const std::lock_guard lock(mutex_);
       if (lsn > durable_ && !over) {
-        waiters_.push_back({lsn, std::move(done)});
+        waiters_.push_back({lsn, who, std::move(done)});
         changed_.notify_all();
         return;
       }
@@ -253,10 +281,37 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     }
     over ? done(Error(Errc::kNotLeaseholder, "the leadership ended first")) : done({});
   }
+  Result<void> accepts(const replication::RequestId& id) const override {
+    const std::lock_guard lock(mutex_);
+    if (poisoned_.contains(id)) return Error(Errc::kStaleEpoch, "poisoned");
+    return {};
+  }
+  void resolve(const replication::RequestQuestion& question, Callback<replication::RequestAnswer> done) override {
+    using Kind = replication::RequestAnswer::Kind;
+    replication::RequestAnswer answer;
+    {
+      const std::lock_guard lock(mutex_);
+      last_question_ = question;
+      if (const auto it = outcomes_.find(question.id); it != outcomes_.end())
+        answer = {Kind::kApplied, it->second.first, it->second.second, true, {}};
+      else if (question.addressed == epoch_)
+        poisoned_.insert(question.id);
+      answer.certain = !forgetful;
+      answer.covered = std::chrono::seconds(10);
+    }
+    if (answer.kind == Kind::kAbsent) return done(std::move(answer));
+    const Lsn lsn = answer.lsn;
+    wait_durable(lsn, replication::Waits::kWrite, [answer = std::move(answer), done = std::move(done)](Result<void> durable) mutable {
+      durable.ok() ? done(std::move(answer)) : done(std::move(durable).error());
+    });
+  }
 
   // --- Database
   Result<std::unique_ptr<storage::Connection>> connect() override;
   Result<Lsn> checkpoint() override { return Lsn(); }
+  Result<std::shared_ptr<storage::Database>> durable_view(Lsn) override {
+    return Error(Errc::kInternal, "the fake has no views");
+  }
   std::uint64_t wal_bytes() const override { return wal; }
   void fence() override {}
 
@@ -264,6 +319,7 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
   friend class FakeConnection;
   struct Waiter {
     Lsn lsn;
+    replication::Waits who;
     Callback<void> done;
   };
   /// Before readers can see the commit, as the shim does it.
@@ -273,8 +329,14 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
       why = *refusal_;
       return false;
     }
+    const replication::RequestId id = replication::id_of(request);
+    if (poisoned_.contains(id)) {
+      why = Error(Errc::kStaleEpoch, "poisoned");
+      return false;
+    }
     last_request_ = request;
     lsn = assigned_ = assigned_.next();
+    outcomes_[id] = {lsn, request};
     if (auto_durable) durable_ = assigned_;
     return true;
   }
@@ -288,8 +350,11 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
   Lsn assigned_, durable_;
   std::vector<Waiter> waiters_;
   std::vector<Callback<void>> reads_;
-  std::optional<Error> refusal_;
+  std::optional<Error> refusal_, write_refusal_;
   storage::RequestOutcome last_request_;
+  std::unordered_map<replication::RequestId, std::pair<Lsn, storage::RequestOutcome>> outcomes_;
+  std::unordered_set<replication::RequestId> poisoned_;
+  std::optional<replication::RequestQuestion> last_question_;
 };
 
 class FakeConnection final : public storage::Connection {

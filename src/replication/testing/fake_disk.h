@@ -36,9 +36,19 @@ struct RangeFiles {
 struct FakeDisk {
   std::map<RangeId, RangeFiles> ranges;
   std::size_t log_keep{20};  ///< Entries kept behind the applied position.
-  std::function<void(RangeId, const LogPosition&)> on_append = [](RangeId, const LogPosition&) {};
+  std::function<void(RangeId, const storage::LogEntry&)> on_append = [](RangeId, const storage::LogEntry&) {};
   bool sync_fails{false};
   std::set<RangeId> flipped;  ///< A scrub would find damage here.
+  bool full{false};
+  std::size_t room{0};  ///< So many writes still find space on the full disk.
+  bool reserve{true};   ///< The records of configurations always do.
+
+  Result<void> take_space() {
+    if (!full) return {};
+    if (room == 0) return Error(Errc::kDiskFull, "the simulated disk is full");
+    --room;
+    return {};
+  }
 
   /// Unsynced entries: a random number of them reached the disk all the same.
   void crash(Random& random) {
@@ -58,12 +68,14 @@ class FakeDatabase final : public storage::Database {
     return Error(Errc::kInternal, "the fake has no SQL");
   }
   Result<Lsn> checkpoint() override;
+  Result<std::shared_ptr<storage::Database>> durable_view(Lsn durable) override;
   std::uint64_t wal_bytes() const override { return 0; }
   void fence() override { fenced_ = true; }
   /// What a SQL thread does at a commit.
-  Result<Lsn> write(const std::string& text) {
+  Result<Lsn> write(const std::string& text, storage::RequestOutcome request = {}) {
     if (fenced_) return Error(Errc::kNotLeaseholder, "fenced");
     storage::CommitPages pages;
+    pages.request = std::move(request);
     pages.pages.emplace_back(1, text);
     return sink_.commit(std::move(pages));
   }
@@ -72,8 +84,28 @@ class FakeDatabase final : public storage::Database {
   const std::shared_ptr<FakeDisk> disk_;
   const RangeId range_;
   storage::CommitSink& sink_;
+  std::weak_ptr<storage::Database> view_;
   bool fenced_{false};
 };
+
+class FakeView final : public storage::Database {
+ public:
+  Result<std::unique_ptr<storage::Connection>> connect() override {
+    return Error(Errc::kInternal, "the fake has no SQL");
+  }
+  Result<Lsn> checkpoint() override { return Error(Errc::kInvalidState, "a view"); }
+  Result<std::shared_ptr<storage::Database>> durable_view(Lsn) override { return Error(Errc::kInvalidState, "a view"); }
+  std::uint64_t wal_bytes() const override { return 0; }
+  void fence() override {}
+};
+
+inline Result<std::shared_ptr<storage::Database>> FakeDatabase::durable_view(Lsn durable) {
+  if (fenced_) return Error(Errc::kFenced, "fenced");
+  OUTLAST_ASSERT(durable >= disk_->ranges.at(range_).applied.lsn, "the file holds later pages than the view");
+  auto view = std::make_shared<FakeView>();
+  view_ = view;
+  return std::shared_ptr<storage::Database>(std::move(view));
+}
 
 class FakeSnapshot final : public storage::SnapshotSource {
  public:
@@ -110,8 +142,9 @@ class FakeReplica final : public storage::Replica {
   LogPosition log_start() const override { return files().start; }
   Result<void> append(std::span<const LogEntryPtr> entries) override {
     for (const LogEntryPtr& entry : entries) {
-      OUTLAST_ASSERT(entry->prev == files().end(), "append does not continue the log");
-      disk_->on_append(range_, entry->at);
+      if (entry->prev != files().end()) return Error(Errc::kLogMismatch, "append does not continue the log");
+      TRY(disk_->take_space());
+      disk_->on_append(range_, *entry);
       files().log.push_back(entry);
     }
     return {};
@@ -147,6 +180,7 @@ class FakeReplica final : public storage::Replica {
     return {};
   }
   Result<void> record_config(const placement::RangeConfig& config) override {
+    if (!disk_->reserve) TRY(disk_->take_space());
     files().config = config;
     return sync();
   }
@@ -154,12 +188,15 @@ class FakeReplica final : public storage::Replica {
   Lsn applied() const override { return files().applied.lsn; }
   Result<void> apply_to(Lsn durable) override {
     if (durable <= files().applied.lsn) return {};
+    TRY(disk_->take_space());
     OUTLAST_ASSERT(durable <= files().synced_end().lsn, "applies what is not synced");
     files().applied = *files().at(durable);
     trim();
     return {};
   }
   Result<std::shared_ptr<storage::Database>> open_database(storage::CommitSink& sink) override {
+    if (!database_.expired()) return Error(Errc::kInvalidState, "the database is open already");
+    if (files().applied != files().end()) TRY(disk_->take_space());
     files().applied = files().end();
     auto database = std::make_shared<FakeDatabase>(disk_, range_, sink);
     database_ = database;
@@ -194,6 +231,7 @@ class FakeReplica final : public storage::Replica {
 };
 
 inline Result<Lsn> FakeDatabase::checkpoint() {
+  if (!view_.expired()) return Error(Errc::kObjectInUse, "a view is being read");
   TRY(sink_.wait_all_durable());
   RangeFiles& files = disk_->ranges.at(range_);
   files.applied = *files.at(sink_.assigned());
@@ -260,8 +298,10 @@ class FakeLogWriter final : public storage::LogWriter {
  public:
   FakeLogWriter(Loop& loop, Random& random) : queue_(loop, random, 800) {}
   void submit(storage::Replica& replica, std::vector<LogEntryPtr> entries, Callback<Lsn> synced) override {
-    queue_.push([&replica, entries] { (void)replica.append(entries).ok(); });
-    queue_.push([&replica, end = entries.back()->at.lsn, synced = std::move(synced)]() mutable {
+    auto appended = std::make_shared<Result<void>>();
+    queue_.push([&replica, entries, appended] { *appended = replica.append(entries); });
+    queue_.push([&replica, appended, end = entries.back()->at.lsn, synced = std::move(synced)]() mutable {
+      if (!appended->ok()) return synced(appended->error());
       const auto result = replica.sync();
       synced(result.ok() ? Result<Lsn>(end) : Result<Lsn>(result.error()));
     });

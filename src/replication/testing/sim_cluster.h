@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_set>
 
 #include "../tests/support/sim_loop.h"
 #include "replication/replicas.h"
@@ -26,17 +27,45 @@ class NodeLoop final : public Loop {
   TimerId after(Duration delay, Task task) override { return world_.after(delay, wrap(std::move(task))); }
   void cancel(TimerId timer) override { world_.cancel(timer); }
   bool on_this_loop() const override { return true; }
-  void end() { alive_.reset(); }
+  void end() { alive_.reset(), parked_.clear(); }
+  /// A stopped process: what becomes due waits until it goes on.
+  void freeze() { frozen_ = true; }
+  void thaw() {
+    frozen_ = false;
+    for (Task& task : std::exchange(parked_, {})) post(std::move(task));
+  }
+  bool frozen() const { return frozen_; }
 
  private:
   Task wrap(Task task) {
-    return [alive = std::weak_ptr(alive_), task = std::move(task)]() mutable {
-      if (!alive.expired()) task();
+    return [this, alive = std::weak_ptr(alive_), task = std::move(task)]() mutable {
+      if (alive.expired()) return;
+      if (frozen_)
+        parked_.push_back(std::move(task));
+      else
+        task();
     };
   }
+  bool frozen_{false};
+  std::vector<Task> parked_;
   SimLoop& world_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
+
+/// "gateway.sequence|text".
+inline std::string encode_sim_pages(const storage::CommitPages& pages) {
+  return std::to_string(pages.request.gateway) + "." + std::to_string(pages.request.sequence) + "|" +
+         pages.pages.at(0).second;
+}
+inline Result<storage::RequestOutcome> sim_request_of(std::string_view payload) {
+  storage::RequestOutcome out;
+  char* end = nullptr;
+  const std::string text(payload);
+  out.gateway = std::strtoull(text.c_str(), &end, 10);
+  out.sequence = std::strtoull(end + 1, &end, 10);
+  out.tag = end + 1;
+  return out;
+}
 
 class SimCluster;
 
@@ -59,6 +88,7 @@ struct SimNode final : Transport, NodeDirectory {
   std::unique_ptr<FakeMeta> meta;
   std::unique_ptr<Replicas> replicas;
   bool up() const { return replicas != nullptr; }
+  bool runs() const { return up() && !loop->frozen(); }
 };
 
 class SimCluster {
@@ -72,16 +102,18 @@ class SimCluster {
   std::vector<Grave> graveyard_;  // outlives the world's tasks
 
  public:
-  SimCluster(std::uint64_t seed, int nodes, PlantedBugs planted = {}) : random(seed), bugs(planted) {
+  SimCluster(std::uint64_t seed, int nodes, PlantedBugs planted = {}, std::function<void(Parameters&)> adjust = {})
+      : random(seed), bugs(planted) {
     core->on_put = [this](const meta::KeyValue& kv) { check_record(kv); };
     for (int i = 1; i <= nodes; ++i) {
       auto node = std::make_unique<SimNode>(*this, NodeId(static_cast<std::uint32_t>(i)));
-      node->disk->on_append = [this](RangeId range, const LogPosition& at) { check_append(range, at); };
+      node->disk->on_append = [this](RangeId range, const storage::LogEntry& entry) { check_append(range, entry); };
       nodes_.push_back(std::move(node));
     }
     parameters.recovery_wait = std::chrono::seconds(3);
     parameters.scrub_rate = 0;
     parameters.removal_idle = std::chrono::milliseconds(200);
+    if (adjust) adjust(parameters);
     for (auto& node : nodes_) start(*node);
   }
   ~SimCluster() {
@@ -109,7 +141,8 @@ class SimCluster {
                         .meta = *node.meta,
                         .transport = node,
                         .nodes = node,
-                        .encode = [](const storage::CommitPages& pages) { return pages.pages.at(0).second; },
+                        .encode = encode_sim_pages,
+                        .request_of = sim_request_of,
                         .lease_deadline = [this] { return fast_reads ? Instant::max() : Instant(); },
                         .on_leases_changed =
                             [this, id, incarnation](RangeId range, Epoch epoch, bool leading) {
@@ -206,7 +239,7 @@ class SimCluster {
   LeasedRangePtr leader(RangeId range, SimNode** where = nullptr) {
     LeasedRangePtr best;
     for (auto& node : nodes_) {
-      if (!node->up()) continue;
+      if (!node->runs()) continue;
       auto found = node->replicas->find(range, Epoch());
       if (!found.ok() || (best && best->epoch() > (*found)->epoch())) continue;
       best = *found;
@@ -214,53 +247,76 @@ class SimCluster {
     }
     return best;
   }
-  /// One write through the lock, on `node`; counts what was acknowledged.
+  /// One write through the lock, on `node`, as the executor does it; counts how it ended.
   void write(SimNode& node, RangeId range) {
-    if (!node.up()) return;
+    if (!node.runs()) return;
     auto found = node.replicas->find(range, Epoch());
     if (!found.ok() || !(*found)->admit().ok()) return;
     const LeasedRangePtr leased = *found;
+    if (!leased->admit_write().ok()) return void(++refused);
     const std::string text = "w" + std::to_string(++writes) + std::string(random.below(300), 'x');
-    leased->writer_lock().acquire(world.now() + std::chrono::seconds(1), false,
-                                  [this, weak = std::weak_ptr(leased), range, text](Result<WriterLock::Hold> hold) {
-                                    const auto lease = weak.lock();
-                                    if (!hold.ok() || !lease) return;
-                                    auto lsn = static_cast<FakeDatabase&>(lease->database()).write(text);
-                                    hold->release();
-                                    if (!lsn.ok()) return;
-                                    lease->wait_durable(
-                                        *lsn, [this, range, lsn = *lsn, epoch = lease->epoch()](Result<void> result) {
-                                          if (!result.ok()) return;
-                                          ++acknowledged;
-                                          must_hold(range, lsn, epoch, "an acknowledged write");
-                                          told_[range] = std::max(told_[range], lsn);
-                                        });
-                                  });
+    leased->writer_lock().acquire(
+        world.now() + std::chrono::seconds(1), false,
+        [this, weak = std::weak_ptr(leased), range, text](Result<WriterLock::Hold> hold) {
+          const auto lease = weak.lock();
+          if (!hold.ok() || !lease || !lease->admit_write().ok()) return;
+          auto lsn = static_cast<FakeDatabase&>(lease->database()).write(text);
+          hold->release();
+          if (!lsn.ok()) return;
+          lease->wait_durable(*lsn, Waits::kWrite, [this, range, lsn = *lsn, epoch = lease->epoch()](Result<void> r) {
+            written(range, lsn, epoch, r);
+          });
+        });
   }
-  /// One read on `node`, which must see whatever any client had been told before it began.
+  void written(RangeId range, Lsn lsn, Epoch epoch, const Result<void>& result) {
+    if (result.ok()) {
+      ++acknowledged;
+      told_[range] = std::max(told_[range], lsn);
+      must_hold(range, lsn, epoch, "an acknowledged write");
+    } else if (result.error().code == Errc::kTransactionLost) {
+      ++undone;
+      undone_.emplace_back(range, lsn, epoch);
+    }
+  }
+  /// One read on `node`, which must see whatever any client had been told before it began. In a cluster of fast reads a
+  /// leaseholder that was fenced is left out: its lease deadline keeps it from answering, and is not simulated here.
   void read(SimNode& node, RangeId range) {
-    if (!node.up()) return;
+    if (!node.runs()) return;
     auto found = node.replicas->find(range, Epoch());
     if (!found.ok() || !(*found)->admit().ok()) return;
     const LeasedRangePtr leased = *found;
+    if (fast_reads && core->kvs.contains(meta::keys::fence({node.id, node.incarnation}))) return;
     const Lsn told = told_[range], snapshot = leased->assigned();
-    auto answer = [this, range, told, snapshot, where = node.id](Result<void> durable) {
+    const bool stalled = !leased->admit_write().ok();
+    auto answer = [this, range, told, snapshot, stalled, where = node.id](Result<void> durable) {
       if (!durable.ok()) return;
-      ++reads;
+      ++(stalled ? stalled_reads : reads);
       if (snapshot < told)
         fail("I3: node " + where.to_string() + " answers a read from LSN " + snapshot.to_string() + " after LSN " +
              told.to_string() + " was acknowledged");
       told_[range] = std::max(told_[range], snapshot);
     };
     auto gate = [weak = std::weak_ptr(leased), snapshot, answer = std::move(answer)](Result<void> confirmed) {
-      if (const auto lease = weak.lock(); confirmed.ok() && lease) lease->wait_durable(snapshot, answer);
+      if (const auto lease = weak.lock(); confirmed.ok() && lease) lease->wait_durable(snapshot, Waits::kRead, answer);
     };
     if (leased->reads_allowed(world.now())) return gate({});
     leased->confirm_reads(std::move(gate));
   }
   void step(Duration d) {
+    for (auto& node : nodes_)  // each process looks at its disk now and then
+      if (node->runs() && random.below(10) == 0) node->replicas->set_disk_low(node->disk->full);
     world.advance(d);
     check();
+  }
+  void freeze(SimNode& node) {
+    if (!node.runs()) return;
+    trace("stop node " + node.id.to_string());
+    node.loop->freeze();
+  }
+  void thaw(SimNode& node) {
+    if (!node.up() || node.runs()) return;
+    trace("node " + node.id.to_string() + " goes on");
+    node.loop->thaw();
   }
   void fail(const std::string& what) {
     if (violation.empty()) violation = what;
@@ -276,10 +332,35 @@ class SimCluster {
   }
 
   // The invariants.
-  void check_append(RangeId range, const LogPosition& at) {  // I1
+  void check_append(RangeId range, const storage::LogEntry& entry) {  // I1
+    const LogPosition& at = entry.at;
     const auto [it, fresh] = entries_.emplace(std::tuple(range, at.lsn, at.epoch), at.checksum);
     if (!fresh && it->second != at.checksum)
       fail("I1: two entries at LSN " + at.lsn.to_string() + " of epoch " + at.epoch.to_string());
+    facts_[std::tuple(range, at.lsn, at.epoch)] = {entry.prev.epoch, id_of(*sim_request_of(entry.payload))};
+  }
+  /// I8: a leaseholder said that this request is not applied, or refused it.
+  void said_not_applied(const RequestId& id) {
+    not_applied_.insert(id);
+    if (committed_ids_.contains(id)) fail("I8: request " + std::to_string(id.sequence) + " was applied all the same");
+  }
+  bool is_committed(const RequestId& id) const { return committed_ids_.contains(id); }
+  /// Walks down from a committed entry to what was known to be committed before.
+  void note_prefix(RangeId range, Lsn lsn, Epoch epoch) {
+    auto& prefix = prefixes_[range];
+    for (; lsn.value > 0; lsn = Lsn(lsn.value - 1)) {
+      const auto [it, fresh] = prefix.emplace(lsn, epoch);
+      if (!fresh && it->second == epoch) return;
+      if (!fresh) return fail("the committed prefix changed at LSN " + lsn.to_string());
+      const auto fact = facts_.find(std::tuple(range, lsn, epoch));
+      if (fact == facts_.end()) return;
+      if (const RequestId& id = fact->second.request; id) {
+        if (!committed_ids_.insert(id).second) fail("request " + std::to_string(id.sequence) + " was applied twice");
+        if (not_applied_.contains(id))
+          fail("I8: request " + std::to_string(id.sequence) + " was said to be not applied, and came later");
+      }
+      epoch = fact->second.prev_epoch;
+    }
   }
   void check_record(const meta::KeyValue& kv) {  // I5
     if (!kv.key.starts_with(meta::keys::kRanges)) return;
@@ -305,6 +386,7 @@ class SimCluster {
     if (!fresh && it->second != at)
       fail(what + " at LSN " + at.lsn.to_string() + " (epoch " + at.epoch.to_string() + ") conflicts with epoch " +
            it->second.epoch.to_string());
+    if (fresh) note_prefix(range, at.lsn, at.epoch);
   }
   void check() {
     for (auto& node : nodes_) {  // what anybody believes to be committed
@@ -345,6 +427,13 @@ class SimCluster {
     const auto at = files->second.at(top.lsn);
     if (!at || files->second.synced_end().lsn < top.lsn || *at != top)
       fail(who + " lacks committed LSN " + top.lsn.to_string());
+    for (const auto& [of, lsn, epoch] : undone_) {
+      if (of != range || lsn > top.lsn) continue;
+      const auto there = files->second.at(lsn);
+      if (there && there->epoch == epoch)
+        fail("LSN " + lsn.to_string() + " of epoch " + epoch.to_string() +
+             " is committed, and its writer was told not");
+    }
   }
   Lsn committed_end(RangeId range) { return committed_[range].empty() ? Lsn() : committed_[range].rbegin()->first; }
 
@@ -354,7 +443,7 @@ class SimCluster {
   Parameters parameters;
   std::shared_ptr<MetaCore> core = std::make_shared<MetaCore>();
   std::string violation;
-  std::uint64_t writes{0}, acknowledged{0}, reads{0};
+  std::uint64_t writes{0}, acknowledged{0}, refused{0}, undone{0}, reads{0}, stalled_reads{0};
   bool fast_reads{true};              ///< Else no lease deadline covers anything: all reads are confirmed.
   std::map<int, std::uint64_t> sent;  ///< Messages by kind.
 
@@ -369,9 +458,17 @@ class SimCluster {
   std::set<Pair> cut_;
   std::uint64_t last_incarnation_{0};
   std::map<std::tuple<RangeId, Lsn, Epoch>, std::uint32_t> entries_;
+  struct Fact {
+    Epoch prev_epoch;
+    RequestId request;
+  };
+  std::map<std::tuple<RangeId, Lsn, Epoch>, Fact> facts_;
+  std::map<RangeId, std::map<Lsn, Epoch>> prefixes_;
+  std::unordered_set<RequestId> not_applied_, committed_ids_;
   std::map<std::pair<RangeId, Epoch>, std::pair<NodeId, Incarnation>> leases_;
   std::map<RangeId, std::map<Lsn, LogPosition>> committed_;
-  std::map<RangeId, Lsn> told_;  ///< The newest state that any client has heard of.
+  std::map<RangeId, Lsn> told_;                          ///< The newest state that any client has heard of.
+  std::vector<std::tuple<RangeId, Lsn, Epoch>> undone_;  ///< Their writers were told that nothing was applied.
 };
 
 inline void SimNode::send(NodeId to, proto::RangeMessage message) {
@@ -384,7 +481,7 @@ inline void SimNode::send(NodeId to, proto::RangeMessage message) {
 }
 inline std::optional<Incarnation> SimNode::live(NodeId node) const {
   const SimNode& other = cluster.node_of(node);
-  if (!other.up() || cluster.core->kvs.contains(meta::keys::fence({node, other.incarnation}))) return std::nullopt;
+  if (!other.runs() || cluster.core->kvs.contains(meta::keys::fence({node, other.incarnation}))) return std::nullopt;
   return other.incarnation;
 }
 

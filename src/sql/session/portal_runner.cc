@@ -27,7 +27,9 @@ asio::awaitable<Result<void>> PortalRunner::execute(std::shared_ptr<Portal> port
     if (t.kind == Kind::kFetch) co_return co_await fetch_cursor(portal);
     if (t.kind == Kind::kCopyFrom) co_return co_await copy_.from_client(t);
     if (t.kind == Kind::kCopyTo) co_return co_await copy_.to_client(t);
-    auto started = co_await runner_.start(t, std::move(portal->params), mode);
+    auto run = StatementRunner::is_plain(t) ? runner_.run_sql(t, std::move(portal->params), mode)
+                                            : runner_.start(t, std::move(portal->params), mode);
+    auto started = co_await std::move(run);
     if (!started.ok()) co_return std::move(started).error();
     portal->tag = std::move(started->tag);
     if (!started->rows) {

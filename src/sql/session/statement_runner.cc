@@ -86,7 +86,7 @@ asio::awaitable<Result<Started>> StatementRunner::start(Translated t, std::vecto
     case Kind::kQuery:
     case Kind::kWrite:
       if (t.catalog) co_return co_await run_catalog(std::move(t), std::move(params));
-      co_return co_await run_sql(std::move(t), std::move(params), mode);
+      co_return co_await run_sql(t, std::move(params), mode);
     case Kind::kDdl:
       co_return co_await run_ddl(std::move(t));
     case Kind::kNothing:
@@ -133,10 +133,15 @@ asio::awaitable<Result<Started>> StatementRunner::start(Translated t, std::vecto
                   "statement kind " + std::to_string(static_cast<int>(t.kind)) + " reached the runner");
 }
 
-asio::awaitable<Result<Started>> StatementRunner::run_sql(Translated t, std::vector<Value> params, RunMode mode) {
+bool StatementRunner::is_plain(const Translated& t) {
+  return (t.kind == Kind::kQuery || t.kind == Kind::kWrite) && !t.catalog && t.notices.empty();
+}
+
+asio::awaitable<Result<Started>> StatementRunner::run_sql(const Translated& t, std::vector<Value> params,
+                                                          RunMode mode) {
   if (t.sql.size() != 1) co_return Error(Errc::kInternal, "the translator gave " + t.tag + " in several pieces");
   gateway::Statement statement;
-  statement.sql = std::move(t.sql.front());
+  statement.sql = t.sql.front();
   if (!params.empty()) statement.params.push_back(std::move(params));
   statement.tag = t.tag;
   statement.max_rows = mode.max_rows;

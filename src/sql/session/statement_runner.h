@@ -32,6 +32,10 @@ class StatementRunner {
   Result<void> admit(const Translated& statement, const RunMode& mode);
   boost::asio::awaitable<Result<Started>> start(Translated statement, std::vector<executor::Value> params,
                                                 RunMode mode);
+  /// start() for what is_plain(), without a copy: `statement` must outlive the call.
+  boost::asio::awaitable<Result<Started>> run_sql(const Translated& statement, std::vector<executor::Value> params,
+                                                  RunMode mode);
+  static bool is_plain(const Translated& statement);
   /// Fields of the result, or nullopt when the statement returns no rows. Runs nothing.
   boost::asio::awaitable<Result<std::optional<std::vector<pgwire::FieldDescription>>>> describe(
       Translated statement, std::vector<std::int16_t> formats);
@@ -40,8 +44,6 @@ class StatementRunner {
   Result<std::shared_ptr<const Prepared>> find_prepared(const std::string& name) const;
 
  private:
-  boost::asio::awaitable<Result<Started>> run_sql(Translated statement, std::vector<executor::Value> params,
-                                                  RunMode mode);
   boost::asio::awaitable<Result<Started>> run_ddl(Translated statement);
   boost::asio::awaitable<Result<Started>> lock_tables(Translated statement);
   boost::asio::awaitable<Result<bool>> object_exists(std::string name);

@@ -38,6 +38,11 @@ class FaultDisk final : public Disk {
   Result<void> make_dir(const std::string& path) override;
   Result<std::vector<std::string>> list(const std::string& path) override { return real_->list(path); }
   Result<std::uint64_t> file_size(const std::string& path) override { return real_->file_size(path); }
+  Result<Space> space(const std::string& path) override {
+    ASSIGN_OR_RETURN(Space space, real_->space(path));
+    if (full_) space.free_bytes = 0;
+    return space;
+  }
   Result<void> copy(const std::string& from, const std::string& to) override;
   Result<std::unique_ptr<FileLock>> lock(const std::string& path, const std::string& holder) override {
     return real_->lock(path, holder);

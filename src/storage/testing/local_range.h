@@ -1,6 +1,8 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "storage/commit_sink.h"
@@ -28,6 +30,7 @@ class LocalSink final : public CommitSink {
     return end_.lsn;
   }
   Result<void> wait_all_durable() override {
+    if (auto meanwhile = std::exchange(meanwhile_, nullptr)) meanwhile();
     return refuse_durable_.has_value() ? Result<void>(*refuse_durable_) : flush();
   }
   Lsn assigned() const override { return end_.lsn; }
@@ -40,10 +43,12 @@ class LocalSink final : public CommitSink {
     durable_ = end_.lsn;
     return {};
   }
-  Lsn durable() const { return durable_; }
+  Lsn durable() const override { return durable_; }
   std::uint64_t pages() const { return pages_; }
   void refuse(std::optional<Error> error) { refuse_ = std::move(error); }
   void refuse_durable(std::optional<Error> error) { refuse_durable_ = std::move(error); }
+  /// Runs once, in the next wait of a checkpoint.
+  void meanwhile(std::function<void()> work) { meanwhile_ = std::move(work); }
 
  private:
   Replica& replica_;
@@ -53,6 +58,7 @@ class LocalSink final : public CommitSink {
   std::vector<LogEntryPtr> queue_;
   std::uint64_t pages_{0};
   std::optional<Error> refuse_, refuse_durable_;
+  std::function<void()> meanwhile_;
 };
 
 /// Runs SQL without results; SQLite's code.

@@ -1,0 +1,96 @@
+#include "rpc/wire_stream.h"
+
+#include <sys/socket.h>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
+
+namespace outlast::rpc {
+namespace asio = boost::asio;
+namespace {
+constexpr std::size_t kKeptBytes = 1 << 20;
+}
+
+void WireStream::start(OnFrames on_frames, OnEnd on_end) {
+  on_frames_ = std::move(on_frames);
+  on_end_ = std::move(on_end);
+  read_more();
+}
+
+void WireStream::read_more() {
+  const std::span<char> space = cutter_.space();
+  socket_.async_read_some(asio::buffer(space.data(), space.size()),
+                          [self = shared_from_this()](const boost::system::error_code& error, std::size_t bytes) {
+                            if (error) return self->end({Errc::kUnavailable, error.message()});
+                            self->take_frames(bytes);
+                          });
+}
+
+void WireStream::take_frames(std::size_t bytes) {
+  cutter_.filled(bytes);
+  frames_.clear();
+  for (;;) {
+    const auto frame = cutter_.next();
+    if (!frame.ok()) return end(frame.error());
+    if (!*frame) break;
+    frames_.push_back(**frame);
+  }
+  if (!frames_.empty() && on_frames_ && !on_frames_(frames_))
+    return end({Errc::kProtocolViolation, "the other node sent what this version cannot read"});
+  read_more();
+}
+
+void WireStream::send(const google::protobuf::MessageLite& message) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    append_frame(waiting_, message);
+    if (flushing_ || (sends_ == Sends::kAtOnce && send_at_once())) return;
+    flushing_ = true;
+  }
+  asio::post(socket_.get_executor(), [self = shared_from_this()] { self->flush(); });
+}
+
+/// False when something is left for flush(), which also finds out why.
+bool WireStream::send_at_once() {
+  const ssize_t sent = ::send(socket_.native_handle(), waiting_.data(), waiting_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent > 0) waiting_.erase(0, static_cast<std::size_t>(sent));
+  return waiting_.empty();
+}
+
+void WireStream::flush() {
+  {
+    const std::lock_guard lock(mutex_);
+    writing_.clear();
+    if (writing_.capacity() > kKeptBytes) writing_ = std::string();
+    if (closed_ || waiting_.empty()) {
+      flushing_ = false;
+      return;
+    }
+    writing_.swap(waiting_);
+  }
+  asio::async_write(socket_, asio::buffer(writing_),
+                    [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+                      if (error) return self->end({Errc::kUnavailable, error.message()});
+                      self->flush();
+                    });
+}
+
+void WireStream::close() {
+  asio::post(socket_.get_executor(),
+             [self = shared_from_this()] { self->end({Errc::kUnavailable, "closed on this side"}); });
+}
+
+void WireStream::end(const Error& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(closed_, true)) return;
+    waiting_ = std::string();
+  }
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+  on_frames_ = nullptr;
+  if (auto told = std::exchange(on_end_, nullptr)) told(why);
+}
+
+}  // namespace outlast::rpc
