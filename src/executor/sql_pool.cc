@@ -1,6 +1,6 @@
 #include "executor/sql_pool.h"
 
-#include <boost/asio/post.hpp>
+#include <boost/asio/defer.hpp>
 #include <boost/asio/thread_pool.hpp>
 
 namespace outlast::executor {
@@ -18,7 +18,8 @@ SqlPool::~SqlPool() {
 
 void SqlPool::post(Task task) {
   queued_.fetch_add(1, std::memory_order_relaxed);
-  boost::asio::post(threads_->pool, [this, work = std::move(task)]() mutable {
+  // Deferred: what a SQL thread posts (the next writer's turn) it takes itself when it is done, and wakes no other one.
+  boost::asio::defer(threads_->pool, [this, work = std::move(task)]() mutable {
     queued_.fetch_sub(1, std::memory_order_relaxed);
     work();
   });

@@ -1,6 +1,8 @@
 // Leader: from "all of S' answered" to a database that serves, and its checkpoints.
 #include <spdlog/spdlog.h>
 
+#include <atomic>
+
 #include "replication/leader.h"
 #include "replication/request_reread.h"
 
@@ -33,8 +35,10 @@ std::shared_ptr<ServedRange> Leader::make_served() {
       if (auto me = weak.lock()) me->on_commits();
     });
   };
-  hooks.synced = [&loop, weak, held](Result<Lsn> result) {
-    loop.post([weak, held, result = std::move(result)] {
+  // Many commits share a sync: one task tells the loop of all that it has not heard of. 0: no task is on its way.
+  hooks.synced = [&loop, weak, held, latest = std::make_shared<std::atomic<std::uint64_t>>(0)](Result<Lsn> result) {
+    if (result.ok() && latest->exchange(result->value) != 0) return;
+    loop.post([weak, held, latest, result = std::move(result)] {
       const auto replica = held.lock();
       if (!replica) return;
       const auto me = weak.lock();
@@ -43,7 +47,7 @@ std::shared_ptr<ServedRange> Leader::make_served() {
         if (!undone) return replica->fail(result.error());
         return me && !me->stopped_ ? me->append_failed(result.error()) : replica->look_up_end();
       }
-      replica->log.note_synced(*result);
+      replica->log.note_synced(Lsn(latest->exchange(0)));
       if (me) me->on_commits(), me->advance();
     });
   };

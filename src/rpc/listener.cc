@@ -33,17 +33,17 @@ Speaks first_words(asio::ip::tcp::socket& socket) {
 }
 }  // namespace
 
-Listener::Listener(Services services, asio::any_io_executor executor, Calls calls)
+Listener::Listener(Services services, std::vector<asio::any_io_executor> executors, Calls calls)
     : services_(std::move(services)),
-      executor_(std::move(executor)),
+      executors_(std::move(executors)),
       calls_(std::move(calls)),
-      strand_(asio::make_strand(executor_)),
+      strand_(asio::make_strand(executors_.front())),
       acceptor_(strand_) {}
 
 Result<int> Listener::listen(const std::string& address) {
   ASSIGN_OR_RETURN(const auto parts, split_address(address));
   boost::system::error_code error;
-  Tcp::resolver resolver(executor_);
+  Tcp::resolver resolver(strand_);
   const auto found = resolver.resolve(parts.first, parts.second, Tcp::resolver::passive, error);
   if (!error) {
     const Tcp::endpoint where = found.begin()->endpoint();
@@ -63,7 +63,7 @@ Result<int> Listener::listen(const std::string& address) {
 
 asio::awaitable<void> Listener::accept_forever(std::shared_ptr<Listener> self) {
   for (;;) {
-    auto strand = asio::make_strand(self->executor_);
+    auto strand = asio::make_strand(self->executors_[self->next_executor_++ % self->executors_.size()]);
     Tcp::socket socket(strand);
     const auto [error] = co_await self->acceptor_.async_accept(socket, kTuple);
     if (!self->acceptor_.is_open()) co_return;

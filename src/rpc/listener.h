@@ -20,7 +20,7 @@ namespace outlast::rpc {
 class Listener : public std::enable_shared_from_this<Listener> {
  public:
   using Calls = std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor>;
-  Listener(Services services, boost::asio::any_io_executor executor, Calls calls);
+  Listener(Services services, std::vector<boost::asio::any_io_executor> executors, Calls calls);
   /// The port; kUnavailable when the address is taken or not ours.
   Result<int> listen(const std::string& address);
   /// Takes no connection any more, ends those that were taken and waits until the channels behind them are gone.
@@ -35,7 +35,8 @@ class Listener : public std::enable_shared_from_this<Listener> {
   void remember(std::shared_ptr<Connection> connection);
 
   const Services services_;
-  const boost::asio::any_io_executor executor_;
+  const std::vector<boost::asio::any_io_executor> executors_;
+  std::size_t next_executor_{0};  ///< Of the strand.
   const Calls calls_;
   boost::asio::strand<boost::asio::any_io_executor> strand_;  ///< Of the acceptor.
   Tcp::acceptor acceptor_;

@@ -86,7 +86,7 @@ struct Node {  // one node's rpc room: links, server, and what its links told
       if (hello.node == NodeId(13)) return Error(Errc::kFenced, "node 13 was decommissioned");
       return {};
     };
-    server = Server::start(address, services, pool.get_executor()).value();
+    server = Server::start(address, services, {pool.get_executor()}).value();
   }
   std::string address() const { return "127.0.0.1:" + std::to_string(server->port()); }
 

@@ -140,7 +140,7 @@ Server::~Server() {
 }
 
 Result<std::unique_ptr<Server>> Server::start(const std::string& address, Services services,
-                                              boost::asio::any_io_executor executor) {
+                                              std::vector<boost::asio::any_io_executor> executors) {
   auto server = std::unique_ptr<Server>(new Server);
   server->peer_ = std::make_unique<PeerService>(services);
   server->admin_ = std::make_unique<AdminService>(services);
@@ -154,7 +154,7 @@ Result<std::unique_ptr<Server>> Server::start(const std::string& address, Servic
   builder.RegisterService(server->admin_.get());
   server->server_ = builder.BuildAndStart();
   if (!server->server_) return Error(Errc::kInternal, "gRPC cannot start its server");
-  server->listener_ = std::make_shared<Listener>(std::move(services), std::move(executor), std::move(calls));
+  server->listener_ = std::make_shared<Listener>(std::move(services), std::move(executors), std::move(calls));
   ASSIGN_OR_RETURN(server->port_, server->listener_->listen(address));
   return server;
 }

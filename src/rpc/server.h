@@ -2,6 +2,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "base/loop.h"
 #include "executor/channel.h"
@@ -39,12 +40,12 @@ class Listener;
 class Server {
  public:
   /// Binds `address` (host:port, port 0 = any). kUnavailable with the address when it is taken. Streams of sessions
-  /// elsewhere run on `executor`.
+  /// elsewhere run on the executors in turn.
   static Result<std::unique_ptr<Server>> start(const std::string& address, Services services,
-                                               boost::asio::any_io_executor executor);
+                                               std::vector<boost::asio::any_io_executor> executors);
   ~Server();
   int port() const { return port_; }
-  /// Ends every call and stream and waits for it; `executor` and PeerLinks' must still run.
+  /// Ends every call and stream and waits for it; the executors and PeerLinks' must still run.
   void stop();
 
  private:

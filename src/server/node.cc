@@ -38,13 +38,7 @@ void tell_supervisor(const ControlMessage& message) {
 }
 }  // namespace
 
-Node::Node(WorkerOptions options) : options_(std::move(options)) {
-  for (int i = 0; i < 2; ++i)
-    io_threads_.emplace_back([this] {
-      pthread_setname_np(pthread_self(), "io");
-      io_.run();
-    });
-}
+Node::Node(WorkerOptions options) : options_(std::move(options)) {}
 
 // What others point to goes last: see the order of members. Everything that lives on the loop is destroyed there.
 Node::~Node() {
@@ -60,9 +54,7 @@ Node::~Node() {
   if (links_) loop_.run_and_wait([this] { links_->stop(); });
   if (rpc_server_) rpc_server_->stop();
   sql_pool_.stop();
-  io_work_.reset();
   io_.stop();
-  for (std::thread& thread : io_threads_) thread.join();
   sql_.reset();
   cluster_.reset();
   executor_.reset();
@@ -103,7 +95,7 @@ void Node::start_http() {
   ports.metrics = &metrics_;
   ports.nodes = [this] { return serving_ ? state_->node_status() : proto::NodeStatusReply(); };
   add_range_ports(ports);
-  http_ = std::make_unique<http::Server>(io_.get_executor());
+  http_ = std::make_unique<http::Server>(io_.first());
   add_routes(*http_, std::move(ports));
   add_lease_routes(
       *http_, [this](std::optional<NodeId> to, std::size_t at_once, Callback<replication::LeaseTransferProgress> done) {
@@ -127,7 +119,7 @@ Result<void> Node::start_rpc() {
   links_ = std::make_unique<rpc::PeerLinks>(loop_, loop_.executor(), hello, std::move(events));
   remote_ = std::make_unique<rpc::RemoteChannels>(hello);
   rpc_client_ = std::make_unique<rpc::Client>(hello);
-  ASSIGN_OR_RETURN(rpc_server_, rpc::Server::start(options_.start.listen_addr, services(), io_.get_executor()));
+  ASSIGN_OR_RETURN(rpc_server_, rpc::Server::start(options_.start.listen_addr, services(), io_.executors()));
   std::string host = options_.start.advertise_addr;
   if (host.empty()) host = options_.start.listen_addr.substr(0, options_.start.listen_addr.rfind(':'));
   rpc_addr_ = host + ":" + std::to_string(rpc_server_->port());
@@ -232,7 +224,7 @@ Result<void> Node::start_gateway() {
   cluster_ = std::make_unique<gateway::ClusterImpl>(cluster_ports(), state_->routes(), *channels_, clock_);
   sql::SessionOptions options;
   options.sessions_max = options_.start.max_connections;
-  sql_ = std::make_unique<sql::SqlServer>(io_.get_executor(), *cluster_, clock_, options);
+  sql_ = std::make_unique<sql::SqlServer>(io_.executors(), *cluster_, clock_, options);
   sql_addr_ = handover::address_of(handover::kSqlFd);
   sweep_forever();
   return {};

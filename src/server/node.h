@@ -1,7 +1,6 @@
 #pragma once
 #include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "server/asio_loop.h"
 #include "server/cluster_state.h"
 #include "server/http_api.h"
+#include "server/io_threads.h"
 #include "server/join.h"
 #include "server/metrics.h"
 #include "server/options.h"
@@ -80,9 +80,7 @@ class Node {
   const WorkerOptions options_;
   SystemClock clock_;
   AsioLoop loop_;
-  boost::asio::io_context io_;
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> io_work_{io_.get_executor()};
-  std::vector<std::thread> io_threads_;
+  IoThreads io_{2};
   std::thread supervisor_watch_;
   int wake_fd_{-1};  ///< eventfd: ends supervisor_watch_.
 

@@ -32,10 +32,11 @@ constexpr auto kAcceptPause = std::chrono::milliseconds(100);  // after EMFILE a
 
 class SqlServer::Impl : public std::enable_shared_from_this<Impl> {
  public:
-  Impl(asio::any_io_executor executor, gateway::Cluster& cluster, const Clock& clock, SessionOptions options)
+  Impl(std::vector<asio::any_io_executor> executors, gateway::Cluster& cluster, const Clock& clock,
+       SessionOptions options)
       : host(cluster, clock, std::move(options)),
-        executor_(asio::make_strand(executor)),
-        base_(executor),
+        executors_(std::move(executors)),
+        executor_(asio::make_strand(executors_.front())),
         watchdog_(executor_) {}
 
   Result<void> listen(int fd) {
@@ -98,7 +99,7 @@ class SqlServer::Impl : public std::enable_shared_from_this<Impl> {
  private:
   static asio::awaitable<void> accept_loop(std::shared_ptr<Impl> self, std::shared_ptr<Tcp::acceptor> acceptor) {
     while (acceptor->is_open()) {
-      auto strand = asio::make_strand(self->base_);
+      auto strand = asio::make_strand(self->executors_[self->next_executor_++ % self->executors_.size()]);
       Tcp::socket socket(strand);
       const auto [error] = co_await acceptor->async_accept(socket, kTuple);
       if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
@@ -154,11 +155,12 @@ class SqlServer::Impl : public std::enable_shared_from_this<Impl> {
 
   void check_stopped() {
     if (!stopping_ || host.metrics.sessions_open > 0) return;
-    for (auto& done : std::exchange(stopped_, {})) asio::post(base_, std::move(done));
+    for (auto& done : std::exchange(stopped_, {})) asio::post(executors_.front(), std::move(done));
   }
 
+  const std::vector<asio::any_io_executor> executors_;
+  std::size_t next_executor_{0};
   asio::any_io_executor executor_;  ///< A strand: acceptors, watchdog and stopping.
-  asio::any_io_executor base_;
   asio::steady_timer watchdog_;
   std::vector<std::shared_ptr<Tcp::acceptor>> acceptors_;
   bool watching_{false}, stopping_{false};
@@ -169,9 +171,9 @@ class SqlServer::Impl : public std::enable_shared_from_this<Impl> {
   std::unordered_map<std::uint64_t, std::shared_ptr<ClientSession>> sessions_;
 };
 
-SqlServer::SqlServer(asio::any_io_executor executor, gateway::Cluster& cluster, const Clock& clock,
+SqlServer::SqlServer(std::vector<asio::any_io_executor> executors, gateway::Cluster& cluster, const Clock& clock,
                      SessionOptions options)
-    : impl_(std::make_shared<Impl>(std::move(executor), cluster, clock, std::move(options))) {}
+    : impl_(std::make_shared<Impl>(std::move(executors), cluster, clock, std::move(options))) {}
 
 SqlServer::~SqlServer() {
   impl_->stop_accepting();

@@ -2,6 +2,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "base/loop.h"
 #include "base/result.h"
@@ -10,12 +11,13 @@
 
 namespace outlast::sql {
 
-/// The SQL port: accepts PostgreSQL clients from a listening socket and runs a session for each on a strand of its own.
-/// Thread-safety: any thread. Lifetime: `cluster` and `clock` outlive it, and so must the executor's io_context;
-/// destroy it only after stop() has called back, or once the io_context has been stopped for good.
+/// The SQL port: accepts PostgreSQL clients from a listening socket and runs a session for each on a strand of its own,
+/// on the executors in turn.
+/// Thread-safety: any thread. Lifetime: `cluster` and `clock` outlive it, and so must the executors' io_contexts;
+/// destroy it only after stop() has called back, or once they have been stopped for good.
 class SqlServer {
  public:
-  SqlServer(boost::asio::any_io_executor executor, gateway::Cluster& cluster, const Clock& clock,
+  SqlServer(std::vector<boost::asio::any_io_executor> executors, gateway::Cluster& cluster, const Clock& clock,
             SessionOptions options = {});
   ~SqlServer();
   SqlServer(const SqlServer&) = delete;
@@ -26,7 +28,7 @@ class SqlServer {
   /// Closes our copies of the listening sockets: connections then wait in the kernel for whoever else listens.
   void stop_accepting();
   /// Ends all sessions: idle ones at once with 57P01, busy ones when their transaction ends, those left after `limit`
-  /// then and there. `done` runs once, on the executor, when none is left.
+  /// then and there. `done` runs once, on the first executor, when none is left.
   void stop(Duration limit, std::function<void()> done);
 
   /// Sessions at this instant, by what they do.
