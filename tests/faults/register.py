@@ -103,7 +103,7 @@ class RegisterLoad:
         self.nodes, self.seed = nodes, seed
         self.history, self.lock, self.ending = [], threading.Lock(), threading.Event()
         self.next_value, self.written, self.errors = 0, 0, {}
-        self.last_write = {}  # by gateway, when the last write was acknowledged
+        self.acknowledged = []  # (gateway, begin) of each write
         self.threads = []
 
     @staticmethod
@@ -134,8 +134,9 @@ class RegisterLoad:
                 raise AssertionError("a client still waits for its answer")
 
     def writes_since(self, instant, node=None):
+        """How many writes that began after the instant were acknowledged."""
         with self.lock:
-            return any(at > instant for host, at in self.last_write.items() if node is None or host == node.host)
+            return sum(begin > instant for host, begin in self.acknowledged if node is None or host == node.host)
 
     def _run(self, node, rng):
         connection = None
@@ -185,4 +186,4 @@ class RegisterLoad:
                     self.history.append(Operation("write", value, begin, outcome))
                     if outcome < INFINITY:
                         self.written += 1
-                        self.last_write[node.host] = outcome
+                        self.acknowledged.append((node.host, begin))
