@@ -40,6 +40,8 @@ readonly PACKAGES=(
   "etcd-client|makes users in tests of etcd"
   "curl|HTTP in tests"
   "spin|checks the protocol's model"
+  "iproute2|network namespaces of the fault tests"
+  "nftables|cuts networks and loses packets in the fault tests"
 )
 
 # Names of those that are not installed. No network, no apt.

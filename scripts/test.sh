@@ -150,7 +150,7 @@ run_suite() {
   case "$1" in
     style) step style run_script style scripts/style.sh ;;
     unit) run_unit release unit ;;
-    wire | system) suite_with_server "$1" ;;
+    wire | system | faults) suite_with_server "$1" ;;
     model) run_scripts model ;;
     asan) suite_asan ;;
     tsan) suite_tsan ;;
