@@ -54,6 +54,7 @@ std::shared_ptr<ServedRange> Leader::make_served() {
   };
   hooks.lease_deadline = node().lease_deadline;
   hooks.encode = node().encode;
+  hooks.checkpoint_patience = node().parameters.checkpoint_patience;
   return std::make_shared<ServedRange>(held_->range, epoch_, held_->log.tail(), node().logs, held_->replica,
                                        node().parameters.pending_bytes, std::move(hooks));
 }

@@ -6,10 +6,6 @@ using storage::LogEntry;
 using storage::LogEntryPtr;
 using storage::LogPosition;
 
-namespace {
-constexpr std::chrono::seconds kCheckpointPatience{3};
-}  // namespace
-
 ServedRange::ServedRange(RangeId range, Epoch epoch, LogPosition tail, storage::LogWriter& logs,
                          std::shared_ptr<storage::Replica> replica, std::size_t pending_bytes_max, Hooks hooks)
     : range_(range),
@@ -93,7 +89,7 @@ Result<Lsn> ServedRange::commit(storage::CommitPages pages) {
 Result<void> ServedRange::wait_all_durable() {
   std::unique_lock lock(mutex_);
   const Lsn wanted = tail_.lsn;
-  durable_moved_.wait_for(lock, kCheckpointPatience, [&] { return durable_ >= wanted || ended_; });
+  durable_moved_.wait_for(lock, hooks_.checkpoint_patience, [&] { return durable_ >= wanted || ended_; });
   if (durable_ >= wanted) return {};
   return Error(Errc::kRangeUnavailable, "some commits are not on all in-sync replicas yet");
 }

@@ -23,6 +23,7 @@ struct Parameters {
   Duration durable_push = std::chrono::milliseconds(20);     ///< Backups learn the durable LSN of an idle range.
   Duration apply_every = std::chrono::milliseconds(500);     ///< Backups write committed pages at least so often.
   Duration checkpoint_idle = std::chrono::seconds(1);        ///< Without commits, before the leader writes its pages.
+  Duration checkpoint_patience = std::chrono::seconds(3);    ///< A checkpoint blocks so long for the last commits.
   std::size_t apply_bytes = 4U << 20;                        ///< ... or after so many bytes of log.
   std::size_t promote_lag = 64U << 10;                       ///< A learner this close is made a member.
   std::size_t window_bytes = 8U << 20;                       ///< Sent and not acknowledged, per member.
@@ -63,6 +64,9 @@ struct PlantedBugs {
   bool promote_without_union = false;      ///< A learner is promoted though commits did not need it.
   bool ack_before_sync = false;            ///< A backup acknowledges what its disk has not confirmed.
   bool serve_before_all_answered = false;  ///< A new leaseholder serves before all of S' answered.
+  bool lease_by_node = false;              ///< A lease belongs to a node, whichever process of it asks.
+  bool doubt_is_failure = false;           ///< A change of a record whose answer was lost counts as not done.
+  bool wiped_keeps_id = false;             ///< A store without the replica that it should hold makes an empty one.
 };
 
 }  // namespace outlast::replication

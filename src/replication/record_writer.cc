@@ -28,11 +28,12 @@ struct RecordWriter::State : std::enable_shared_from_this<State> {
   meta::Store& store;
   const Identity self;
   const Parameters& parameters;
+  const PlantedBugs bugs;
   std::deque<std::shared_ptr<Change>> queue;
   int running{0};
 
-  State(Loop& l, meta::Store& s, Identity i, const Parameters& p)
-      : loop(l), store(s), self(std::move(i)), parameters(p) {}
+  State(Loop& l, meta::Store& s, Identity i, const Parameters& p, PlantedBugs b)
+      : loop(l), store(s), self(std::move(i)), parameters(p), bugs(b) {}
 
   void pump() {
     while (running < parameters.changes_at_once && !queue.empty()) {
@@ -53,7 +54,7 @@ struct RecordWriter::State : std::enable_shared_from_this<State> {
   }
   void answered(const std::shared_ptr<Change>& change, Result<meta::TxnReply> reply) {
     if (!reply.ok()) {
-      const bool doubt = change->doubtful || reply.error().code != Errc::kMetaUnavailable;
+      const bool doubt = (change->doubtful || reply.error().code != Errc::kMetaUnavailable) && !bugs.doubt_is_failure;
       if (!doubt) return finish(change, std::move(reply).error());
       // Compares only ever go from true to false, so the same transaction again can never apply twice.
       change->doubtful = true;
@@ -76,8 +77,9 @@ struct RecordWriter::State : std::enable_shared_from_this<State> {
   }
 };
 
-RecordWriter::RecordWriter(Loop& loop, meta::Store& store, Identity self, const Parameters& parameters)
-    : state_(std::make_shared<State>(loop, store, std::move(self), parameters)) {}
+RecordWriter::RecordWriter(Loop& loop, meta::Store& store, Identity self, const Parameters& parameters,
+                           PlantedBugs bugs)
+    : state_(std::make_shared<State>(loop, store, std::move(self), parameters, bugs)) {}
 RecordWriter::~RecordWriter() = default;
 
 void RecordWriter::change(placement::RangeConfig next, Revision seen, std::vector<meta::Compare> also,

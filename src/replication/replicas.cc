@@ -44,7 +44,7 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
             });
           },
   });
-  records_ = std::make_unique<RecordWriter>(deps_.loop, deps_.meta, std::move(me), node_->parameters);
+  records_ = std::make_unique<RecordWriter>(deps_.loop, deps_.meta, std::move(me), node_->parameters, bugs);
   node_->records = records_.get();
 }
 

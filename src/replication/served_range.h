@@ -26,6 +26,7 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
     std::function<void()> closed;             ///< Any thread.
     std::function<Instant()> lease_deadline;  ///< Fast reads are allowed before it; any thread.
     EncodePages encode;
+    Duration checkpoint_patience = std::chrono::seconds(3);
   };
   enum class Gate : std::uint8_t { kOpen, kMoving, kStalled };
 

@@ -7,14 +7,9 @@
 #include "base/loop.h"
 #include "proto/peer.grpc.pb.h"
 #include "rpc/hello.h"
+#include "rpc/peer_address.h"
 
 namespace outlast::rpc {
-
-struct PeerAddress {
-  std::string address;  ///< host:port
-  Incarnation incarnation;
-  friend bool operator==(const PeerAddress&, const PeerAddress&) = default;
-};
 
 /// The streams that carry the messages of all ranges between this node and each peer. What a leaseholder says goes over
 /// the stream that this node opened, what a replica answers over the stream that the leaseholder opened: when a stream
