@@ -26,12 +26,12 @@ Error unknown_outcome(const std::string& why) {
 }
 }  // namespace
 
-ChannelCore::ChannelCore(std::shared_ptr<Services> services, std::uint64_t gateway)
-    : services_(std::move(services)), gateway_(gateway) {}
+ChannelCore::ChannelCore(std::shared_ptr<Services> services, std::uint64_t gateway, std::uint64_t number)
+    : services_(std::move(services)), gateway_(gateway), number_(number) {}
 
 ChannelCore::~ChannelCore() {
   const std::lock_guard lock(services_->mutex);
-  services_->channels.erase(this);
+  services_->channels.erase(number_);
 }
 
 void ChannelCore::start(proto::ExecRequest request, Done done) {
@@ -366,7 +366,7 @@ void ChannelCore::fail_with_data(Error error) {
   op_->statement.release();
   if (transaction_) fail_transaction(error);
   put_error(op_->reply, error);
-  op_->gate = gate;
+  op_->gate = services_->parameters.planted_ungated_errors ? Lsn() : gate;
   finish();
 }
 

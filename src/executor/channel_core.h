@@ -20,7 +20,7 @@ namespace outlast::executor {
 class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
  public:
   using Done = std::move_only_function<void(proto::ExecReply)>;
-  ChannelCore(std::shared_ptr<Services> services, std::uint64_t gateway);
+  ChannelCore(std::shared_ptr<Services> services, std::uint64_t gateway, std::uint64_t number);
   ~ChannelCore();
 
   /// `done` is called once, on any thread, and must not block.
@@ -116,7 +116,7 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
   void settle(Remains& remains);
 
   const std::shared_ptr<Services> services_;
-  const std::uint64_t gateway_;
+  const std::uint64_t gateway_, number_;
   StopSignal stop_;
 
   std::mutex mutex_;

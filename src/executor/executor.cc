@@ -14,9 +14,10 @@ Executor::Executor(const replication::LeaseDirectory& directory, SqlPool& pool, 
 Executor::~Executor() = default;
 
 std::unique_ptr<Channel> Executor::open_channel(std::uint64_t gateway) {
-  auto core = std::make_shared<ChannelCore>(services_, gateway);
   const std::lock_guard lock(services_->mutex);
-  services_->channels.emplace(core.get(), core);
+  const std::uint64_t number = services_->next_channel++;
+  auto core = std::make_shared<ChannelCore>(services_, gateway, number);
+  services_->channels.emplace(number, core);
   return std::make_unique<LocalChannel>(std::move(core));
 }
 
@@ -25,7 +26,7 @@ void Executor::sweep() {
   {
     const std::lock_guard lock(services_->mutex);
     channels.reserve(services_->channels.size());
-    for (const auto& [core, weak] : services_->channels)
+    for (const auto& [number, weak] : services_->channels)
       if (auto channel = weak.lock()) channels.push_back(std::move(channel));
   }
   const Instant now = services_->clock.now();
@@ -45,7 +46,7 @@ ExecutorStats Executor::stats() const {
   std::vector<std::shared_ptr<ChannelCore>> channels;
   {
     const std::lock_guard lock(services_->mutex);
-    for (const auto& [core, weak] : services_->channels)
+    for (const auto& [number, weak] : services_->channels)
       if (auto channel = weak.lock()) channels.push_back(std::move(channel));
   }
   stats.channels = channels.size();

@@ -21,6 +21,7 @@ struct Parameters {
   std::uint64_t wal_bytes_max{64 << 20};             ///< because no checkpoint gets past it.
   Duration finish_reads{std::chrono::seconds(10)};  ///< Reads may go on so long on their snapshot after the lease left.
   ConnectionPool::Limits connections;
+  bool planted_ungated_errors{false};  ///< A bug that tests plant: errors do not wait for what they tell about.
 };
 
 /// Counted since the start; readable from any thread.

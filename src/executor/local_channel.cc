@@ -39,6 +39,10 @@ boost::asio::awaitable<proto::ExecReply> LocalChannel::call(proto::ExecRequest r
       StartRequest{core_}, boost::asio::use_awaitable, std::move(request));
 }
 
+void LocalChannel::start(proto::ExecRequest request, std::move_only_function<void(proto::ExecReply)> done) {
+  core_->start(std::move(request), std::move(done));
+}
+
 void LocalChannel::interrupt() {
   core_->interrupt();
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 
 #include "executor/channel.h"
@@ -14,6 +15,8 @@ class LocalChannel final : public Channel {
   explicit LocalChannel(std::shared_ptr<ChannelCore> core) : core_(std::move(core)) {}
   ~LocalChannel() override;
   boost::asio::awaitable<proto::ExecReply> call(proto::ExecRequest request) override;
+  /// As call(), without a coroutine: `done` runs once, on any thread, and must not block.
+  void start(proto::ExecRequest request, std::move_only_function<void(proto::ExecReply)> done);
   void interrupt() override;
   bool alive() const override { return true; }
 

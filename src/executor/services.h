@@ -1,7 +1,7 @@
 #pragma once
+#include <map>
 #include <memory>
 #include <mutex>
-#include <unordered_map>
 
 #include "executor/executor.h"
 
@@ -21,7 +21,8 @@ struct Services {
   Counters counters;
 
   std::mutex mutex;  ///< Of `channels`; taken before a channel's own, never after.
-  std::unordered_map<const ChannelCore*, std::weak_ptr<ChannelCore>> channels;
+  std::map<std::uint64_t, std::weak_ptr<ChannelCore>> channels;  ///< By number, in the order of opening.
+  std::uint64_t next_channel{1};
 };
 
 }  // namespace outlast::executor

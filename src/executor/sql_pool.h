@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <memory>
 
 #include "base/loop.h"
@@ -13,6 +14,8 @@ namespace outlast::executor {
 class SqlPool {
  public:
   explicit SqlPool(std::size_t threads);
+  /// Without threads of its own: `run` sees to each task (a simulator). It may drop them once it is stopped.
+  explicit SqlPool(std::function<void(Task)> run);
   ~SqlPool();  ///< As stop().
   SqlPool(const SqlPool&) = delete;
   SqlPool& operator=(const SqlPool&) = delete;
@@ -27,7 +30,8 @@ class SqlPool {
  private:
   struct Threads;
   std::atomic<std::size_t> queued_{0};
-  std::unique_ptr<Threads> threads_;
+  std::unique_ptr<Threads> threads_;  ///< Null with run_.
+  std::function<void(Task)> run_;
 };
 
 }  // namespace outlast::executor

@@ -40,6 +40,7 @@ void Observer::on_fence(Peer peer) {
 }
 
 void Observer::on_connection(bool connected, Instant now) {
+  if (bugs_.timer_kept && session_since_) return;
   if (!connected)
     session_since_.reset();
   else if (!session_since_)
@@ -48,7 +49,7 @@ void Observer::on_connection(bool connected, Instant now) {
 
 void Observer::tick(Instant now) {
   const bool paused = last_tick_ && now - *last_tick_ > params_.renew;
-  if (paused && session_since_) session_since_ = now;
+  if (paused && session_since_ && !bugs_.timer_kept) session_since_ = now;
   last_tick_ = now;
 }
 

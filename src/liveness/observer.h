@@ -28,6 +28,10 @@ const char* to_string(State state);
 /// Thread-safety: none; lives on the node's Loop. Reads no clock: `now` must not go back.
 class Observer {
  public:
+  /// Bugs that tests plant to see that they are found.
+  struct PlantedBugs {
+    bool timer_kept = false;  ///< The return of the metadata restarts no timer (clause 2).
+  };
   struct Fence {
     Peer peer;
     Revision seen;  ///< mod_revision of the record that did not change.
@@ -35,6 +39,7 @@ class Observer {
 
   /// `self` is never offered for fencing. The session counts as down until on_connection(true).
   Observer(Params params, std::optional<Peer> self) : params_(params), self_(self) {}
+  Observer(Params params, std::optional<Peer> self, PlantedBugs bugs) : params_(params), self_(self), bugs_(bugs) {}
 
   /// A record as the watch tells it, in resets and events. Only a new revision restarts the peer's timer: seeing the
   /// same record again after a reset does not. `promised_ttl` is what the record says; the longer of it and our own
@@ -64,6 +69,7 @@ class Observer {
   };
   Params params_;
   std::optional<Peer> self_;
+  PlantedBugs bugs_;
   std::map<Peer, Seen> peers_;
   std::optional<Instant> session_since_;  ///< Unset while disconnected.
   std::optional<Instant> last_tick_;

@@ -28,7 +28,7 @@ LivenessDriver::LivenessDriver(Store& store, Loop& loop, Options options)
       deaths_(options.deaths),
       random_(options.seed),
       renewer_(options.params),
-      observer_(options.params, options.self),
+      observer_(options.params, options.self, options.observer_bugs),
       fences_(mirror_fences(store)) {
   OUTLAST_ASSERT(params_.validate().ok(), "liveness parameters must be valid");
   records_ = std::make_unique<Mirror<LiveRecord>>(

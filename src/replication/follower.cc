@@ -45,7 +45,7 @@ bool Follower::speaks(NodeId from, Incarnation incarnation, Epoch epoch, Replica
     report_mismatch(from, from_replica);  // never activated in that epoch: let the leaseholder do it
     return false;
   }
-  const bool leads = accepted.leaseholder && *accepted.leaseholder == placement::Leaseholder{from, incarnation};
+  const bool leads = held_->node.holds(accepted.leaseholder, {from, incarnation});
   if (!leads) refuse(from, from_replica, Errc::kStaleEpoch, "another incarnation leads this epoch");
   return leads;
 }
@@ -88,7 +88,7 @@ void Follower::on_activate(NodeId from, Incarnation incarnation, const proto::Ra
   RangeConfig& accepted = held_->accepted;
   if (config.epoch < accepted.epoch)
     return refuse(from, leader, Errc::kStaleEpoch, "this replica follows a newer epoch");
-  if (!config.leaseholder || *config.leaseholder != placement::Leaseholder{from, incarnation})
+  if (!held_->node.holds(config.leaseholder, {from, incarnation}))
     return refuse(from, leader, Errc::kInvalidArgument, "the sender does not lead in the configuration it sent");
   if (config.epoch == accepted.epoch && accepted.leaseholder && accepted.leaseholder != config.leaseholder)
     return refuse(from, leader, Errc::kStaleEpoch, "another incarnation leads this epoch");
@@ -174,7 +174,7 @@ void Follower::joined(NodeId from, ReplicaId leader, std::uint64_t probe, Joined
 void Follower::on_config_push(NodeId from, Incarnation incarnation, const proto::RangeMessage& message) {
   auto config = placement::decode_range_config(message.config_push().config());
   if (!config.ok() || config->epoch != held_->accepted.epoch || config->cfg <= held_->accepted.cfg) return;
-  if (!config->leaseholder || *config->leaseholder != placement::Leaseholder{from, incarnation}) return;
+  if (!held_->node.holds(config->leaseholder, {from, incarnation})) return;
   if (const auto* mine = config->find(held_->ref.node); mine == nullptr || *mine != held_->ref) return;
   held_->accepted = *config;
   held_->log.run<void>([config = *config](storage::Replica& replica) { return replica.record_config(config); },

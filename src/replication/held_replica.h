@@ -45,6 +45,10 @@ struct NodeContext {
   bool disk_low{false};  ///< The disk has no room for more writes than are under way.
 
   bool fenced(const placement::Leaseholder& holder) const { return fences.contains({holder.node, holder.incarnation}); }
+  /// Is it this very process?
+  bool holds(const std::optional<placement::Leaseholder>& lease, const placement::Leaseholder& process) const {
+    return lease && (*lease == process || (bugs.lease_by_node && lease->node == process.node));
+  }
   /// Runs `work` on the range's worker, `done` back on the loop.
   template <class T>
   void on_worker(RangeId range, std::move_only_function<Result<T>()> work, Callback<T> done) {

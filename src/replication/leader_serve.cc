@@ -83,6 +83,7 @@ std::shared_ptr<ServedRange> Leader::make_served() {
     });
   };
   hooks.now = [&loop] { return loop.now(); };
+  hooks.checkpoint_patience = node().parameters.checkpoint_patience;
   return std::make_shared<ServedRange>(held_->range, epoch_, held_->log.tail(), node().logs, held_->replica,
                                        node().parameters.pending_bytes, std::move(hooks));
 }

@@ -6,10 +6,6 @@ using storage::LogEntry;
 using storage::LogEntryPtr;
 using storage::LogPosition;
 
-namespace {
-constexpr std::chrono::seconds kCheckpointPatience{3};
-}  // namespace
-
 Error stalled_error() {
   return {Errc::kRangeUnavailable,
           "the write was refused and nothing was applied, because not enough in-sync replicas of the database answer; "
@@ -156,7 +152,7 @@ Result<Lsn> ServedRange::commit(storage::CommitPages pages) {
 Result<void> ServedRange::wait_all_durable() {
   std::unique_lock lock(mutex_);
   const Lsn wanted = tail_.lsn;
-  durable_moved_.wait_for(lock, kCheckpointPatience,
+  durable_moved_.wait_for(lock, hooks_.checkpoint_patience,
                           [&] { return durable_ >= wanted || ended_ || gate_ == Gate::kStalled; });
   if (durable_ >= wanted) return {};
   return Error(Errc::kRangeUnavailable, "some commits are not on all in-sync replicas yet");

@@ -27,6 +27,7 @@ struct Parameters {
   Duration apply_every = std::chrono::milliseconds(500);     ///< Backups write committed pages at least so often.
   Duration checkpoint_idle = std::chrono::seconds(1);        ///< Without commits, before the leader writes its pages.
   std::uint64_t scrub_rate = 1U << 20;                       ///< Bytes a second read to find damage; 0 = none.
+  Duration checkpoint_patience = std::chrono::seconds(3);    ///< A checkpoint blocks so long for the last commits.
   std::size_t apply_bytes = 4U << 20;                        ///< ... or after so many bytes of log.
   std::size_t promote_lag = 64U << 10;                       ///< A learner this close is made a member.
   std::size_t window_bytes = 8U << 20;                       ///< Sent and not acknowledged, per member.
@@ -83,6 +84,9 @@ struct PlantedBugs {
   bool cut_own_tail = false;               ///< A new leaseholder cuts its own log to what it knows to be durable.
   bool shrink_to_one = false;              ///< Members that do not answer leave S whatever min_insync says.
   bool view_after_progress = false;        ///< Reads of a stalled range go on at the old LSN when S acknowledges again.
+  bool lease_by_node = false;              ///< A lease belongs to a node, whichever process of it asks.
+  bool doubt_is_failure = false;           ///< A change of a record whose answer was lost counts as not done.
+  bool wiped_keeps_id = false;             ///< A store without the replica that it should hold makes an empty one.
 };
 
 }  // namespace outlast::replication

@@ -17,7 +17,7 @@ RangeMachine::~RangeMachine() {
 }
 
 bool RangeMachine::is_mine(const RangeConfig& config) const {
-  return config.leaseholder == Leaseholder{node_.self.node, node_.self.incarnation};
+  return node_.holds(config.leaseholder, {node_.self.node, node_.self.incarnation});
 }
 
 void RangeMachine::on_record(const RangeConfig& config, Revision revision) {

@@ -45,7 +45,7 @@ bool RangeMachine::ensure_replica() {
   if (wanted == nullptr) return false;
   const placement::RangeConfig& config = record_->config;
   const bool fresh = config.epoch == Epoch(1) && config.insync.size() == 1 && config.find_insync(node_.self.node);
-  if (config.find_learner(node_.self.node) != nullptr || fresh)
+  if (config.find_learner(node_.self.node) != nullptr || fresh || node_.bugs.wiped_keeps_id)
     create(*wanted);
   else {
     spdlog::critical("range {}: this store should hold an in-sync replica and does not", range_.value);

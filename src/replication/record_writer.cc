@@ -34,13 +34,14 @@ struct RecordWriter::State : std::enable_shared_from_this<State> {
   meta::Store& store;
   const Identity self;
   const Parameters& parameters;
+  const PlantedBugs bugs;
   std::deque<std::shared_ptr<Change>> queue;
   std::size_t batch_max;
   int running{0};
   bool pumping{false};
 
-  State(Loop& l, meta::Store& s, Identity i, const Parameters& p)
-      : loop(l), store(s), self(std::move(i)), parameters(p), batch_max(p.changes_per_batch) {}
+  State(Loop& l, meta::Store& s, Identity i, const Parameters& p, PlantedBugs b)
+      : loop(l), store(s), self(std::move(i)), parameters(p), bugs(b), batch_max(p.changes_per_batch) {}
 
   void add(std::shared_ptr<Change> change) {
     queue.push_back(std::move(change));
@@ -90,7 +91,7 @@ struct RecordWriter::State : std::enable_shared_from_this<State> {
   void failed(const std::shared_ptr<Change>& change, const Error& error) {
     const bool certain = error.code == Errc::kMetaUnavailable || error.code == Errc::kMetaTooManyOps ||
                          error.code == Errc::kTooLarge || error.code == Errc::kInvalidArgument;
-    if (certain && !change->doubtful) return finish(*change, error);
+    if ((certain && !change->doubtful) || bugs.doubt_is_failure) return finish(*change, error);
     // Compares only ever go from true to false, so the same change again can never apply twice.
     change->doubtful = true;
     loop.after(parameters.meta_retry, [weak = weak_from_this(), change] {
@@ -111,8 +112,9 @@ struct RecordWriter::State : std::enable_shared_from_this<State> {
   }
 };
 
-RecordWriter::RecordWriter(Loop& loop, meta::Store& store, Identity self, const Parameters& parameters)
-    : state_(std::make_shared<State>(loop, store, std::move(self), parameters)) {}
+RecordWriter::RecordWriter(Loop& loop, meta::Store& store, Identity self, const Parameters& parameters,
+                           PlantedBugs bugs)
+    : state_(std::make_shared<State>(loop, store, std::move(self), parameters, bugs)) {}
 RecordWriter::~RecordWriter() = default;
 
 void RecordWriter::change(placement::RangeConfig next, Revision seen, std::vector<meta::Compare> also,

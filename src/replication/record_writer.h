@@ -26,7 +26,7 @@ struct RangeRecord {
 /// Thread-safety: loop only.
 class RecordWriter {
  public:
-  RecordWriter(Loop& loop, meta::Store& store, Identity self, const Parameters& parameters);
+  RecordWriter(Loop& loop, meta::Store& store, Identity self, const Parameters& parameters, PlantedBugs bugs = {});
   ~RecordWriter();
 
   /// The new revision. kMetaConflict: certainly not applied, somebody was faster or a precondition is gone.

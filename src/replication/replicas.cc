@@ -54,7 +54,7 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
           },
       .sweep = nullptr,
   });
-  records_ = std::make_unique<RecordWriter>(deps_.loop, deps_.meta, std::move(me), node_->parameters);
+  records_ = std::make_unique<RecordWriter>(deps_.loop, deps_.meta, std::move(me), node_->parameters, bugs);
   node_->records = records_.get();
   sweep_ = std::make_unique<RemovalSweep>(deps_.loop, node_->parameters, [this](RangeId range) {
     const RangeMachine* found = machine(range);

@@ -32,6 +32,7 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
     std::shared_ptr<RequestWindow> requests;
     std::function<void(Callback<void>)> reread;  ///< Fills `requests` from the log; any thread.
     std::function<Instant()> now;                ///< Any thread.
+    Duration checkpoint_patience = std::chrono::seconds(3);
   };
   enum class Gate : std::uint8_t {
     kOpen,

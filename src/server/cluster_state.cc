@@ -82,6 +82,23 @@ std::string ClusterState::database_of(RangeId range) const {
   return {};
 }
 
+placement::ClusterView ClusterState::placement_view() const {
+  placement::ClusterView view;
+  view.replication_factor = static_cast<int>(settings_.number("kv.replication_factor"));
+  for (const auto& entry : nodes_->snapshot()) {
+    const meta::NodeRecord& record = entry->value;
+    placement::NodeView node;
+    node.id = record.node;
+    node.store_uuid = record.store_uuid;
+    if (!live(record.node))
+      node.health = is_dead(record.node) ? placement::NodeView::Health::kDead : placement::NodeView::Health::kSuspect;
+    node.active = record.membership == meta::Membership::kActive;
+    view.nodes.push_back(std::move(node));
+  }
+  for (const auto& entry : ranges_->snapshot()) view.ranges.push_back(entry->value);
+  return view;
+}
+
 proto::NodeStatusReply ClusterState::node_status() const {
   std::map<NodeId, std::pair<std::uint64_t, std::uint64_t>> counts;  // replicas, leases
   for (const auto& entry : ranges_->snapshot()) {

@@ -9,9 +9,10 @@
 #include "meta/mirrors.h"
 #include "meta/office.h"
 #include "meta/settings.h"
+#include "placement/planner.h"
 #include "proto/peer.pb.h"
 #include "replication/parameters.h"
-#include "rpc/peer_links.h"
+#include "rpc/peer_address.h"
 
 namespace outlast::server {
 
@@ -38,6 +39,8 @@ class ClusterState final : public replication::NodeDirectory {
   std::vector<gateway::DatabaseRow> databases() const;
   std::optional<gateway::DatabaseRow> find_database(const std::string& name) const;
   std::string database_of(RangeId range) const;
+  /// What placement decides by. (loop)
+  placement::ClusterView placement_view() const;
   proto::NodeStatusReply node_status() const;
   proto::RangesReply ranges_reply() const;
 

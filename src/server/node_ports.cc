@@ -77,23 +77,7 @@ rpc::Services Node::services() {
 tasks::Placer::Ports Node::placer_ports() {
   tasks::Placer::Ports ports;
   ports.in_office = [this] { return office_->holds() && meta_->connected(); };
-  ports.view = [this] {
-    placement::ClusterView view;
-    view.replication_factor = static_cast<int>(state_->settings().number("kv.replication_factor"));
-    for (const auto& entry : state_->nodes().snapshot()) {
-      const meta::NodeRecord& record = entry->value;
-      placement::NodeView node;
-      node.id = record.node;
-      node.store_uuid = record.store_uuid;
-      if (!state_->live(record.node))
-        node.health =
-            state_->is_dead(record.node) ? placement::NodeView::Health::kDead : placement::NodeView::Health::kSuspect;
-      node.active = record.membership == meta::Membership::kActive;
-      view.nodes.push_back(std::move(node));
-    }
-    for (const auto& entry : state_->ranges().snapshot()) view.ranges.push_back(entry->value);
-    return view;
-  };
+  ports.view = [this] { return state_->placement_view(); };
   ports.take = [this](const placement::Step& step, Callback<void> done) {
     const auto entry = state_->ranges().find(meta::keys::range(step.range));
     if (!entry || !entry->value.leaseholder) return done(Error(Errc::kNoLeaseholder, "nobody leads the range now"));

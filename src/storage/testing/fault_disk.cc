@@ -67,6 +67,8 @@ FaultDisk::~FaultDisk() {
 
 Result<void> FaultDisk::point(bool needs_space) {
   if (crashed_) return crash_error();
+  if (on_point) on_point();
+  if (crashed_) return crash_error();
   ++points_;
   if (points_ == crash_at_) {
     crashed_ = true;
@@ -236,7 +238,18 @@ void FaultDisk::undo(Content& content, Random& random, int mode) {
 void FaultDisk::lose_unsynced(Random& random) {
   const std::lock_guard lock(mutex_);
   const int mode = static_cast<int>(random.below(4));  // 0 killed process, 1 all lost, 2 and 3 a mixture
-  if (mode == 0) return;
+  if (mode != 0) lose(random, mode);
+}
+
+void FaultDisk::restart(Random& random, bool power_lost) {
+  const std::lock_guard lock(mutex_);
+  if (power_lost) lose(random, 1 + static_cast<int>(random.below(3)));
+  crashed_ = false;
+  crash_at_ = fail_at_ = 0;
+  std::erase_if(all_, [](const ContentPtr& content) { return content->unsynced.empty() && content.use_count() == 1; });
+}
+
+void FaultDisk::lose(Random& random, int mode) {
   for (const ContentPtr& content : all_) undo(*content, random, mode == 1 ? 1 : 2);
   // Directories are journalled in order: a suffix is lost.
   std::size_t keep = mode == 1 ? 0 : random.below(unsynced_dirs_.size() + 1);
@@ -244,6 +257,8 @@ void FaultDisk::lose_unsynced(Random& random) {
     unsynced_dirs_.back().undo();
     unsynced_dirs_.pop_back();
   }
+  unsynced_dirs_.clear();  // what is left has reached the disk
+  contents_.clear();       // the paths may name other files now
 }
 
 TempDir::TempDir() {

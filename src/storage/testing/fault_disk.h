@@ -24,12 +24,19 @@ class FaultDisk final : public Disk {
   void crash_at(std::uint64_t point) { crash_at_ = point; }
   /// One failure: `point` fails with `code` and is not done.
   void fail_at(std::uint64_t point, Errc code) { fail_at_ = point, fail_code_ = code; }
+  void disarm() { crash_at_ = fail_at_ = 0; }
   /// From now on all writes that need space fail.
   void set_full(bool full) { full_ = full; }
   std::uint64_t points() const { return points_; }
   bool crashed() const { return crashed_; }
   /// After a crash: what the machine's power cut leaves. Keeping everything (a killed process) is one of the outcomes.
   void lose_unsynced(Random& random);
+  /// Takes orders again after a crash. Without a power cut everything written is there, and still not synced.
+  void restart(Random& random, bool power_lost);
+  /// Everything fails from now on, until restart().
+  void crash() { crashed_ = true; }
+  /// Called at every write point before it, on the thread that writes: a test may arm a fault for this very point.
+  std::function<void()> on_point;
 
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override;
   Result<void> sync_dir(const std::string& path) override;
@@ -72,6 +79,7 @@ class FaultDisk final : public Disk {
   Result<void> note_truncate(Content& content, std::uint64_t size);
   std::string aside();
   void undo(Content& content, Random& random, int mode);
+  void lose(Random& random, int mode);
 
   const std::unique_ptr<Disk> real_;
   std::mutex mutex_;
