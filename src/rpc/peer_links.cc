@@ -27,6 +27,7 @@ bool is_answer(const RangeMessage& message) {
     case RangeMessage::kFetch:
     case RangeMessage::kSnapshotAck:
     case RangeMessage::kRefused:
+    case RangeMessage::kEpochConfirmed:
       return true;
     default:
       return false;

@@ -120,7 +120,7 @@ class Node {
   Ending ending_{Ending::kNone};  // under mutex_
   std::atomic<bool> serving_{false}, stopping_{false}, left_{false};
   std::atomic<bool> confirm_all_reads_{false};  ///< sql.reads is "confirmed".
-  bool disk_low_{false};  // loop
+  bool disk_low_{false};                        // loop
 };
 
 }  // namespace outlast::server

@@ -8,14 +8,13 @@ namespace outlast::server {
 
 void Node::report_damage(RangeId range, const Error& why) {
   spdlog::error("replica of range {} is damaged: {}", range.value, why.message);
-  meta::append_event(*meta_,
-                     {.time_micros = loop_.wall_micros(),
-                      .type = "replica_damaged",
-                      .node = member_.node,
-                      .details = {{"range", range.value},
-                                  {"database", state_->database_of(range)},
-                                  {"why", why.message}}},
-                     [](const Result<void>&) {});
+  meta::append_event(
+      *meta_,
+      {.time_micros = loop_.wall_micros(),
+       .type = "replica_damaged",
+       .node = member_.node,
+       .details = {{"range", range.value}, {"database", state_->database_of(range)}, {"why", why.message}}},
+      [](const Result<void>&) {});
 }
 
 void Node::transfer_leases(std::optional<NodeId> to, std::size_t at_once,

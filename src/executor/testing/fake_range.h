@@ -301,9 +301,10 @@ class FakeRange final : public replication::LeasedRange, public storage::Databas
     }
     if (answer.kind == Kind::kAbsent) return done(std::move(answer));
     const Lsn lsn = answer.lsn;
-    wait_durable(lsn, replication::Waits::kWrite, [answer = std::move(answer), done = std::move(done)](Result<void> durable) mutable {
-      durable.ok() ? done(std::move(answer)) : done(std::move(durable).error());
-    });
+    wait_durable(lsn, replication::Waits::kWrite,
+                 [answer = std::move(answer), done = std::move(done)](Result<void> durable) mutable {
+                   durable.ok() ? done(std::move(answer)) : done(std::move(durable).error());
+                 });
   }
 
   // --- Database

@@ -94,15 +94,16 @@ class SimRequests : public std::enable_shared_from_this<SimRequests> {
     auto lsn =
         static_cast<FakeDatabase&>(lease->database()).write(text, {write->id.gateway, write->id.sequence, 1, text, ""});
     if (!lsn.ok()) return refused(write);
-    lease->wait_durable(*lsn, Waits::kWrite, weakly([write, lsn = *lsn, epoch = lease->epoch()](SimRequests& me, Result<void> result) {
-      if (!result.ok()) return;
-      me.cluster_.must_hold(me.range_, lsn, epoch, "an acknowledged write");
-      me.answer(write, [lsn, epoch](SimRequests& self, Write& mine) {
-        ++self.counts.acked;
-        self.told_applied_.push_back(mine.id);
-        self.seen_ = lsn, self.seen_epoch_ = epoch;
-      });
-    }));
+    lease->wait_durable(*lsn, Waits::kWrite,
+                        weakly([write, lsn = *lsn, epoch = lease->epoch()](SimRequests& me, Result<void> result) {
+                          if (!result.ok()) return;
+                          me.cluster_.must_hold(me.range_, lsn, epoch, "an acknowledged write");
+                          me.answer(write, [lsn, epoch](SimRequests& self, Write& mine) {
+                            ++self.counts.acked;
+                            self.told_applied_.push_back(mine.id);
+                            self.seen_ = lsn, self.seen_epoch_ = epoch;
+                          });
+                        }));
   }
   /// Nothing was applied, and never will be under this id.
   void refused(const WritePtr& write) {
