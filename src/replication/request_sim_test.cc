@@ -129,7 +129,7 @@ class PlantedRequestBug : public ::testing::TestWithParam<Planted> {};
 TEST_P(PlantedRequestBug, IsFound) {
   PlantedBugs bugs;
   bugs.*GetParam().flag = true;
-  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
     const std::string wrong = run_history(seed, bugs);
     if (wrong.empty()) continue;
     RecordProperty("seed", std::to_string(seed));
