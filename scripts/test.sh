@@ -91,7 +91,7 @@ run_scripts() { # SUITE
 }
 
 unit_programs() { # PRESET
-  test_programs "$1" | grep -vxE 'system_test|wire_test'
+  test_programs "$1" | grep -vxE 'system_test|wire_test|sim_test'
 }
 
 configure() { # PRESET
@@ -146,11 +146,27 @@ suite_with_server() { # NAME
   OUTLAST_BINARY="$PWD/build/release/outlast" run_scripts "$1"
 }
 
+# With arguments they are the simulator's (--scenario=… --seed=… --histories=…). Without: its own tests, the planted
+# bugs among them, and then histories of every scenario until SIM_SECONDS are over.
+suite_sim() {
+  local program=build/release/outlast_sim
+  configure release || return
+  if [ ${#GTEST_ARGS[@]} -gt 0 ]; then
+    build_for_test release outlast_sim || return
+    step sim run_script sim "$program" "${GTEST_ARGS[@]}"
+    return
+  fi
+  build_for_test release outlast_sim sim_test || return
+  step sim/sim_test run_gtest sim/sim_test build/release/sim_test
+  step sim run_script sim "$program" --seed="${SIM_SEED:-1}" --seconds="${SIM_SECONDS:-60}"
+}
+
 run_suite() {
   case "$1" in
     style) step style run_script style scripts/style.sh ;;
     unit) run_unit release unit ;;
     wire | system) suite_with_server "$1" ;;
+    sim) suite_sim ;;
     model) run_scripts model ;;
     asan) suite_asan ;;
     tsan) suite_tsan ;;

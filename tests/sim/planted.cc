@@ -1,0 +1,39 @@
+#include "tests/sim/planted.h"
+
+namespace outlast::sim {
+
+const std::vector<PlantedBug>& planted_bugs() {
+  static const std::vector<PlantedBug> all = {
+      {"removal-before-confirmed", "commits stop needing a member when its removal is asked for", "meta",
+       [](Planted& p) { p.replication.removal_before_confirmed = true; }, 1, 60},
+      {"apply-whole-log", "a backup applies what is not known to be durable", "crash",
+       [](Planted& p) { p.replication.apply_whole_log = true; }, 1, 20},
+      {"cut-to-durable", "a follower cuts to what it knows to be durable, not to the last shared entry", "crash",
+       [](Planted& p) { p.replication.cut_to_durable = true; }, 1, 60},
+      {"promote-without-union", "a learner is promoted though commits did not need it", "meta",
+       [](Planted& p) { p.replication.promote_without_union = true; }, 1, 60},
+      {"ack-before-sync", "a backup acknowledges what its disk has not confirmed", "crash",
+       [](Planted& p) { p.replication.ack_before_sync = true; }, 1, 20},
+      {"serve-before-all-answered", "a new leaseholder serves before all of S' answered", "crash",
+       [](Planted& p) { p.replication.serve_before_all_answered = true; }, 1, 60},
+      {"lease-by-node", "a lease belongs to a node: its next process goes on with it", "restart-all",
+       [](Planted& p) { p.replication.lease_by_node = true; }, 1, 60},
+      {"doubt-is-failure", "a change of the record whose answer was lost counts as not done", "doubt",
+       [](Planted& p) { p.replication.doubt_is_failure = true; }, 55, 10},
+      {"wiped-keeps-id", "a wiped store makes an empty replica in the place of the one it should hold", "wipe",
+       [](Planted& p) { p.replication.wiped_keeps_id = true; }, 1, 60},
+      {"ungated-errors", "an error leaves before what it tells about is durable", "isolate",
+       [](Planted& p) { p.ungated_errors = true; }, 1, 0},
+      {"observer-timer-kept", "observers do not start anew when the metadata returns", "meta",
+       [](Planted& p) { p.observer_timer_kept = true; }, 1, 60},
+  };
+  return all;
+}
+
+const PlantedBug* find_planted(std::string_view name) {
+  for (const PlantedBug& bug : planted_bugs())
+    if (bug.name == name) return &bug;
+  return nullptr;
+}
+
+}  // namespace outlast::sim

@@ -1,0 +1,29 @@
+#pragma once
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "replication/parameters.h"
+
+namespace outlast::sim {
+
+/// The switches of planted bugs in all rooms. All off is the product.
+struct Planted {
+  replication::PlantedBugs replication;
+  bool ungated_errors{false};       ///< Executor: an error leaves before what it tells about is durable.
+  bool observer_timer_kept{false};  ///< Observer: the return of the metadata restarts no timer.
+};
+
+/// A bug of protocol A12's list (or of our own finding) and how the simulator finds it.
+struct PlantedBug {
+  std::string_view name;
+  std::string_view what;
+  std::string_view scenario;  ///< Where it shows soonest.
+  void (*plant)(Planted&);
+  std::uint64_t first_seed;
+  int histories_max;  ///< It must be found within so many; 0: not known to be found.
+};
+const std::vector<PlantedBug>& planted_bugs();
+const PlantedBug* find_planted(std::string_view name);
+
+}  // namespace outlast::sim
