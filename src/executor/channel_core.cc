@@ -30,6 +30,7 @@ ChannelCore::ChannelCore(std::shared_ptr<Services> services, std::uint64_t gatew
     : services_(std::move(services)), gateway_(gateway), number_(number) {}
 
 ChannelCore::~ChannelCore() {
+  op_.reset();  // a request that never ended: its statement goes before the transaction that it belongs to
   const std::lock_guard lock(services_->mutex);
   services_->channels.erase(number_);
 }

@@ -1,6 +1,6 @@
 #include "server/cluster_state.h"
 
-#include "server/range_admin.h"
+#include "server/range_status.h"
 
 namespace outlast::server {
 using liveness::State;

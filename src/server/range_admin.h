@@ -9,6 +9,7 @@
 #include "replication/replicas.h"
 #include "rpc/client.h"
 #include "server/cluster_state.h"
+#include "server/range_status.h"
 
 namespace outlast::server {
 
@@ -80,8 +81,5 @@ class RangeAdmin {
   const Ports p_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
-
-/// The record as operators are shown it, without what only its leaseholder knows.
-proto::RangeStatus range_status(const placement::RangeConfig& config, const std::string& database);
 
 }  // namespace outlast::server

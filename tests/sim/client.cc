@@ -60,7 +60,10 @@ Process* Client::gateway() const {
 void Client::begin_operation() {
   Random& random = cluster_.world.random();
   if (stopped_) return;
-  if (gateway() == nullptr || random.below(100) == 0) {  // connects elsewhere
+  if (at_leader && gateway() == nullptr)
+    for (const auto& [range, config] : cluster_.oracle.records())
+      if (const Process* leader = cluster_.leader_of(range)) gateway_ = cluster_.find(leader->self().node)->index;
+  if (gateway() == nullptr || (!at_leader && random.below(100) == 0)) {  // connects elsewhere
     gateway_ = static_cast<int>(random.below(static_cast<std::uint64_t>(cluster_.size())));
     if (gateway() == nullptr) return next();
   }
@@ -70,7 +73,7 @@ void Client::begin_operation() {
   key_ = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(objects_)));
   if (sweep_) key_ = sweep_->back();
   const std::uint64_t dice = random.below(100);
-  const bool read = !only_writes && dice < 40;
+  const bool read = dice < 40;
   if (key_ % 3 == 0)
     op_->kind = read ? Kind::kRead : dice < 85 ? Kind::kWrite : Kind::kSwap;
   else if (key_ % 3 == 1)

@@ -37,7 +37,7 @@ class Client {
   /// The process at this machine is gone; with it a session, and the answer to what it was asked.
   void process_gone(int machine);
   Duration think{std::chrono::milliseconds(20)};  ///< Between operations, at most.
-  bool only_writes{false};
+  bool at_leader{false};                          ///< Connects where the range is led, and stays there.
 
  private:
   struct Step {

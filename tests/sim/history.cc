@@ -19,7 +19,10 @@ class History {
     cluster_.on_process_gone = [this](int machine) {
       for (auto& client : clients_) client->process_gone(machine);
     };
-    for (int i = 0; i < 5; ++i) clients_.push_back(std::make_unique<Client>(cluster_, histories_, i, kObjects));
+    for (int i = 0; i < 5; ++i) {
+      clients_.push_back(std::make_unique<Client>(cluster_, histories_, i, kObjects));
+      clients_.back()->at_leader = options.scenario->at_leader;
+    }
   }
 
   HistoryOutcome run() {

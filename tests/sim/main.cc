@@ -43,6 +43,7 @@ int run(const Arguments& arguments) {
       std::fprintf(stderr, "  %-12s %s\n", std::string(known.name).c_str(), std::string(known.help).c_str());
     return 2;
   }
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const auto began = std::chrono::steady_clock::now();
   std::unordered_set<std::uint64_t> states;
   std::uint64_t passed = 0, failed = 0, done = 0, unknown = 0, refused = 0, events = 0, undecided = 0, stuck = 0;

@@ -23,7 +23,8 @@ const std::vector<Scenario>& scenarios() {
        "one machine reaches neither the others nor the metadata, its own clients still reach it",
        {{F::kIsolate, 5}, {F::kSlowDisk, 1}, {F::kKill, 1}},
        1200ms,
-       10s},
+       10s,
+       true},
       {"doubt",
        "answers of the metadata store are lost while the in-sync set changes",
        {{F::kMetaDoubt, 6}, {F::kRemoveReplica, 3}, {F::kSlowDisk, 3}, {F::kCut, 4}, {F::kTransfer, 1}},
@@ -155,10 +156,15 @@ void Trouble::strike(Fault fault, Machine& a, Machine& b) {
         for (int i = 0; i < cluster_.size(); ++i)
           cluster_.network.let_through(a.index, i), cluster_.network.let_through(i, a.index);
       });
-    case F::kIsolate:
-      cluster_.set_meta_cut(a, true);
-      later(2s, 6s, [this, &a] { cluster_.set_meta_cut(a, false); });
-      return strike(F::kPartition, a, b);
+    case F::kIsolate: {
+      Machine* which = &a;
+      for (const auto& [range, config] : cluster_.oracle.records())  // mostly one that leads
+        if (const Process* leader = cluster_.leader_of(range); leader != nullptr && world.random().below(4) != 0)
+          which = cluster_.find(leader->self().node);
+      cluster_.set_meta_cut(*which, true);
+      later(2s, 6s, [this, which] { cluster_.set_meta_cut(*which, false); });
+      return strike(F::kPartition, *which, b);
+    }
     case F::kSlowLink:
       network.slow[a.index] = 2 + world.random().below(100);
       return later(200ms, 2s, [&network, &a] { network.slow.erase(a.index); });

@@ -42,6 +42,7 @@ struct Scenario {
   std::vector<std::pair<Fault, int>> faults;  ///< With weights.
   Duration gap;                               ///< Between faults, on average.
   Duration length;                            ///< Of the time of trouble.
+  bool at_leader{false};                      ///< Clients connect where the range is led.
 };
 const std::vector<Scenario>& scenarios();
 const Scenario* find_scenario(std::string_view name);
