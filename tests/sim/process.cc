@@ -150,7 +150,8 @@ void Process::become_live() {
 
 void Process::open_replicas() {
   storage::StoreOptions options;
-  options.log_keep_bytes = 96U << 10;  // small, so that members fall behind the log and need snapshots
+  // Small, so that members fall behind the log and need snapshots.
+  options.log_retain = [] { return storage::LogRetention::Limits{96U << 10, Duration{0}}; };
   options.log_segment_bytes = 32U << 10;
   auto opened = storage::open_replica_store(*machine_.disk, machine_.path, options);
   if (!opened.ok()) return leave(opened.error());
@@ -165,6 +166,7 @@ void Process::open_replicas() {
                                    *links,
                                    *state,
                                    [](const storage::CommitPages& pages) { return storage::encode(pages); },
+                                   [](std::string_view payload) { return storage::request_of(payload); },
                                    [this] { return liveness->lease_deadline(); }};
   deps.on_leases_changed = [this](RangeId range, Epoch epoch, bool leading) {
     if (leading) cluster_.oracle.on_lease(range, epoch, node_, incarnation_);
