@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
@@ -30,7 +31,8 @@ class BootTimeClock final : public Clock {
 class TestServer {
  public:
   explicit TestServer(sql::SessionOptions options = {})
-      : server_(std::make_unique<sql::SqlServer>(context_.get_executor(), cluster, clock_, std::move(options))) {
+      : server_(std::make_unique<sql::SqlServer>(std::vector<boost::asio::any_io_executor>{context_.get_executor()},
+                                                 cluster, clock_, std::move(options))) {
     fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
