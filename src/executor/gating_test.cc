@@ -132,7 +132,7 @@ TEST_F(GatingTest, HoldsWhateverTellsOfAnUncoveredSnapshotUntilItIsConfirmed) {
   EXPECT_EQ(code(run(*channel, sql("INSERT INTO t VALUES(2,'y')"))), "") << "all members acknowledged it after all";
   EXPECT_EQ(executor_->counters().confirmed_reads, 4U);
 }
-TEST_F(GatingTest, RefusesUnseenWhatNobodyConfirms) {
+TEST_F(GatingTest, TellsTheClientWhatNobodyConfirms) {
   range_->allow_reads = false;
   const auto channel = open();
   for (const bool begin : {false, true}) {
@@ -142,9 +142,10 @@ TEST_F(GatingTest, RefusesUnseenWhatNobodyConfirms) {
     const proto::ExecReply reply = finish(pending);
     EXPECT_EQ(code(reply), "range_unavailable");
     EXPECT_TRUE(reply.nothing_applied());
-    EXPECT_FALSE(reply.in_transaction()) << "so that the gateway may begin it elsewhere";
+    EXPECT_EQ(reply.in_transaction(), begin);
     EXPECT_EQ(reply.rows(), "");
   }
+  EXPECT_EQ(code(run(*channel, sql("SELECT * FROM t"))), "in_failed_transaction") << "its snapshot answers nothing";
 }
 TEST_F(GatingTest, ConfirmsATransactionsSnapshotOnce) {
   range_->allow_reads = false;
