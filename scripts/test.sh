@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/build.sh
 
-readonly DEFAULT_SUITES=(style unit wire system model asan fuzz)
+readonly DEFAULT_SUITES=(style unit sim wire system model asan fuzz)
 # Rooms whose tests run under AddressSanitizer; rpc and cli need the whole server, which would double the build.
 readonly ASAN_ROOMS=(base lifecycle liveness placement meta storage replication executor gateway sql http handover)
 # ThreadSanitizer cannot see into Debian's gRPC: these rooms do not link it.

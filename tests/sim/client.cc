@@ -145,6 +145,8 @@ void Client::send(const gateway::Route& route) {
 }
 
 proto::ExecRequest Client::request(const Step& step) const {
+  // Unique in the whole history: a leaseholder refuses an id that it has seen.
+  const std::uint64_t id = (static_cast<std::uint64_t>(number_ + 1) << 40U) | attempt_;
   proto::ExecRequest out;
   out.set_range(range_.value);
   out.set_epoch(route_.epoch.value);
@@ -152,12 +154,12 @@ proto::ExecRequest Client::request(const Step& step) const {
   out.set_lock_timeout_ms(2000);
   out.set_idle_timeout_ms(5000);
   if (step.commit) {
-    out.mutable_commit()->set_request_id(attempt_);
+    out.mutable_commit()->set_request_id(id);
     return out;
   }
   out.mutable_run()->set_sql(step.sql);
   out.mutable_run()->set_begin(step.begin);
-  out.mutable_run()->set_request_id(attempt_);
+  out.mutable_run()->set_request_id(id);
   if (!set_up_.empty()) return out;
   auto& params = *out.mutable_run()->add_params();
   params.add_values()->set_integer(key_);
@@ -268,6 +270,7 @@ void Client::end(bool known, std::optional<std::string>) {
 
 void Client::process_gone(int machine) {
   if (machine != gateway_) return;
+  if (stream_) cluster_.network.cut(stream_);  // it may still be that of an earlier gateway
   stream_.reset();
   if (!op_) return;
   end(!sent_write_, std::nullopt);

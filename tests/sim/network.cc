@@ -23,6 +23,7 @@ StreamPtr Network::open(int from, int to) {
   ProcessLoop* b = hosts_(to);
   if (a == nullptr || b == nullptr) return nullptr;
   auto stream = std::make_shared<Stream>();
+  stream->number = ++last_stream_;
   stream->machines = {from, to};
   stream->owners = {a->owner(), b->owner()};
   stream->last = {world_.now(), world_.now()};

@@ -14,6 +14,7 @@ namespace outlast::sim {
 /// A connection between two processes: what is sent arrives in order per direction, or not at all once it is broken.
 /// Different connections are independent of each other.
 struct Stream {
+  std::uint64_t number{0};  ///< Never used twice.
   std::array<int, 2> machines;
   std::array<Owner, 2> owners;
   bool open{true};
@@ -61,7 +62,7 @@ class Network {
   const Hosts hosts_;
   std::list<std::weak_ptr<Stream>> streams_;
   std::map<std::pair<int, int>, std::uint64_t> silent_;  ///< With a number for each silence.
-  std::uint64_t silences_{0};
+  std::uint64_t silences_{0}, last_stream_{0};
 };
 
 }  // namespace outlast::sim

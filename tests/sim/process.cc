@@ -217,6 +217,10 @@ void Process::look() {
   if (office->holds() && state->databases().empty())
     meta::create_database(*meta, "db", {node_, incarnation_, store_uuid_}, loop.wall_micros(),
                           [](const Result<meta::DatabaseRecord>&) {});
+  if (const auto space = machine_.disk->space(machine_.path); space.ok()) {
+    disk_low_ = storage::is_low(*space, disk_low_);
+    replicas->set_disk_low(disk_low_);
+  }
   loop.after(1s, [this] { look(); });
 }
 
@@ -261,18 +265,16 @@ void Process::serve(const StreamPtr& stream, proto::ExecRequest request,
                           [shared, reply = std::move(reply)]() mutable { (*shared)(std::move(reply)); });
   };
   if (!serving_) return reply_with(refusal(Errc::kNotLeaseholder));
-  std::uint64_t& number = channel_numbers_[stream.get()];
-  if (number == 0) {
-    number = next_channel_++;
-    channels_[number] = executor->open_channel(incarnation_.value);
-    stream->broken[1] = [this, key = stream.get()] {
-      if (const auto it = channel_numbers_.find(key); it != channel_numbers_.end()) {
-        channels_.erase(it->second);
-        channel_numbers_.erase(it);
-      }
+  auto& held = channels_[stream->number];
+  if (held == nullptr) {
+    held = executor->open_channel(incarnation_.value);
+    cluster_.world.trace("node " + node_.to_string() + ": session " + std::to_string(stream->number) + " begins");
+    stream->broken[1] = [this, number = stream->number] {
+      cluster_.world.trace("node " + node_.to_string() + ": session " + std::to_string(number) + " ends");
+      channels_.erase(number);
     };
   }
-  auto& channel = static_cast<executor::LocalChannel&>(*channels_.at(number));
+  auto& channel = static_cast<executor::LocalChannel&>(*held);
   const RangeId range(request.range());
   const Epoch epoch(request.epoch());
   channel.start(std::move(request), [this, range, epoch, reply_with](proto::ExecReply reply) {

@@ -70,10 +70,8 @@ class Process {
   NodeId node_;
   Incarnation incarnation_;
   std::string store_uuid_;
-  bool serving_{false};
+  bool serving_{false}, disk_low_{false};
   std::map<std::uint64_t, std::unique_ptr<executor::Channel>> channels_;  ///< By stream.
-  std::map<const Stream*, std::uint64_t> channel_numbers_;
-  std::uint64_t next_channel_{1};
 };
 
 }  // namespace outlast::sim
