@@ -178,10 +178,11 @@ TEST_F(RangeCommandsTest, UnsafeRecoveryIsRefusedWhileItIsNotNeededAndThenLosesO
   }
   ASSERT_TRUE(cluster()
                   .wait_until("S of two", 30s,
-                              [&] {
+                              [&] {  // the idle range keeps its dead member for a while
                                 const auto ranges = cluster().ranges(0);
-                                return ranges.ok() &&
-                                       std::ranges::all_of(*ranges, [](const auto& r) { return r.insync.size() == 2; });
+                                return ranges.ok() && std::ranges::any_of(*ranges, [](const auto& r) {
+                                         return r.database == "app" && r.insync.size() == 2;
+                                       });
                               })
                   .ok());
   cluster().kill_node(0);
@@ -217,7 +218,16 @@ TEST_F(RangeCommandsTest, UnsafeRecoveryIsRefusedWhileItIsNotNeededAndThenLosesO
           .wait_until("three replicas", 60s, [&] { return show("app", 2).at("insync").as_array().size() == 3U; })
           .ok());
   EXPECT_EQ(value(0, "app", "SELECT count(*) FROM t"), std::to_string(rows + 1));
-  EXPECT_EQ(ask("range verify app", 2).code, 0);
+  // A replica that has just stepped back is not comparable (1) until it has applied its log; 3 would be a difference.
+  Finished verified;
+  EXPECT_TRUE(cluster()
+                  .wait_until("replicas that can be compared", 30s,
+                              [&] {
+                                verified = ask("range verify app", 2);
+                                return verified.code != 1;
+                              })
+                  .ok());
+  EXPECT_EQ(verified.code, 0) << verified.output;
 }
 
 TEST_F(RangeCommandsTest, StoppedStoresBringBackWhatAnOldCopyOfTheMetadataForgot) {
