@@ -41,7 +41,7 @@ class Etcd:
         if done.returncode != 0:
             return False
         status = json.loads(done.stdout)[0]["Status"]
-        return status["leader"] == status["header"]["member_id"]
+        return status.get("leader") == status["header"]["member_id"]  # absent while there is none
 
 
 def leader():
