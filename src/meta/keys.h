@@ -18,6 +18,7 @@ inline constexpr std::string_view kDatabaseCounter = "/counter/database";
 inline constexpr std::string_view kNodes = "/nodes/";               ///< + node id: node record.
 inline constexpr std::string_view kLive = "/live/";                 ///< + node "/" incarnation: renewed.
 inline constexpr std::string_view kFences = "/fence/";              ///< + node "/" incarnation: written once.
+inline constexpr std::string_view kDrains = "/drain/";              ///< + node id: drain record.
 inline constexpr std::string_view kIncarnations = "/incarnation/";  ///< + node id: last incarnation drawn.
 inline constexpr std::string_view kRanges = "/r/";                  ///< + range id: range configuration.
 inline constexpr std::string_view kDatabases = "/db/";              ///< + name: database record.
@@ -32,6 +33,9 @@ inline std::string live(liveness::Peer peer) {
 }
 inline std::string fence(liveness::Peer peer) {
   return std::string(kFences) + peer.to_string();
+}
+inline std::string drain(NodeId id) {
+  return std::string(kDrains) + id.to_string();
 }
 inline std::string incarnation(NodeId id) {
   return std::string(kIncarnations) + id.to_string();

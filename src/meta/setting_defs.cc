@@ -122,6 +122,39 @@ std::vector<SettingDef> make_defs() {
        60 * kSecond,
        {},
        "how long a lease transfer waits for gateways to acknowledge the new route"},
+      {"server.shutdown.connection_wait",
+       Type::kDuration,
+       "0s",
+       0,
+       10 * kHour,
+       {},
+       "in a drain: how long clients may close their connections by themselves",
+       "server.shutdown.connections.timeout"},
+      {"server.shutdown.drain_wait",
+       Type::kDuration,
+       "0s",
+       0,
+       10 * kHour,
+       {},
+       "in a drain: how long the node goes on taking clients while its readiness probe fails; more than the balancer "
+       "needs to notice",
+       "server.shutdown.initial_wait"},
+      {"server.shutdown.lease_transfer_wait",
+       Type::kDuration,
+       "5s",
+       100 * kMs,
+       10 * kHour,
+       {},
+       "in a drain: pause between two progress lines while leases leave; no limit to how long that takes",
+       "server.shutdown.lease_transfer_iteration.timeout"},
+      {"server.shutdown.query_wait",
+       Type::kDuration,
+       "10s",
+       0,
+       10 * kHour,
+       {},
+       "in a drain: longest wait for open transactions, and once more for other gateways' work here",
+       "server.shutdown.transactions.timeout"},
       {"server.time_until_store_dead",
        Type::kDuration,
        "5m",
@@ -280,6 +313,8 @@ Result<const SettingDef*> find_setting(std::string_view name) {
   const auto& defs = setting_defs();
   const auto exact = std::ranges::lower_bound(defs, name, {}, &SettingDef::name);
   if (exact != defs.end() && exact->name == name) return &*exact;
+  const auto alias = std::ranges::find(defs, name, &SettingDef::alias);
+  if (!name.empty() && alias != defs.end()) return &*alias;
   Error error(Errc::kUndefinedObject, "there is no cluster setting \"" + std::string(name) + "\"");
   const auto nearest = std::ranges::min_element(
       defs, {}, [&](const SettingDef& def) { return distance(def.name, name.substr(0, 128)); });

@@ -26,12 +26,13 @@ struct SettingDef {
   double min{0}, max{0};                ///< Nanoseconds, bytes or the number itself; both ends allowed.
   std::vector<std::string_view> words;  ///< kEnum.
   std::string_view help;
+  std::string_view alias{};  ///< A second name under which it is known elsewhere; stored under `name` alone.
 };
 std::string_view to_string(SettingDef::Type type);
 
 /// All settings, in alphabetical order.
 const std::vector<SettingDef>& setting_defs();
-/// kUndefinedObject with the nearest name as a hint. The result lives as long as the program.
+/// By its name or its alias; kUndefinedObject with the nearest name as a hint. The result lives as long as the program.
 Result<const SettingDef*> find_setting(std::string_view name);
 /// Reads `text` by the setting's type and limits; kInvalidArgument says what is allowed.
 Result<SettingValue> parse_setting(const SettingDef& def, std::string_view text);

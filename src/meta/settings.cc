@@ -70,7 +70,7 @@ double Settings::real(std::string_view name) const {
 
 Result<std::string> Settings::text(std::string_view name) const {
   ASSIGN_OR_RETURN(const SettingDef* def, find_setting(name));
-  return format_setting(*def, value(name, def->type));
+  return format_setting(*def, value(def->name, def->type));
 }
 
 std::vector<SettingLine> Settings::lines() const {
@@ -93,12 +93,13 @@ void Settings::set(std::string name, std::string value, Callback<void> done) {
   if (!def.ok()) return done(def.error());
   const auto parsed = parse_setting(**def, value);
   if (!parsed.ok()) return done(parsed.error());
-  change(std::move(name), format_setting(**def, *parsed), std::move(done));
+  change(std::string((*def)->name), format_setting(**def, *parsed), std::move(done));
 }
 
 void Settings::reset(std::string name, Callback<void> done) {
-  if (const auto def = find_setting(name); !def.ok()) return done(def.error());
-  change(std::move(name), std::nullopt, std::move(done));
+  const auto def = find_setting(name);
+  if (!def.ok()) return done(def.error());
+  change(std::string((*def)->name), std::nullopt, std::move(done));
 }
 
 /// Reads what must fit together, checks it with the change made, and writes if none of it changed meanwhile.
