@@ -41,6 +41,7 @@ void ChannelCore::start(proto::ExecRequest request, Done done) {
     const std::lock_guard lock(mutex_);
     if (!op_ && !closed_) {
       op_ = std::make_unique<Op>();
+      op_->since = now;
       op_->began_micros = services_->clock.wall_micros();
       op_->deadline = after_ms(now, request.timeout_ms());
       op_->lock_deadline = after_ms(now, request.lock_timeout_ms());
@@ -308,6 +309,7 @@ ChannelCore::Remains ChannelCore::take_remains(bool only_transaction) {
     it = portals_.erase(it);
   }
   remains.transaction = std::move(transaction_);
+  transaction_began_ = Instant::max();
   return remains;
 }
 

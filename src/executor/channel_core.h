@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -31,13 +32,17 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
   /// See Executor::sweep.
   void tick(Instant now);
   void count(ExecutorStats& stats);
+  /// See Executor::foreign_work and end_foreign_work.
+  void count(ForeignWork& work, Instant before);
+  void end_work(Instant before);
+  std::uint64_t gateway() const { return gateway_; }
 
  private:
   struct Op {
     proto::ExecRequest request;
     Done done;
-    Instant deadline, lock_deadline;
-    std::int64_t began_micros{0};  ///< Wall clock.
+    Instant since, deadline, lock_deadline;  ///< `since`: when it came.
+    std::int64_t began_micros{0};            ///< Wall clock.
     replication::LeasedRangePtr range;
     proto::ExecReply reply;
     std::unique_ptr<PooledConnection> connection;  ///< Autocommit's; outlives `statement`.
@@ -122,6 +127,7 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
   std::mutex mutex_;
   std::unique_ptr<Op> op_;
   std::unique_ptr<Transaction> transaction_;
+  std::atomic<Instant> transaction_began_{Instant::max()};  ///< max: none is open. Readable while a request runs.
   std::map<std::uint64_t, Portal> portals_;
   std::optional<Error>
       ended_;  ///< Why the transaction is gone; every statement says so until ROLLBACK, COMMIT or BEGIN.

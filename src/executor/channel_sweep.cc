@@ -81,6 +81,42 @@ void ChannelCore::tick_idle(Instant now) {
   dispose(std::move(remains), false);
 }
 
+void ChannelCore::count(ForeignWork& work, Instant before) {
+  const std::lock_guard lock(mutex_);
+  if (transaction_began_.load() < before) {
+    ++work.transactions;
+  } else if (op_) {
+    if (op_->since < before) ++work.statements;
+  } else {
+    for (const auto& [id, portal] : portals_)
+      if (portal.own != nullptr && portal.held.since < before) ++work.statements;
+  }
+}
+
+void ChannelCore::end_work(Instant before) {
+  const std::lock_guard lock(mutex_);
+  if (op_) {
+    if (std::min(op_->since, transaction_began_.load()) < before && wait_ == Wait::kNone)
+      stop_.ask_stop(StopWhy::kRangeOver);
+    return;
+  }
+  if (transaction_ && transaction_began_.load() < before) {
+    ended_ = Error(Errc::kTransactionLost,
+                   "the transaction was rolled back because the node that ran it leaves service; run it again");
+    services_->counters.rollbacks.fetch_add(1, std::memory_order_relaxed);
+    end_transaction(false);
+  }
+  Remains remains;
+  for (auto& [id, portal] : portals_) {
+    if (portal.own == nullptr || portal.held.since >= before) continue;
+    Portal dead;
+    dead.dead = Error(Errc::kSerialization,
+                      "the rest of the result is gone: the node that ran the statement leaves service; run it again");
+    remains.portals.push_back(std::exchange(portal, std::move(dead)));
+  }
+  dispose(std::move(remains), false);
+}
+
 void ChannelCore::count(ExecutorStats& stats) {
   const std::lock_guard lock(mutex_);
   if (op_) return;  // counted when it is at rest again

@@ -18,6 +18,7 @@ Result<void> ChannelCore::open_transaction() {
     }
   }
   transaction_ = std::make_unique<Transaction>(std::move(fresh));
+  transaction_began_ = op_->since;
   transaction_->began_micros = op_->began_micros;
   transaction_->connection().obey(&stop_);
   return {};

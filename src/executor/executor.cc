@@ -1,7 +1,5 @@
 #include "executor/executor.h"
 
-#include <vector>
-
 #include "executor/channel_core.h"
 #include "executor/local_channel.h"
 
@@ -21,16 +19,18 @@ std::unique_ptr<Channel> Executor::open_channel(std::uint64_t gateway) {
   return std::make_unique<LocalChannel>(std::move(core));
 }
 
-void Executor::sweep() {
+std::vector<std::shared_ptr<ChannelCore>> Executor::channels() const {
+  const std::lock_guard lock(services_->mutex);
   std::vector<std::shared_ptr<ChannelCore>> channels;
-  {
-    const std::lock_guard lock(services_->mutex);
-    channels.reserve(services_->channels.size());
-    for (const auto& [number, weak] : services_->channels)
-      if (auto channel = weak.lock()) channels.push_back(std::move(channel));
-  }
+  channels.reserve(services_->channels.size());
+  for (const auto& [number, weak] : services_->channels)
+    if (auto channel = weak.lock()) channels.push_back(std::move(channel));
+  return channels;
+}
+
+void Executor::sweep() {
   const Instant now = services_->clock.now();
-  for (const auto& channel : channels) channel->tick(now);
+  for (const auto& channel : channels()) channel->tick(now);
   if (services_->connections.has_idle())
     services_->sql.post([services = services_, now] { services->connections.sweep(now); });
 }
@@ -43,15 +43,22 @@ ExecutorStats Executor::stats() const {
   ExecutorStats stats;
   stats.connections = services_->connections.open();
   stats.sql_queue = services_->sql.queued();
-  std::vector<std::shared_ptr<ChannelCore>> channels;
-  {
-    const std::lock_guard lock(services_->mutex);
-    for (const auto& [number, weak] : services_->channels)
-      if (auto channel = weak.lock()) channels.push_back(std::move(channel));
-  }
-  stats.channels = channels.size();
-  for (const auto& channel : channels) channel->count(stats);
+  const auto open = channels();
+  stats.channels = open.size();
+  for (const auto& channel : open) channel->count(stats);
   return stats;
+}
+
+ForeignWork Executor::foreign_work(std::uint64_t own, Instant before) const {
+  ForeignWork work;
+  for (const auto& channel : channels())
+    if (channel->gateway() != own) channel->count(work, before);
+  return work;
+}
+
+void Executor::end_foreign_work(std::uint64_t own, Instant before) {
+  for (const auto& channel : channels())
+    if (channel->gateway() != own) channel->end_work(before);
 }
 
 }  // namespace outlast::executor

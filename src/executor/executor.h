@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/loop.h"
 #include "executor/channel.h"
@@ -35,6 +36,13 @@ struct ExecutorStats {
   std::size_t channels{0}, transactions{0}, write_transactions{0}, portals{0}, connections{0}, sql_queue{0};
 };
 
+/// What gateways elsewhere have open here.
+struct ForeignWork {
+  std::size_t transactions{0};
+  std::size_t statements{0};  ///< Running, or with rows that wait to be fetched; outside of transactions.
+};
+
+class ChannelCore;
 struct Services;
 
 /// Runs statements and transactions on the ranges that this node leads (protocol A4.6, A5.1-3, A11). SQLite blocks, so
@@ -53,10 +61,17 @@ class Executor {
   /// everything on ranges that are over, idle connections. To be called about every 100 ms; costs nothing when nothing
   /// is open.
   void sweep();
+  /// Work of gateways other than `own` that began before that instant: what a drain waits for (A7) …
+  ForeignWork foreign_work(std::uint64_t own, Instant before = Instant::max()) const;
+  /// … and in the end takes away: transactions are rolled back (40001), running statements interrupted. A commit that
+  /// has its place in the log is past that and ends as it ends. Repeat it until foreign_work() is empty.
+  void end_foreign_work(std::uint64_t own, Instant before);
   const Counters& counters() const;
   ExecutorStats stats() const;
 
  private:
+  std::vector<std::shared_ptr<ChannelCore>> channels() const;
+
   std::shared_ptr<Services> services_;
 };
 

@@ -358,5 +358,28 @@ TEST_F(OneThread, ServesACommitWhileManyWaitForTheLockAndForDurability) {
   EXPECT_EQ(number("SELECT count(*) FROM t"), 51);
 }
 
+// --- A drain's fragment wait (A7).
+TEST_F(TransactionTest, WorkOfOtherGatewaysIsCountedAndInTheEndRolledBack) {
+  constexpr std::uint64_t kOwn = 1;  // open() comes from another gateway
+  const auto foreign = open(), idle = open();
+  const auto own = executor_->open_channel(kOwn);
+  EXPECT_EQ(code(run(*own, sql("SELECT * FROM t", true))), "");
+  EXPECT_EQ(executor_->foreign_work(kOwn).transactions, 0u);
+  EXPECT_EQ(code(run(*foreign, sql("INSERT INTO t VALUES(1,'x')", true))), "");
+  EXPECT_EQ(executor_->foreign_work(kOwn).transactions, 1u);
+  EXPECT_EQ(executor_->foreign_work(kOwn, clock_.now()).transactions, 0u) << "it began at this instant, not before";
+  clock_.advance(1s);
+  const Instant cutoff = clock_.now();
+  executor_->end_foreign_work(kOwn, cutoff);
+  EXPECT_EQ(executor_->foreign_work(kOwn).transactions, 0u);
+  EXPECT_EQ(code(run(*foreign, sql("INSERT INTO t VALUES(2,'y')"))), "transaction_lost");
+  EXPECT_EQ(code(run(*foreign, rollback())), "");
+  EXPECT_EQ(number("SELECT count(*) FROM t"), 0) << "nothing of it was applied";
+  EXPECT_EQ(code(run(*own, commit())), "") << "the node's own sessions are bounded by the transaction wait instead";
+  EXPECT_EQ(code(run(*foreign, sql("INSERT INTO t VALUES(3,'z')", true))), "");
+  executor_->end_foreign_work(kOwn, cutoff);
+  EXPECT_EQ(code(run(*foreign, commit())), "") << "what began later is none of that drain's business";
+}
+
 }  // namespace
 }  // namespace outlast::executor
