@@ -53,13 +53,15 @@ void Leader::remove_dead() {
 
 bool Leader::consider_removal() {
   for (auto& [id, member] : members_) {
-    if (!(member.voter ? unresponsive(member) : member.broken)) continue;
+    const bool leaves = member.voter && opened_ && node().nodes.stepping_out(id);
+    if (!leaves && !(member.voter ? unresponsive(member) : member.broken)) continue;
     auto next = member.voter
                     ? placement::remove_backup(host_.record(), id)
                     : placement::remove_learner(host_.record(), id);  // data gone bad: placement adds a new one
     if (node().bugs.shrink_to_one && member.voter) next = without_minimum(host_.record(), id);
     if (!next.ok()) continue;
-    spdlog::info("range {}: node {} does not follow; {}", held_->range.value, id.value,
+    spdlog::info("range {}: node {} {}; {}", held_->range.value, id.value,
+                 leaves ? "leaves service" : "does not follow",
                  member.voter ? "it leaves the in-sync set" : "its learner leaves the range");
     if (node().bugs.removal_before_confirmed) member.voter = false;
     host_.change(*std::move(next), {}, weakly([](Leader& me, Result<void> result) {
@@ -78,7 +80,7 @@ bool Leader::consider_promotion() {
   };
   if (!promoting_) {
     for (auto& [id, member] : members_)
-      if (!member.voter && healthy(member) && close_enough(member)) {
+      if (!member.voter && healthy(member) && close_enough(member) && !node().nodes.stepping_out(id)) {
         promoting_ = id;  // from now on commits need it (A4.4)
         promote_at_ = opened_ ? held_->durable : end_.lsn;
         break;
@@ -87,7 +89,7 @@ bool Leader::consider_promotion() {
   }
   if (promotion_sent_) return false;
   Member* member = find(*promoting_);
-  if (member == nullptr || member->voter || !healthy(*member)) {
+  if (member == nullptr || member->voter || !healthy(*member) || node().nodes.stepping_out(*promoting_)) {
     promoting_.reset();
     return false;
   }
@@ -133,6 +135,8 @@ Result<RangeConfig> Leader::next_for(const placement::Step& step) const {
   if (step.kind == placement::Step::Kind::kAddReplica) {
     if (!node().nodes.live(step.node))
       return Error(Errc::kUnavailable, "node " + step.node.to_string() + " does not answer");
+    if (node().nodes.draining(step.node))
+      return Error(Errc::kInvalidState, "node " + step.node.to_string() + " is draining: it gets no replicas");
     return placement::add_learner(record, step.node, node().nodes.store_of(step.node));
   }
   if (record.find_insync(step.node) == nullptr) return placement::remove_learner(record, step.node);

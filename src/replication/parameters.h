@@ -59,6 +59,10 @@ class NodeDirectory {
   virtual std::optional<Incarnation> live(NodeId node) const = 0;
   /// The store that `node` registered; empty when unknown.
   virtual std::string store_of(NodeId node) const = 0;
+  /// Its process leaves service: it gets neither leases nor learners (A7).
+  virtual bool draining(NodeId) const { return false; }
+  /// ... and holds no lease any more: leaseholders go on without its replicas in their in-sync sets, where they may.
+  virtual bool stepping_out(NodeId) const { return false; }
 };
 
 /// storage's encoding of a commit (storage/log_format.h).

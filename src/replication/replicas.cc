@@ -187,6 +187,13 @@ void Replicas::on_message(NodeId from, Incarnation incarnation, proto::RangeMess
   keep->on_message(from, incarnation, std::move(message));
 }
 
+void Replicas::nodes_changed() {
+  if (stopped_) return;
+  auto copy = machines_;  // a machine may forget itself
+  for (const auto& [id, machine] : copy)
+    if (const auto leader = machine->leader()) leader->advance();
+}
+
 void Replicas::set_disk_low(bool low) {
   if (stopped_ || node_->disk_low == low) return;
   node_->disk_low = low;

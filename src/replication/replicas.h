@@ -63,6 +63,8 @@ class Replicas final : public LeaseDirectory {
   void peer_up(NodeId node, Incarnation incarnation);
   void peer_down(NodeId node);
   void on_message(NodeId from, Incarnation incarnation, proto::RangeMessage message);
+  /// A node begins or ceases to leave service: leaseholders look at their members again.
+  void nodes_changed();
   /// Whether the store's disk is out of room but for what recovery needs. To be said now and then: a write that failed
   /// for want of space counts as `low` until then.
   void set_disk_low(bool low);

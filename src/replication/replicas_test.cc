@@ -61,6 +61,47 @@ TEST_F(ReplicasTest, ASilentBackupStallsWritesForTheAckTimeoutOnly) {
   EXPECT_LT(now() - before, 1600ms);
 }
 
+// --- Nodes that leave service (A7).
+TEST_F(ReplicasTest, ANodeThatStepsOutLeavesSAsFarAsAllowedAndComesBack) {
+  grow();
+  const auto leave = [&](std::set<NodeId> nodes) {
+    cluster_.stepping_out = std::move(nodes);
+    cluster_.node(1).replicas->nodes_changed();
+  };
+  leave({kN3});
+  ASSERT_TRUE(until([&] { return record().insync.size() == 2; })) << "although the range is idle";
+  EXPECT_NE(record().find_learner(kN3), nullptr);
+  EXPECT_TRUE(write());
+  leave({kN2, kN3});
+  cluster_.step(3s);
+  EXPECT_EQ(record().insync.size(), 2u) << "S never shrinks below min_insync";
+  EXPECT_EQ(record().find_insync(kN3), nullptr) << "and nobody who leaves is promoted";
+  leave({});
+  EXPECT_TRUE(until([&] { return record().insync.size() == 3; })) << "undrained";
+}
+
+TEST_F(ReplicasTest, ADrainingNodeGetsNeitherLeasesNorLearners) {
+  ASSERT_TRUE(place(placement::Step::Kind::kAddReplica, kN2).ok());
+  ASSERT_TRUE(until([&] { return record().find_insync(kN2) != nullptr; }));
+  cluster_.draining = {kN2, kN3};
+  EXPECT_EQ(place(placement::Step::Kind::kAddReplica, kN3).error().code, Errc::kInvalidState);
+  EXPECT_EQ(place(placement::Step::Kind::kTransferLease, kN2).error().code, Errc::kInvalidState);
+  EXPECT_TRUE(write()) << "refused before anything was closed";
+}
+
+TEST_F(ReplicasTest, ADrainingNodeTakesARangeOverOnlyWhenNobodyElseDoes) {
+  grow();
+  cluster_.draining = {kN2};
+  cluster_.kill(cluster_.node(1));
+  ASSERT_TRUE(until([&] { return leader() && *leader() != kN1; }));
+  EXPECT_EQ(leader(), kN3);
+  cluster_.start(cluster_.node(1));
+  ASSERT_TRUE(until([&] { return record().insync.size() == 3; }));
+  cluster_.draining = {kN1, kN2};
+  cluster_.kill(cluster_.node(3));
+  EXPECT_TRUE(until([&] { return leader() && *leader() != kN3; })) << "rather a draining leaseholder than none";
+}
+
 // --- Confirmed reads (A4.6 b).
 TEST_F(ReplicasTest, ReadsAreConfirmedByAllOtherMembersInOneRoundTrip) {
   grow();

@@ -24,8 +24,8 @@ bool RangeMachine::may_take_over() const {
   return mine != nullptr && *mine == held_->ref && leaderless() && !behind_accepted();
 }
 
-/// First live member of S at once, the others a step later each; the old leaseholder's own node last, and one that gave
-/// the lease up because it got no further only when nobody else wants it.
+/// First live member of S at once, the others a step later each; the old leaseholder's own node last. One that gave the
+/// lease up because it got no further, or that drains, takes it only when nobody else wants it.
 Duration RangeMachine::takeover_delay() const {
   const RangeConfig& config = record_->config;
   std::vector<NodeId> order;
@@ -38,7 +38,8 @@ Duration RangeMachine::takeover_delay() const {
         order.push_back(ref.node);
   const auto position = std::find(order.begin(), order.end(), node_.self.node) - order.begin();
   const bool gave_up = !config.leaseholder && last(node_.self.node);
-  return (position + (gave_up ? 5 : 0)) * node_.parameters.takeover_step;
+  const bool reluctant = gave_up || node_.nodes.draining(node_.self.node);
+  return (position + (reluctant ? 5 : 0)) * node_.parameters.takeover_step;
 }
 
 /// A4.7: a restarted process that has not followed the last leaseholder waits until all of S has said how long its log

@@ -41,6 +41,8 @@ void Leader::transfer(NodeId target, Callback<void> done) {
       member->incarnation != *live)
     return done(
         Error(Errc::kInvalidState, "node " + target.to_string() + " is not a live in-sync member of the range"));
+  if (node().nodes.draining(target))
+    return done(Error(Errc::kInvalidState, "node " + target.to_string() + " is draining: it takes no lease"));
   remove_dead();  // else the target would have to wait for them
   transfer_ = std::make_shared<Transfer>();
   transfer_->target = target;

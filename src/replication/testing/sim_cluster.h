@@ -74,6 +74,8 @@ struct SimNode final : Transport, NodeDirectory {
   void send(NodeId to, proto::RangeMessage message) override;
   std::optional<Incarnation> live(NodeId node) const override;
   std::string store_of(NodeId node) const override { return "s" + node.to_string(); }
+  bool draining(NodeId node) const override;
+  bool stepping_out(NodeId node) const override;
 
   SimCluster& cluster;
   const NodeId id;
@@ -444,8 +446,9 @@ class SimCluster {
   std::shared_ptr<MetaCore> core = std::make_shared<MetaCore>();
   std::string violation;
   std::uint64_t writes{0}, acknowledged{0}, refused{0}, undone{0}, reads{0}, stalled_reads{0};
-  bool fast_reads{true};              ///< Else no lease deadline covers anything: all reads are confirmed.
-  std::map<int, std::uint64_t> sent;  ///< Messages by kind.
+  std::set<NodeId> draining, stepping_out;  ///< Call nodes_changed() after a change.
+  bool fast_reads{true};                    ///< Else no lease deadline covers anything: all reads are confirmed.
+  std::map<int, std::uint64_t> sent;        ///< Messages by kind.
 
  private:
   struct Link {
@@ -483,6 +486,13 @@ inline std::optional<Incarnation> SimNode::live(NodeId node) const {
   const SimNode& other = cluster.node_of(node);
   if (!other.runs() || cluster.core->kvs.contains(meta::keys::fence({node, other.incarnation}))) return std::nullopt;
   return other.incarnation;
+}
+
+inline bool SimNode::draining(NodeId node) const {
+  return cluster.draining.contains(node);
+}
+inline bool SimNode::stepping_out(NodeId node) const {
+  return cluster.stepping_out.contains(node);
 }
 
 }  // namespace outlast::replication::testing
