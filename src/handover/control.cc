@@ -9,8 +9,11 @@
 namespace outlast::handover {
 namespace {
 using Kind = ControlMessage::Kind;
-constexpr std::pair<Kind, std::string_view> kNames[] = {
-    {Kind::kIncarnation, "incarnation"}, {Kind::kReady, "ready"}, {Kind::kStop, "stop"}, {Kind::kFatal, "fatal"}};
+constexpr std::pair<Kind, std::string_view> kNames[] = {{Kind::kIncarnation, "incarnation"},
+                                                        {Kind::kReady, "ready"},
+                                                        {Kind::kStop, "stop"},
+                                                        {Kind::kFatal, "fatal"},
+                                                        {Kind::kStatus, "status"}};
 constexpr std::size_t kPacketMax = 4096;
 
 template <class Id>

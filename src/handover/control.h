@@ -16,6 +16,7 @@ struct ControlMessage {
     kReady,        ///< Worker: serving.
     kStop,         ///< Supervisor: stop gracefully.
     kFatal,        ///< Worker: restarting me will not help; `text` says why.
+    kStatus,       ///< Worker: what it does now, for people; said again and again while it drains.
   };
   Kind kind{Kind::kUnknown};
   NodeId node;

@@ -18,9 +18,16 @@
 #include <memory>
 
 #include "handover/control.h"
+#include "handover/notify.h"
 
 namespace outlast::handover {
 namespace {
+/// While the worker says that it drains: until its next word, and some.
+constexpr std::int64_t kExtendMicros = 30'000'000;
+
+void tell_manager(const std::string& state) {
+  if (auto told = notify_manager(state); !told.ok()) spdlog::warn("supervisor: {}", told.error().message);
+}
 
 sigset_t supervised_signals() {
   sigset_t set;
@@ -142,6 +149,11 @@ void Supervisor::on_control() {
       incarnation_ = m.incarnation;
     } else if (m.kind == ControlMessage::Kind::kFatal) {
       fatal_ = m.text;
+    } else if (m.kind == ControlMessage::Kind::kReady) {
+      tell_manager("READY=1\nSTATUS=serving");
+    } else if (m.kind == ControlMessage::Kind::kStatus) {
+      // Progress is what earns more time: a worker that hangs says nothing, and the manager's own limit holds.
+      tell_manager("STATUS=" + m.text + (stopping_ ? "\nEXTEND_TIMEOUT_USEC=" + std::to_string(kExtendMicros) : ""));
     }
   }
 }
@@ -157,6 +169,7 @@ void Supervisor::on_worker_exit() {
   spdlog::info("supervisor: worker {} {} {}", info.si_pid, exited ? "exited with" : "was killed by signal",
                info.si_status);
   worker_pid_ = 0;
+  if (stopping_ || (exited && info.si_status == kExitStopped)) tell_manager("STOPPING=1");
   if (stopping_) {
     exit_code_ = exited && info.si_status == kExitStopped ? 0 : 1;
   } else if (exited && info.si_status == kExitStopped) {
