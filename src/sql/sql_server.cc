@@ -79,6 +79,15 @@ class SqlServer::Impl : public std::enable_shared_from_this<Impl> {
     });
   }
 
+  void shed(Shedding how) {
+    asio::post(executor_, [self = shared_from_this(), how] {
+      if (std::exchange(self->shedding_, how) == how) return;  // the watchdog goes on with it
+      if (how == Shedding::kNone)
+        for (const auto& session : self->sessions()) session->stay();
+      self->shed_now();
+    });
+  }
+
   void abandon() {
     asio::post(executor_, [self = shared_from_this()] {
       self->stopping_ = true;
@@ -150,6 +159,17 @@ class SqlServer::Impl : public std::enable_shared_from_this<Impl> {
         if (self->stopping_ && now >= self->stop_at_) session->stop_now();
         session->watch(now);
       }
+      self->shed_now();
+    }
+  }
+
+  /// Again with every look, for sessions that have only just begun. Those that start up are told to go by Startup.
+  void shed_now() {
+    if (shedding_ == Shedding::kNone) return;
+    for (const auto& session : sessions()) {
+      if (session->phase() == Phase::kStartup) continue;
+      shedding_ == Shedding::kNow ? session->stop_now() : session->stop();
+      session->describe();
     }
   }
 
@@ -164,6 +184,7 @@ class SqlServer::Impl : public std::enable_shared_from_this<Impl> {
   asio::steady_timer watchdog_;
   std::vector<std::shared_ptr<Tcp::acceptor>> acceptors_;
   bool watching_{false}, stopping_{false};
+  Shedding shedding_{Shedding::kNone};
   Instant stop_at_{};
   std::vector<std::function<void()>> stopped_;
   mutable std::mutex mutex_;
@@ -188,6 +209,18 @@ void SqlServer::stop_accepting() {
 }
 void SqlServer::stop(Duration limit, std::function<void()> done) {
   impl_->stop(limit, std::move(done));
+}
+lifecycle::Gate& SqlServer::gate() {
+  return impl_->host.gate;
+}
+std::vector<SessionView> SqlServer::sessions_left() const {
+  std::vector<SessionView> out;
+  for (const auto& session : impl_->sessions())
+    if (auto view = session->described()) out.push_back(*std::move(view));
+  return out;
+}
+void SqlServer::shed(Shedding how) {
+  impl_->shed(how);
 }
 const SqlMetrics& SqlServer::metrics() const {
   return impl_->host.metrics;

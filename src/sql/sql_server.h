@@ -7,6 +7,7 @@
 #include "base/loop.h"
 #include "base/result.h"
 #include "gateway/cluster.h"
+#include "sql/session/client_session.h"
 #include "sql/session/session_host.h"
 
 namespace outlast::sql {
@@ -30,6 +31,18 @@ class SqlServer {
   /// Ends all sessions: idle ones at once with 57P01, busy ones when their transaction ends, those left after `limit`
   /// then and there. `done` runs once, on the first executor, when none is left.
   void stop(Duration limit, std::function<void()> done);
+
+  /// What sessions of a node that leaves service are told; SqlServer goes on accepting, so that Startup can say 57P03.
+  enum class Shedding : std::uint8_t {
+    kNone,          ///< Nothing; who was told and has not gone yet may stay.
+    kAtSafePoints,  ///< Idle ones end with 57P01 at once, busy ones when their transaction ends.
+    kNow,           ///< All end with 57P01 now: statements are interrupted, transactions rolled back.
+  };
+  void shed(Shedding how);
+  /// While shedding: the sessions that are left, as they were a moment ago.
+  std::vector<SessionView> sessions_left() const;
+  /// Of connections and statements; closing it refuses new ones with the error that it is given.
+  lifecycle::Gate& gate();
 
   /// Sessions at this instant, by what they do.
   struct Load {

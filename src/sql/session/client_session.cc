@@ -143,8 +143,9 @@ asio::awaitable<ClientSession::Next> ClientSession::ready() {
     for (const auto& [name, value] : state_.settings.take_reports()) io_.out.parameter_status(name, value);
   io_.out.ready_for_query(static_cast<char>(state_.gateway->status()));
   state_.cancelled = false;  // a cancel request that came too late must not hit the next statement
-  if (stop_now_ || (stop_wanted_ && !state_.in_transaction())) {
-    co_await say_goodbye(Error(Errc::kShuttingDown, "terminating connection due to administrator command"), "57P01");
+  // What the client sent ahead is still served: it cannot know.
+  if (stop_now_ || (stop_wanted_ && !state_.in_transaction() && io_.input_empty())) {
+    co_await told_to_go();
     co_return Next::kClose;
   }
   const auto flushed = co_await io_.flush();
@@ -157,6 +158,11 @@ asio::awaitable<void> ClientSession::say_goodbye(Error error, std::string sqlsta
   (void)co_await io_.flush();
 }
 
+asio::awaitable<void> ClientSession::told_to_go() {
+  ++(stop_now_ ? host_.metrics.sessions_cut : host_.metrics.sessions_shed);
+  co_await say_goodbye(Error(Errc::kShuttingDown, "terminating connection due to administrator command"), "57P01");
+}
+
 asio::awaitable<ClientSession::Next> ClientSession::on_wait_ended(Error error) {
   if (error.code == Errc::kProtocolViolation) {
     co_await say_goodbye(error, "08P01");
@@ -166,7 +172,7 @@ asio::awaitable<ClientSession::Next> ClientSession::on_wait_ended(Error error) {
   io_.unwake();
   const Wake wake = std::exchange(wake_, Wake::kNone);
   if (stop_now_ || (stop_wanted_ && !state_.in_transaction())) {
-    co_await say_goodbye(Error(Errc::kShuttingDown, "terminating connection due to administrator command"), "57P01");
+    co_await told_to_go();
     co_return Next::kClose;
   }
   if (wake == Wake::kIdleInTransaction && state_.in_transaction()) {

@@ -3,6 +3,8 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 
 #include "sql/session/portal_runner.h"
@@ -10,10 +12,20 @@
 
 namespace outlast::sql {
 
+/// A session for people, while the node leaves service.
+struct SessionView {
+  std::uint32_t pid{0};
+  std::string user, application;
+  std::string what;  ///< What it does, with the statement's text without its constants.
+  Duration age{0};   ///< Since when it does that.
+  std::string name() const;
+};
+
 /// One client connection from its first byte to its last. run() is its coroutine; it never throws and returns when the
 /// connection is closed. Between statements outside a transaction, with nothing half-read or unsent, a session is at a
 /// safe point: there it may be stopped without the client losing anything (and, later, moved to another worker).
-/// Thread-safety: run() on `strand`; stop(), stop_now() and watch() from any thread.
+/// Thread-safety: run() on `strand`; stop(), stop_now(), stay(), watch(), describe() and described() from any
+/// thread.
 /// Lifetime: shared; run()'s spawner keeps one reference until it returns. `host` outlives it.
 class ClientSession : public std::enable_shared_from_this<ClientSession> {
  public:
@@ -25,9 +37,14 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   void stop();
   /// Ends the session with 57P01 now: a running statement is interrupted, an open transaction rolled back.
   void stop_now();
+  /// Takes stop() back, if the session is still there and nothing was said to the client.
+  void stay();
   /// Called every so often by the server's one watchdog: slow readers, lost clients, idle and start-up limits.
   void watch(Instant now);
   Phase phase() const { return io_.phase(); }
+  /// Asks the session to describe itself; described() has its last answer.
+  void describe();
+  std::optional<SessionView> described() const;
 
  private:
   enum class Next : std::uint8_t { kContinue, kClose };
@@ -39,6 +56,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   boost::asio::awaitable<Next> on_wait_ended(Error error);
   boost::asio::awaitable<Next> ready();
   boost::asio::awaitable<void> say_goodbye(Error error, std::string sqlstate);
+  boost::asio::awaitable<void> told_to_go();
   /// Reports a failed statement and fails its transaction. kClose when the session cannot go on.
   boost::asio::awaitable<Next> report(Error error);
 
@@ -67,6 +85,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   bool skip_to_sync_{false};
   bool stop_wanted_{false}, stop_now_{false};
   Wake wake_{Wake::kNone};
+  mutable std::mutex view_mutex_;
+  std::optional<SessionView> view_;          ///< Under view_mutex_.
   std::atomic<std::int64_t> idle_limit_{0};  ///< Longest present wait for the client, ns; 0 = none.
 };
 

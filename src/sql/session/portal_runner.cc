@@ -6,6 +6,15 @@ namespace outlast::sql {
 namespace asio = boost::asio;
 using executor::Value;
 using Kind = StatementKind;
+namespace {
+lifecycle::Outcome outcome_of(const Result<void>& done) {
+  using enum lifecycle::Outcome;
+  if (done.ok()) return kDone;
+  const Errc code = done.error().code;
+  if (code == Errc::kUnknownOutcome || code == Errc::kGatewayLost) return kUnknown;
+  return code == Errc::kCancelled || code == Errc::kDeadline ? kCancelled : kFailed;
+}
+}  // namespace
 
 Result<void> PortalRunner::check_formats(const Portal& portal) const {
   const std::size_t given = portal.formats.size(), columns = portal.rows.columns();
@@ -15,8 +24,17 @@ Result<void> PortalRunner::check_formats(const Portal& portal) const {
 }
 
 asio::awaitable<Result<void>> PortalRunner::execute(std::shared_ptr<Portal> portal, RunMode mode) {
-  const Translated& t = portal->prepared->statement;
   ++s_.host.metrics.statements;
+  auto ticket = s_.host.gate.admit(lifecycle::WorkKind::kStatement);
+  if (!ticket.ok()) co_return std::move(ticket).error();
+  s_.running = portal->prepared;
+  Result<void> done = co_await run(std::move(portal), mode);
+  ticket->end(outcome_of(done));
+  co_return done;
+}
+
+asio::awaitable<Result<void>> PortalRunner::run(std::shared_ptr<Portal> portal, RunMode mode) {
+  const Translated& t = portal->prepared->statement;
   if (portal->state == Portal::State::kNew) {
     if (auto admitted = runner_.admit(t, mode); !admitted.ok()) co_return admitted;
     if (t.kind == Kind::kEmpty) {

@@ -17,9 +17,11 @@ class PortalRunner {
       : s_(state), runner_(state, transactions), copy_(state, transactions) {}
   StatementRunner& runner() { return runner_; }
   /// `max_rows` 0: all.
+  /// Admitted, counted and accounted for as one statement.
   boost::asio::awaitable<Result<void>> execute(std::shared_ptr<Portal> portal, RunMode mode);
 
  private:
+  boost::asio::awaitable<Result<void>> run(std::shared_ptr<Portal> portal, RunMode mode);
   boost::asio::awaitable<Result<void>> fetch_cursor(std::shared_ptr<Portal> portal);
   /// Sends up to `limit` rows (0: all) of `from`, encoded as `formats` ask. The number sent.
   boost::asio::awaitable<Result<std::uint64_t>> send_rows(std::shared_ptr<Portal> from,

@@ -4,6 +4,7 @@
 
 #include "base/loop.h"
 #include "gateway/cluster.h"
+#include "lifecycle/gate.h"
 #include "sql/session/cancel_registry.h"
 #include "sql/session/metrics.h"
 
@@ -29,6 +30,7 @@ struct SessionHost {
   SessionOptions options;
   SqlMetrics metrics;
   CancelRegistry cancels;
+  lifecycle::Gate gate;  ///< Of connections and statements; whoever runs the node closes it.
   SessionHost(gateway::Cluster& c, const Clock& k, SessionOptions o)
       : cluster(c), clock(k), options(std::move(o)), cancels(c.node()) {}
 };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gateway/session.h"
+#include "lifecycle/gate.h"
 #include "sql/catalog/catalog.h"
 #include "sql/session/connection.h"
 #include "sql/session/row_stream.h"
@@ -40,6 +41,8 @@ struct SessionState {
   SessionHost& host;
   Connection& io;
   std::string user;
+  lifecycle::Ticket connection;               ///< From the end of start-up on.
+  std::shared_ptr<const Prepared> running;    ///< The statement that runs, or that ran last.
   std::unique_ptr<gateway::Session> gateway;  ///< From the end of start-up on.
   SessionSettings settings;
   std::map<std::string, std::shared_ptr<const Prepared>, std::less<>> prepared;

@@ -1,4 +1,5 @@
 // What reaches a session from outside its own conversation: cancel requests, stopping, the watchdog.
+#include <pg_query.h>
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/post.hpp>
@@ -13,6 +14,30 @@ bool is_waiting(Phase phase) {
 }
 bool passed(Duration limit, Duration elapsed) {
   return limit.count() > 0 && elapsed > limit;
+}
+std::string_view doing(Phase phase) {
+  switch (phase) {
+    case Phase::kIdle:
+      return "idle";
+    case Phase::kInTransaction:
+      return "idle in transaction";
+    case Phase::kWriting:
+      return "the client does not read";
+    default:
+      return "active";
+  }
+}
+/// Its shape: no constants, which may be anybody's secrets, and not much of it.
+std::string statement_for_people(const Prepared* prepared) {
+  constexpr std::size_t kMax = 120;
+  if (prepared == nullptr) return {};
+  const Translated& statement = prepared->statement;
+  if (statement.sql.empty()) return ": " + statement.tag;
+  PgQueryNormalizeResult shape = pg_query_normalize(statement.sql.front().c_str());
+  std::string text = shape.error == nullptr ? shape.normalized_query : statement.tag;
+  pg_query_free_normalize_result(shape);
+  if (text.size() > kMax) text = text.substr(0, kMax) + "…";
+  return ": " + text;
 }
 }  // namespace
 
@@ -42,6 +67,35 @@ void ClientSession::stop_now() {
     if (self->state_.gateway) self->state_.gateway->interrupt();
     self->io_.wake();
   });
+}
+
+void ClientSession::stay() {
+  asio::post(strand_, [self = shared_from_this()] {
+    if (!self->stop_now_) self->stop_wanted_ = false;
+  });
+}
+
+std::string SessionView::name() const {
+  return "session " + std::to_string(pid) + " of " + user + (application.empty() ? "" : " (" + application + ")");
+}
+
+void ClientSession::describe() {
+  asio::post(strand_, [self = shared_from_this()] {
+    if (!self->state_.gateway) return;  // starting up
+    SessionView view;
+    view.pid = self->key_.pid;
+    view.user = self->state_.user;
+    if (auto shown = self->state_.settings.show("application_name"); shown.ok()) view.application = shown->value;
+    view.what = std::string(doing(self->io_.phase())) + statement_for_people(self->state_.running.get());
+    view.age = self->host_.clock.now() - self->io_.since();
+    const std::lock_guard lock(self->view_mutex_);
+    self->view_ = std::move(view);
+  });
+}
+
+std::optional<SessionView> ClientSession::described() const {
+  const std::lock_guard lock(view_mutex_);
+  return view_;
 }
 
 void ClientSession::watch(Instant now) {

@@ -128,6 +128,12 @@ asio::awaitable<StartupEnd> Startup::begin_session(pgwire::StartupMessage messag
   // Before anything else: only 57P03 moves libpq on to its next host, and a health check may name no user.
   if (std::string why = s_.host.cluster.refuse_sessions(); !why.empty())
     co_return co_await refuse(Error(Errc::kNotReady, std::move(why)), "57P03");
+  auto admitted = s_.host.gate.admit(lifecycle::WorkKind::kConnection);
+  if (!admitted.ok()) {
+    const std::string sqlstate(admitted.error().sqlstate());
+    co_return co_await refuse(std::move(admitted).error(), sqlstate);
+  }
+  s_.connection = *std::move(admitted);
   if (s_.host.metrics.sessions_open > s_.host.options.sessions_max)
     co_return co_await refuse(Error(Errc::kTooManyConnections, "sorry, too many clients already"), "53300");
   s_.user = message.parameter("user").value_or("");
