@@ -49,6 +49,11 @@ std::vector<Option> start_options(StartOptions& o) {
        .help = "SQL connections; more are refused with 53300",
        .min = 1,
        .max = 100'000},
+      {.name = "--grace",
+       .value_name = "DURATION",
+       .target = &o.grace,
+       .help = "how long the process manager waits for a stop before it kills (TimeoutStopSec, "
+               "terminationGracePeriodSeconds): a drain then does first what hurts most; 0s: nobody said"},
       {.name = "--log-file", .value_name = "FILE", .target = &o.log_file, .help = "where the log goes; empty: stderr"},
       {.name = "--log-level",
        .value_name = "LEVEL",

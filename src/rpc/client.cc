@@ -125,6 +125,9 @@ Result<proto::MetaStatusReply> AdminClient::meta_status(Duration timeout) {
 Result<proto::RebuildMetaReply> AdminClient::rebuild_meta(const proto::RebuildMetaRequest& request, Duration timeout) {
   return ask<proto::RebuildMetaReply>(*stub_, &proto::Admin::Stub::RebuildMeta, request, timeout, address_);
 }
+Result<proto::DrainReply> AdminClient::drain(const proto::DrainRequest& request, Duration timeout) {
+  return ask<proto::DrainReply>(*stub_, &proto::Admin::Stub::Drain, request, timeout, address_);
+}
 Result<void> AdminClient::stop(Duration timeout) {
   auto reply = ask<proto::StopReply>(*stub_, &proto::Admin::Stub::Stop, proto::StopRequest(), timeout, address_);
   if (!reply.ok()) return reply.error();

@@ -51,6 +51,7 @@ class AdminClient {
   Result<proto::RecoverRangeReply> recover_range(const proto::RecoverRangeRequest& request, Duration timeout);
   Result<proto::MetaStatusReply> meta_status(Duration timeout);
   Result<proto::RebuildMetaReply> rebuild_meta(const proto::RebuildMetaRequest& request, Duration timeout);
+  Result<proto::DrainReply> drain(const proto::DrainRequest& request, Duration timeout);
   Result<void> stop(Duration timeout);
 
  private:

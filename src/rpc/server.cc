@@ -125,6 +125,10 @@ class Server::AdminService final : public proto::Admin::CallbackService {
                                   proto::RebuildMetaReply* reply) override {
     return answer(context, services_.rebuild_meta, *request, reply);
   }
+  ServerUnaryReactor* Drain(CallbackServerContext* context, const proto::DrainRequest* request,
+                            proto::DrainReply* reply) override {
+    return answer(context, services_.drain, *request, reply);
+  }
   ServerUnaryReactor* Stop(CallbackServerContext* context, const proto::StopRequest*, proto::StopReply*) override {
     services_.stop();
     return finish(context, grpc::Status::OK);

@@ -28,6 +28,7 @@ struct Services {
   Ask<proto::RecoverRangeRequest, proto::RecoverRangeReply> recover_range;
   Ask<proto::MetaStatusRequest, proto::MetaStatusReply> meta_status;
   Ask<proto::RebuildMetaRequest, proto::RebuildMetaReply> rebuild_meta;
+  Ask<proto::DrainRequest, proto::DrainReply> drain;
   std::function<void()> stop;
   /// Membership of the caller: an error refuses it (decommissioned nodes).
   std::function<Result<void>(const Hello&)> admit;

@@ -10,6 +10,7 @@ ClusterState::ClusterState(meta::Store& store, Loop& loop)
       nodes_(meta::mirror_nodes(store)),
       ranges_(meta::mirror_ranges(store)),
       databases_(meta::mirror_databases(store)),
+      drains_(meta::mirror_drains(store)),
       settings_(store) {
   ranges_->on_change([this](const meta::RangeMirror::Change& change) {
     const auto& config = (change.after ? change.after : change.before)->value;
@@ -21,7 +22,7 @@ ClusterState::ClusterState(meta::Store& store, Loop& loop)
 }
 
 bool ClusterState::ready() const {
-  return nodes_->ready() && ranges_->ready() && databases_->ready() && settings_.ready();
+  return nodes_->ready() && ranges_->ready() && databases_->ready() && drains_->ready() && settings_.ready();
 }
 
 void ClusterState::attach(meta::LivenessDriver& driver, meta::Office& office) {
@@ -38,6 +39,21 @@ std::optional<Incarnation> ClusterState::live(NodeId node) const {
 std::string ClusterState::store_of(NodeId node) const {
   const auto entry = nodes_->find(meta::keys::node(node));
   return entry ? entry->value.store_uuid : std::string();
+}
+
+meta::DrainMirror::EntryPtr ClusterState::drain_of(NodeId node) const {
+  auto entry = drains_->find(meta::keys::drain(node));
+  const auto view = entry ? driver_->current(node) : std::nullopt;
+  return view && view->peer == entry->value.peer ? entry : nullptr;
+}
+
+bool ClusterState::draining(NodeId node) const {
+  return drain_of(node) != nullptr;
+}
+
+bool ClusterState::stepping_out(NodeId node) const {
+  const auto entry = drain_of(node);
+  return entry && entry->value.step_out;
 }
 
 std::map<NodeId, rpc::PeerAddress> ClusterState::peers(NodeId self) const {
@@ -93,6 +109,7 @@ placement::ClusterView ClusterState::placement_view() const {
     if (!live(record.node))
       node.health = is_dead(record.node) ? placement::NodeView::Health::kDead : placement::NodeView::Health::kSuspect;
     node.active = record.membership == meta::Membership::kActive;
+    node.draining = draining(record.node);
     view.nodes.push_back(std::move(node));
   }
   for (const auto& entry : ranges_->snapshot()) view.ranges.push_back(entry->value);
@@ -125,6 +142,7 @@ proto::NodeStatusReply ClusterState::node_status() const {
     out.set_replicas(counts[record.node].first);
     out.set_leases(counts[record.node].second);
     out.set_membership(std::string(meta::to_string(record.membership)));
+    out.set_is_draining(draining(record.node));
     out.set_is_decommissioning(record.membership != meta::Membership::kActive);
     const auto leader = office_->leader();
     out.set_is_leader_frontend(leader && leader->node == record.node);

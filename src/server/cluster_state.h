@@ -5,6 +5,7 @@
 #include "gateway/cluster.h"
 #include "gateway/router.h"
 #include "meta/databases.h"
+#include "meta/drains.h"
 #include "meta/liveness_driver.h"
 #include "meta/mirrors.h"
 #include "meta/office.h"
@@ -29,6 +30,8 @@ class ClusterState final : public replication::NodeDirectory {
 
   std::optional<Incarnation> live(NodeId node) const override;
   std::string store_of(NodeId node) const override;
+  bool draining(NodeId node) const override;
+  bool stepping_out(NodeId node) const override;
   /// Every other node that may be talked to: its present incarnation and the address of that very process. (loop)
   std::map<NodeId, rpc::PeerAddress> peers(NodeId self) const;
   /// Silent for server.time_until_store_dead. (loop)
@@ -47,15 +50,20 @@ class ClusterState final : public replication::NodeDirectory {
   meta::NodeMirror& nodes() { return *nodes_; }
   meta::RangeMirror& ranges() { return *ranges_; }
   meta::DatabaseMirror& database_mirror() { return *databases_; }
+  meta::DrainMirror& drains() { return *drains_; }
   meta::Settings& settings() { return settings_; }
   const meta::Settings& settings() const { return settings_; }
   gateway::RouteTable& routes() { return routes_; }
 
  private:
+  /// The drain of the node's present process.
+  meta::DrainMirror::EntryPtr drain_of(NodeId node) const;
+
   Loop& loop_;
   std::unique_ptr<meta::NodeMirror> nodes_;
   std::unique_ptr<meta::RangeMirror> ranges_;
   std::unique_ptr<meta::DatabaseMirror> databases_;
+  std::unique_ptr<meta::DrainMirror> drains_;
   meta::Settings settings_;
   gateway::RouteTable routes_;
   meta::LivenessDriver* driver_{nullptr};

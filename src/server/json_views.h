@@ -12,6 +12,8 @@ boost::json::object to_json(const proto::RangeStatus& range);
 boost::json::object to_json(const proto::ReplicaState& replica);
 /// The range with each replica as its node sees it, the nodes that did not answer, and the record.
 boost::json::object to_json(const proto::RangeReply& range);
+/// A drain or its receipt.
+boost::json::object to_json(const proto::DrainStatus& drain);
 /// "2026-01-31 12:00:00", UTC.
 std::string time_text(std::int64_t micros);
 

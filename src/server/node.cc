@@ -14,6 +14,7 @@
 #include "meta/events.h"
 #include "meta/identity.h"
 #include "server/blocking.h"
+#include "server/drain_api.h"
 #include "server/init.h"
 #include "server/lease_api.h"
 #include "server/log.h"
@@ -29,8 +30,8 @@ using namespace std::chrono_literals;
 using handover::ControlMessage;
 
 namespace {
-constexpr Duration kStopSessions = 10s;  ///< A graceful stop waits so long for open transactions.
-constexpr Duration kStopLeases = 5s;     ///< ... and so long for leases to leave.
+// After the drain: for what came back or had nowhere to go.
+constexpr Duration kStopSessions = 1s, kStopLeases = 1s;
 
 void tell_supervisor(const ControlMessage& message) {
   if (auto sent = handover::send_control(handover::kControlFd, message); !sent.ok())
@@ -62,6 +63,7 @@ Node::~Node() {
   log_writer_.reset();
   loop_.run_and_wait([this] {
     housekeeping_.reset();
+    drain_.reset();
     placer_.reset();
     replicas_.reset();
     office_.reset();
@@ -101,6 +103,10 @@ void Node::start_http() {
       *http_, [this](std::optional<NodeId> to, std::size_t at_once, Callback<replication::LeaseTransferProgress> done) {
         transfer_leases(to, at_once, std::move(done));
       });
+  add_drain_routes(*http_,
+                   {.drain = [this](proto::DrainRequest request,
+                                    Callback<proto::DrainStatus> done) { drain(std::move(request), std::move(done)); },
+                    .not_ready = [this] { return not_ready(); }});
   http_->start(handover::kHttpFd);
 }
 
@@ -271,6 +277,7 @@ Result<void> Node::start() {
   TRY(start_replicas());
   TRY(start_gateway());
   start_placement();
+  start_drain();
   serving_ = true;
   TRY(sql_->listen(handover::kSqlFd));
   const NodeFile file{member_.node, member_.incarnation, options_.supervisor_pid, getpid(), rpc_addr_,
@@ -303,12 +310,18 @@ int Node::run() {
   return handover::kExitStopped;
 }
 
+/// The full drain, whatever was drained before; then the end.
 void Node::stop_gracefully() {
-  spdlog::info("stopping: handing leases away");
+  spdlog::info("initiating graceful shutdown of server");
+  ending_soon_ = true;
+  (void)wait_on<void>(loop_, [this](Callback<void> done) {
+    drain_->drain_for_stop(options_.start.grace, [done = std::move(done)]() mutable { done({}); });
+  });
   stopping_ = true;
   sql_->stop_accepting();
   const auto left = wait_on<std::size_t>(loop_, [this](Callback<std::size_t> done) {
     office_->resign([](const Result<void>&) {});
+    drain_.reset();
     placer_.reset();
     replicas_->shutdown(kStopLeases, std::move(done));
   });
@@ -318,7 +331,11 @@ void Node::stop_gracefully() {
   sessions_ended.get_future().wait();
   left_ = true;
   (void)wait_on<void>(loop_, [this](Callback<void> done) { liveness_->fence_self("stopped", std::move(done)); });
-  spdlog::info("stopped");
+  spdlog::info("server drained and shutdown completed");
+}
+
+void Node::say(const std::string& what) {
+  tell_supervisor({ControlMessage::Kind::kStatus, member_.node, member_.incarnation, what});
 }
 
 void Node::refresh_peers() {
@@ -394,7 +411,7 @@ void Node::end(Ending how) {
   const std::lock_guard lock(mutex_);
   if (ending_ == Ending::kNone || how == Ending::kFenced) ending_ = how;
   if (how == Ending::kFenced && left_) return;  // our own fence, the last act of a stop
-  if (how == Ending::kFenced && stopping_) _exit(1);
+  if (how == Ending::kFenced && (ending_soon_ || stopping_)) _exit(1);
   ended_.notify_all();
 }
 
@@ -411,6 +428,7 @@ Node::Ending Node::wait_for_end(Duration at_most) {
 std::string Node::not_ready() const {
   if (!serving_) return "the node is starting, or waits for `outlast init`";
   if (stopping_) return "the node is shutting down";
+  if (draining_now_) return "the node is draining: connect to another one";
   if (liveness_->is_fenced()) return "this process of the node is fenced";
   if (state_->databases().empty()) return "the cluster's first database is being created";
   return meta_problem(*meta_);

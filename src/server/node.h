@@ -20,6 +20,7 @@
 #include "server/io_threads.h"
 #include "server/join.h"
 #include "server/metrics.h"
+#include "server/node_drain.h"
 #include "server/options.h"
 #include "server/range_admin.h"
 #include "sql/sql_server.h"
@@ -52,6 +53,8 @@ class Node {
   Result<void> start_gateway();
   Result<void> announce();
   void start_placement();
+  void start_drain();
+  void drain(proto::DrainRequest request, Callback<proto::DrainStatus> done);
   void add_metrics();
   gateway::ClusterPorts cluster_ports();
   rpc::Services services();
@@ -74,6 +77,7 @@ class Node {
   Ending wait_for_end(Duration at_most);
   void end(Ending how);
   void stop_gracefully();
+  void say(const std::string& what);
   std::string not_ready() const;
   liveness::Peer self() const { return {member_.node, member_.incarnation}; }
 
@@ -112,14 +116,16 @@ class Node {
   std::unique_ptr<rpc::Server> rpc_server_;
   std::unique_ptr<http::Server> http_;
   std::unique_ptr<tasks::Placer> placer_;
+  std::unique_ptr<NodeDrain> drain_;
   std::unique_ptr<meta::Housekeeping> housekeeping_;
   Metrics metrics_;
 
   std::mutex mutex_;
   std::condition_variable ended_;
   Ending ending_{Ending::kNone};  // under mutex_
-  std::atomic<bool> serving_{false}, stopping_{false}, left_{false};
+  std::atomic<bool> serving_{false}, ending_soon_{false}, stopping_{false}, left_{false};
   std::atomic<bool> confirm_all_reads_{false};  ///< sql.reads is "confirmed".
+  std::atomic<bool> draining_now_{false};       ///< The readiness probe fails because of a drain.
   bool disk_low_{false};                        // loop
 };
 

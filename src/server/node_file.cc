@@ -18,17 +18,21 @@ std::string encode(const NodeFile& file) {
                                                     {"http_addr", file.http_addr}});
 }
 
-Result<void> write_node_file(const std::string& store, const NodeFile& file) {
-  const std::string path = store + "/NODE.json", fresh = path + ".new";
+Result<void> replace_file(const std::string& path, const std::string& text) {
+  const std::string fresh = path + ".new";
   {
     std::ofstream out(fresh, std::ios::trunc);
-    out << encode(file) << "\n";
+    out << text << "\n";
     out.close();
     if (!out) return Error(Errc::kIo, "cannot write " + fresh + ": " + std::strerror(errno));
   }
   if (std::rename(fresh.c_str(), path.c_str()) != 0)
     return Error(Errc::kIo, "cannot write " + path + ": " + std::strerror(errno));
   return {};
+}
+
+Result<void> write_node_file(const std::string& store, const NodeFile& file) {
+  return replace_file(store + "/NODE.json", encode(file));
 }
 
 }  // namespace outlast::server

@@ -14,6 +14,8 @@ struct NodeFile {
   std::string listen_addr, sql_addr, http_addr;
 };
 std::string encode(const NodeFile& file);
+/// A line of text for people and scripts: readers see the old one or the new one.
+Result<void> replace_file(const std::string& path, const std::string& text);
 Result<void> write_node_file(const std::string& store, const NodeFile& file);
 
 }  // namespace outlast::server

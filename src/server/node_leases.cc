@@ -1,4 +1,4 @@
-// What the node tells and is told about its replicas: damage, and who may take its leases.
+// What the node tells and is told about its replicas and leases: damage, drains, and who may take its leases.
 #include <spdlog/spdlog.h>
 
 #include "meta/events.h"
@@ -17,6 +17,31 @@ void Node::report_damage(RangeId range, const Error& why) {
       [](const Result<void>&) {});
 }
 
+void Node::start_drain() {
+  loop_.run_and_wait([this] {
+    drain_ = std::make_unique<NodeDrain>(NodeDrain::Parts{.loop = loop_,
+                                                          .meta = *meta_,
+                                                          .state = *state_,
+                                                          .office = *office_,
+                                                          .replicas = *replicas_,
+                                                          .executor = *executor_,
+                                                          .sql = *sql_,
+                                                          .self = self(),
+                                                          .store = store_->path(),
+                                                          .unready = draining_now_,
+                                                          .end_process = [this] { end(Ending::kStop); },
+                                                          .say = [this](const std::string& what) { say(what); }});
+    drain_->check_grace(options_.start.grace);
+  });
+}
+
+void Node::drain(proto::DrainRequest request, Callback<proto::DrainStatus> done) {
+  loop_.post([this, request = std::move(request), done = std::move(done)]() mutable {
+    if (!drain_) return done(Error(Errc::kNotReady, "the node is starting or has drained and ends"));
+    drain_->handle(request, std::move(done));
+  });
+}
+
 void Node::transfer_leases(std::optional<NodeId> to, std::size_t at_once,
                            Callback<replication::LeaseTransferProgress> done) {
   loop_.post([this, to, at_once, done = std::move(done)]() mutable {
@@ -26,7 +51,8 @@ void Node::transfer_leases(std::optional<NodeId> to, std::size_t at_once,
     options.at_once = at_once;
     for (const auto& entry : state_->nodes().snapshot()) {
       const meta::NodeRecord& node = entry->value;
-      if (node.membership != meta::Membership::kActive || !state_->live(node.node)) options.avoid.insert(node.node);
+      if (node.membership != meta::Membership::kActive || !state_->live(node.node) || state_->draining(node.node))
+        options.avoid.insert(node.node);
     }
     for (const auto& entry : state_->ranges().snapshot())
       if (const auto& holder = entry->value.leaseholder) ++options.leases[holder->node];

@@ -63,6 +63,18 @@ rpc::Services Node::services() {
   };
   add_range_services(services);
   services.node_status = [this] { return serving_ ? state_->node_status() : proto::NodeStatusReply(); };
+  services.drain = [this](const proto::DrainRequest& request, Callback<proto::DrainReply> done) {
+    drain(request, [done = std::move(done)](Result<proto::DrainStatus> status) mutable {
+      proto::DrainReply reply;
+      if (status.ok()) {
+        *reply.mutable_status() = *std::move(status);
+      } else {
+        reply.set_code(std::string(facts(status.error().code).name));
+        reply.set_message(status.error().message);
+      }
+      done(std::move(reply));
+    });
+  };
   services.stop = [this] { end(Ending::kStop); };
   services.admit = [this](const rpc::Hello& hello) -> Result<void> {
     if (!serving_) return Error(Errc::kNotReady, "the node is starting; ask another one, or again");

@@ -2,6 +2,8 @@
 #include <string>
 #include <vector>
 
+#include "base/loop.h"
+
 namespace outlast::server {
 
 /// `outlast start`, as read from the command line. Addresses are host:port, port 0 = any free one.
@@ -17,6 +19,7 @@ struct StartOptions {
   bool insecure{false};     ///< Said aloud: bind other addresses than loopback without TLS.
   bool single_node{false};  ///< Initialise the cluster by itself, replication factor 1.
   std::int64_t max_connections{500};
+  Duration grace{0};  ///< What the process manager gives a stop before it kills; 0 = nobody said.
 };
 
 /// What only a worker knows besides: the open sockets come at fixed descriptors (handover/supervisor.h).

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <mutex>
 
+#include "base/parse.h"
 #include "handover/supervisor.h"
 #include "meta/fencing.h"
 #include "server/asio_loop.h"
@@ -67,6 +68,7 @@ std::vector<std::string> worker_command(const StartOptions& o) {
                                       "--http-addr=" + o.http_addr,
                                       "--log-level=" + o.log_level,
                                       "--max-connections=" + std::to_string(o.max_connections),
+                                      "--grace=" + format_duration(o.grace),
                                       "--supervisor-pid=" + std::to_string(getpid())};
   if (!o.log_file.empty()) command.push_back("--log-file=" + o.log_file);
   if (!o.advertise_addr.empty()) command.push_back("--advertise-addr=" + o.advertise_addr);

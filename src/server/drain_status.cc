@@ -1,0 +1,205 @@
+// NodeDrain: what it says of itself, to operators, in the log and as the receipt.
+#include <spdlog/spdlog.h>
+
+#include <boost/json/array.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "base/parse.h"
+#include "meta/events.h"
+#include "server/drain_receipt.h"
+#include "server/json_views.h"
+#include "server/node_drain.h"
+
+namespace outlast::server {
+namespace json = boost::json;
+using lifecycle::DrainEnd;
+using lifecycle::Outcome;
+using lifecycle::WorkKind;
+
+namespace {
+constexpr int kBlockingMax = 100;
+
+std::uint64_t millis(Duration d) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, d / std::chrono::milliseconds(1)));
+}
+
+void describe(const lifecycle::DrainLoad& load, proto::DrainStatus::Remaining& out) {
+  out.set_connections(load.connections);
+  out.set_transactions(load.transactions);
+  out.set_foreign_transactions(load.foreign_transactions);
+  out.set_foreign_statements(load.fragments);
+  out.set_leases(load.leases);
+  out.set_unmovable_leases(load.unmovable_leases);
+  out.set_insync(load.insync);
+  out.set_office(load.office);
+  out.set_total(load.remaining());
+}
+
+void add_blocking(proto::DrainStatus& out, std::string kind, std::string name, std::string why, std::uint64_t age = 0) {
+  if (out.blocking_size() >= kBlockingMax) return;
+  auto& one = *out.add_blocking();
+  one.set_kind(std::move(kind));
+  one.set_name(std::move(name));
+  one.set_why(std::move(why));
+  one.set_age_ms(age);
+}
+}  // namespace
+
+proto::DrainStatus NodeDrain::status() const {
+  proto::DrainStatus out = describe(drainer_.view());
+  out.set_last_receipt(last_receipt_);
+  return out;
+}
+
+proto::DrainStatus NodeDrain::describe(const DrainView& view) const {
+  proto::DrainStatus out;
+  out.set_node(parts_.self.node.value);
+  out.set_incarnation(parts_.self.incarnation.value);
+  out.set_phase(std::string(to_string(view.phase)));
+  if (view.end != DrainEnd::kNone) out.set_end(view.end == DrainEnd::kForced ? "forced" : "complete");
+  out.set_blocker(std::string(to_string(view.blocker)));
+  out.set_by(view.by);
+  out.set_force(view.request.force);
+  out.set_stopping(stopping_);
+  out.set_since_micros(view.since_micros);
+  out.set_elapsed_ms(millis(view.elapsed));
+  out.set_settings_sum_ms(millis(view.settings.sum()));
+  if (view.request.deadline)
+    out.set_deadline_ms(std::max<std::uint64_t>(1, millis(*view.request.deadline - parts_.loop.now())));
+  for (const DrainView::Phase& phase : view.phases) {
+    auto& one = *out.add_phases();
+    one.set_phase(std::string(to_string(phase.phase)));
+    one.set_lasted_ms(millis(phase.lasted));
+  }
+  server::describe(view.load, *out.mutable_remaining());
+  server::describe(view.at_start, *out.mutable_at_start());
+  out.set_per_second(view.per_second);
+  out.set_eta_ms(view.eta ? static_cast<std::int64_t>(millis(*view.eta)) : -1);
+  out.set_metadata(view.load.metadata);
+  for (const std::string& warning : warnings(view)) out.add_warnings(warning);
+  if (view.since_micros == 0) return out;
+  for (const auto& [node, count] : moved_to_) {
+    auto& target = *out.add_moved_to();
+    target.set_node(node.value);
+    target.set_leases(count);
+  }
+  out.set_leases_moved(leases_moved_);
+  out.set_lease_moves_failed(moves_failed_);
+  const sql::SqlMetrics& metrics = parts_.sql.metrics();
+  out.set_sessions_shed(metrics.sessions_shed - shed_before_);
+  out.set_sessions_cut(metrics.sessions_cut - cut_before_);
+  const lifecycle::Ledger ledger = parts_.sql.gate().ledger().since(ledger_before_);
+  out.set_sessions_refused(ledger.of(WorkKind::kConnection).refused);
+  const auto& statements = ledger.of(WorkKind::kStatement);
+  out.mutable_ledger()->set_done(statements.of(Outcome::kDone));
+  out.mutable_ledger()->set_failed(statements.of(Outcome::kFailed));
+  out.mutable_ledger()->set_cancelled(statements.of(Outcome::kCancelled));
+  out.mutable_ledger()->set_unknown(statements.of(Outcome::kUnknown));
+  out.mutable_ledger()->set_refused(statements.refused);
+  describe_blocking(view, out);
+  return out;
+}
+
+void NodeDrain::describe_blocking(const DrainView& view, proto::DrainStatus& out) const {
+  if (!view.load.metadata)
+    add_blocking(out, "metadata", "metadata store", "it does not answer: leases cannot move until it does");
+  for (const sql::SessionView& session : parts_.sql.sessions_left())
+    add_blocking(out, "session", session.name(), session.what, millis(session.age));
+  const Leases now = leases();
+  for (const RangeId range : now.stuck)
+    add_blocking(out, "lease", "range " + range.to_string() + " (" + parts_.state.database_of(range) + ")",
+                 "no other live in-sync replica could take it: add a replica, or drain with --force");
+  for (const auto& [range, one] : not_moved_)
+    add_blocking(out, "lease", "range " + range.to_string() + " (" + parts_.state.database_of(range) + ")",
+                 "the move to node " + one.target.to_string() + " failed: " + one.why.message);
+  for (const RangeId range : now.pinned)
+    add_blocking(out, "in-sync", "range " + range.to_string() + " (" + parts_.state.database_of(range) + ")",
+                 "its writes stall when this node stops: it has no in-sync replicas to spare, or no live leaseholder");
+}
+
+/// What will not fit, said before it hurts.
+std::vector<std::string> NodeDrain::warnings(const DrainView& view) const {
+  std::vector<std::string> out;
+  const Duration sum = view.settings.sum();
+  if (!view.request.deadline || view.end != DrainEnd::kNone) return out;
+  const Duration given = *view.request.deadline - parts_.loop.now() + view.elapsed;
+  if (sum <= given) return out;
+  out.push_back("the settings server.shutdown.* allow " + format_duration(sum) + " and the deadline leaves " +
+                format_duration(std::chrono::duration_cast<std::chrono::milliseconds>(given)) +
+                ": waits are cut short so that the leases still leave in time");
+  return out;
+}
+
+/// What a drain would do now.
+proto::DrainStatus NodeDrain::plan() const {
+  proto::DrainStatus out = describe(drainer_.view());
+  const Leases now = leases();
+  std::map<NodeId, std::uint64_t> load, targets;
+  for (const auto& entry : parts_.state.ranges().snapshot())
+    if (const auto& holder = entry->value.leaseholder) ++load[holder->node];
+  for (const auto& entry : parts_.state.ranges().snapshot()) {
+    const placement::RangeConfig& range = entry->value;
+    if (!range.leaseholder || range.leaseholder->node != parts_.self.node) continue;
+    const placement::ReplicaRef* best = nullptr;
+    for (const placement::ReplicaRef& ref : range.insync)
+      if (could_lead(ref.node) && (best == nullptr || load[ref.node] < load[best->node])) best = &ref;
+    if (best == nullptr) continue;
+    ++load[best->node];
+    ++targets[best->node];
+  }
+  out.clear_moved_to();
+  for (const auto& [node, count] : targets) {
+    auto& target = *out.add_moved_to();
+    target.set_node(node.value);
+    target.set_leases(count);
+  }
+  if (!drainer_.draining()) describe_blocking(drainer_.view(), out);
+  return out;
+}
+
+/// The OPS channel: one JSON object a line, with the words that operators of other clusters know.
+void NodeDrain::report(const std::string& event, const DrainView& view) const {
+  const proto::DrainStatus status = describe(view);
+  std::string text = event;
+  if (event == "drain remaining") text += ": " + std::to_string(status.remaining().total());
+  const json::object details = to_json(status.remaining());
+  if (event == "drain details") text += ": " + json::serialize(details);
+  json::object line{{"channel", "OPS"},      {"event", text},
+                    {"node", status.node()}, {"phase", status.phase()},
+                    {"by", status.by()},     {"elapsed_ms", status.elapsed_ms()},
+                    {"remaining", details},  {"blocker", status.blocker()}};
+  if (status.warnings_size() > 0) line["warning"] = status.warnings(0);
+  spdlog::info("{}", json::serialize(line));
+}
+
+void NodeDrain::say_progress() {
+  constexpr Duration kEvery = std::chrono::seconds(5);
+  if (parts_.loop.now() - said_at_ < kEvery) return;
+  said_at_ = parts_.loop.now();
+  const DrainView view = drainer_.view();
+  parts_.say("draining, " + std::string(to_string(view.phase)) +
+             ": remaining: " + std::to_string(view.load.remaining()));
+}
+
+void NodeDrain::check_grace(Duration grace) const {
+  const Duration sum = settings().sum();
+  if (grace == Duration::zero() || sum <= grace) return;
+  spdlog::warn(
+      "a stop is given {} (--grace), and the settings server.shutdown.* allow {}: lengthen the one or shorten the "
+      "others, else waits are cut short",
+      format_duration(grace), format_duration(sum));
+}
+
+void NodeDrain::keep_receipt(const DrainView& view) {
+  const json::object receipt = to_json(describe(view));
+  last_receipt_ = json::serialize(receipt);
+  if (auto kept = write_receipt(parts_.store, receipt); !kept.ok())
+    spdlog::warn("the drain's receipt is not kept: {}", kept.error().message);
+  meta::append_event(
+      parts_.meta,
+      {.time_micros = parts_.loop.wall_micros(), .type = "node_drained", .node = parts_.self.node, .details = receipt},
+      [](const Result<void>&) {});
+}
+
+}  // namespace outlast::server

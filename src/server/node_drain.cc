@@ -1,0 +1,244 @@
+#include "server/node_drain.h"
+
+#include <algorithm>
+#include <set>
+
+#include "meta/drains.h"
+#include "server/drain_receipt.h"
+
+namespace outlast::server {
+using namespace std::chrono_literals;
+using lifecycle::DrainOrders;
+using lifecycle::WorkKind;
+using sql::SqlServer;
+
+namespace {
+constexpr Duration kAgain = 500ms;  ///< After what failed: leases that did not move, an office that is still ours.
+/// What a deadline keeps free for the leases that are left, and for stepping out.
+constexpr Duration kTailEach = 3ms, kTailLeast = 1s;
+}  // namespace
+
+NodeDrain::NodeDrain(Parts parts)
+    : parts_(std::move(parts)), last_receipt_(read_receipt(parts_.store)), drainer_(parts_.loop, ports()) {
+  parts_.state.ranges().on_change([this, alive = std::weak_ptr(alive_)](const meta::RangeMirror::Change& change) {
+    if (!alive.expired()) on_range(change);
+  });
+  parts_.state.drains().on_batch([this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) parts_.replicas.nodes_changed();
+  });
+}
+
+NodeDrain::~NodeDrain() {
+  if (mover_) mover_->stop();
+}
+
+Drainer::Ports NodeDrain::ports() {
+  Drainer::Ports out;
+  out.settings = [this] { return settings(); };
+  out.load = [this] { return load(); };
+  out.carry_out = [this](const DrainOrders& orders) { carry_out(orders); };
+  out.record = [this](const DrainWish& wish, const std::string& by, Callback<void> done) {
+    record(wish, by, std::move(done));
+  };
+  out.report = [this](const std::string& event, const DrainView& view) { report(event, view); };
+  out.drained = [this](const DrainView& view) { keep_receipt(view); };
+  return out;
+}
+
+void NodeDrain::handle(const proto::DrainRequest& request, Callback<proto::DrainStatus> done) {
+  lifecycle::DrainRequest wanted{.force = request.force(), .deadline = {}};
+  if (request.deadline_ms() > 0) wanted.deadline = parts_.loop.now() + std::chrono::milliseconds(request.deadline_ms());
+  Result<void> accepted;
+  switch (request.action()) {
+    case proto::DrainRequest::DRAIN:
+      if (!drainer_.draining()) begin_receipt();
+      accepted = drainer_.drain(wanted, request.by().empty() ? "an operator" : request.by());
+      if (accepted.ok() && request.shutdown()) drainer_.when_drained([this] { parts_.end_process(); }, false);
+      break;
+    case proto::DrainRequest::UNDRAIN:
+      accepted = drainer_.undrain();
+      break;
+    case proto::DrainRequest::DRY_RUN:
+      return done(plan());
+    default:
+      break;
+  }
+  if (!accepted.ok()) return done(std::move(accepted).error());
+  done(status());
+}
+
+void NodeDrain::drain_for_stop(Duration grace, Task done) {
+  stopping_ = true;
+  if (!drainer_.draining()) begin_receipt();
+  lifecycle::DrainRequest wanted;
+  if (grace > Duration::zero()) wanted.deadline = parts_.loop.now() + grace;
+  (void)drainer_.drain(wanted, "the process's stop");
+  drainer_.when_drained(std::move(done), true);
+}
+
+void NodeDrain::begin_receipt() {
+  not_moved_.clear();
+  moved_to_.clear();
+  leases_moved_ = moves_failed_ = 0;
+  foreign_before_.reset();
+  ledger_before_ = parts_.sql.gate().ledger();
+  shed_before_ = parts_.sql.metrics().sessions_shed;
+  cut_before_ = parts_.sql.metrics().sessions_cut;
+}
+
+lifecycle::DrainSettings NodeDrain::settings() const {
+  const meta::Settings& all = parts_.state.settings();
+  return {.drain_wait = all.duration("server.shutdown.drain_wait"),
+          .connection_wait = all.duration("server.shutdown.connection_wait"),
+          .query_wait = all.duration("server.shutdown.query_wait"),
+          .lease_transfer_wait = all.duration("server.shutdown.lease_transfer_wait")};
+}
+
+/// Another node that may be given leases.
+bool NodeDrain::could_lead(NodeId node) const {
+  if (node == parts_.self.node || !parts_.state.live(node) || parts_.state.draining(node)) return false;
+  const auto record = parts_.state.nodes().find(meta::keys::node(node));
+  return record && record->value.membership == meta::Membership::kActive;
+}
+
+bool NodeDrain::alone() const {
+  for (const auto& entry : parts_.state.nodes().snapshot())
+    if (could_lead(entry->value.node)) return false;
+  return true;
+}
+
+NodeDrain::Leases NodeDrain::leases() const {
+  Leases out;
+  std::set<NodeId> heirs, live;
+  for (const auto& entry : parts_.state.nodes().snapshot()) {
+    const NodeId node = entry->value.node;
+    if (could_lead(node)) heirs.insert(node);
+    if (parts_.state.live(node)) live.insert(node);
+  }
+  for (const auto& entry : parts_.state.ranges().snapshot()) {
+    const placement::RangeConfig& range = entry->value;
+    if (!range.leaseholder || range.find_insync(parts_.self.node) == nullptr) continue;
+    const bool shrinks = static_cast<int>(range.insync.size()) > range.min_insync;
+    if (range.leaseholder->node == parts_.self.node) {
+      ++out.held;
+      if (std::ranges::none_of(range.insync, [&](const auto& ref) { return heirs.contains(ref.node); }))
+        out.stuck.push_back(range.range);
+    } else if (shrinks && live.contains(range.leaseholder->node)) {
+      ++out.insync;
+    } else {
+      out.pinned.push_back(range.range);
+    }
+  }
+  out.unmovable = out.stuck.size();
+  return out;
+}
+
+lifecycle::DrainLoad NodeDrain::load() const {
+  const Leases leases = this->leases();
+  const SqlServer::Load sessions = parts_.sql.load();
+  const executor::ForeignWork foreign = parts_.executor.foreign_work(
+      replication::gateway_number(parts_.self.node, parts_.self.incarnation), foreign_before_.value_or(Instant::max()));
+  lifecycle::DrainLoad out;
+  out.connections = sessions.all();
+  out.transactions = sessions.busy + sessions.in_transaction;
+  out.foreign_transactions = foreign.transactions;
+  out.fragments = foreign.statements;
+  out.leases = leases.held;
+  out.unmovable_leases = leases.unmovable;
+  out.insync = leases.insync;
+  out.office = parts_.office.holds() && !alone();
+  out.metadata = parts_.meta.connected();
+  out.tail = std::max<Duration>(kTailLeast, kTailEach * leases.held);
+  return out;
+}
+
+void NodeDrain::carry_out(const DrainOrders& orders) {
+  parts_.unready = !orders.ready;
+  carry_out_sessions(orders);
+  if (drainer_.draining()) say_progress();
+  if (orders.roll_back_foreign) {
+    if (!foreign_before_) foreign_before_ = parts_.loop.now();
+    parts_.executor.end_foreign_work(replication::gateway_number(parts_.self.node, parts_.self.incarnation),
+                                     *foreign_before_);
+  }
+  if (orders.shed_leases) return shed_leases();
+  if (mover_) mover_->stop();
+  foreign_before_.reset();
+  parts_.office.stand();
+}
+
+void NodeDrain::carry_out_sessions(const DrainOrders& orders) {
+  lifecycle::Gate& gate = parts_.sql.gate();
+  const bool refuse = orders.refused.contains(WorkKind::kConnection);
+  if (refuse && gate.is_open(WorkKind::kConnection))
+    gate.close(WorkKind::kConnection, Error(Errc::kNotReady, "the node is draining: connect to another one"));
+  if (!refuse && !gate.is_open(WorkKind::kConnection)) gate.open(WorkKind::kConnection);
+  parts_.sql.shed(orders.close_all    ? SqlServer::Shedding::kNow
+                  : orders.close_idle ? SqlServer::Shedding::kAtSafePoints
+                                      : SqlServer::Shedding::kNone);
+}
+
+/// Round after round, until no lease is left that somebody could take.
+void NodeDrain::shed_leases() {
+  give_up_what_nobody_can_take();
+  if (parts_.office.holds() && !alone() && parts_.loop.now() >= resign_again_) {
+    resign_again_ = parts_.loop.now() + kAgain;
+    parts_.office.resign([](const Result<void>&) {});
+  }
+  if (mover_ || parts_.loop.now() < mover_rest_ || !parts_.meta.connected()) return;
+  const Leases leases = this->leases();
+  if (leases.held == leases.unmovable) return;
+  replication::LeaseTransferOptions options;
+  for (const auto& entry : parts_.state.nodes().snapshot())
+    if (!could_lead(entry->value.node)) options.avoid.insert(entry->value.node);
+  for (const auto& entry : parts_.state.ranges().snapshot())
+    if (const auto& holder = entry->value.leaseholder) ++options.leases[holder->node];
+  const std::uint64_t round = ++rounds_;
+  auto mover = parts_.replicas.transfer_all(
+      std::move(options),
+      [this, alive = std::weak_ptr(alive_)](const Result<replication::LeaseTransferProgress>& ended) {
+        if (!alive.expired()) moved(ended);
+      });
+  if (ended_rounds_ != round) mover_ = std::move(mover);  // it may end at once
+}
+
+void NodeDrain::moved(const Result<replication::LeaseTransferProgress>& progress) {
+  mover_.reset();
+  ended_rounds_ = rounds_;
+  mover_rest_ = progress.ok() && progress->failed.empty() ? Instant{} : parts_.loop.now() + kAgain;
+  if (!progress.ok()) return;
+  moves_failed_ += progress->failed.size();
+  for (const auto& one : progress->failed) not_moved_.insert_or_assign(one.range, one);
+}
+
+/// A stop of the whole cluster, or of its only node: there is nobody to hand over to, and nobody to wait for.
+void NodeDrain::give_up_what_nobody_can_take() {
+  if (!stopping_ || gave_up_ || !alone()) return;
+  gave_up_ = true;
+  parts_.loop.post([this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) (void)drainer_.drain({.force = true, .deadline = {}}, {});
+  });
+}
+
+void NodeDrain::on_range(const meta::RangeMirror::Change& change) {
+  if (!drainer_.draining() || !change.before || !change.after) return;
+  const auto& before = change.before->value.leaseholder;
+  const auto& after = change.after->value.leaseholder;
+  if (!before || before->node != parts_.self.node || !after || after->node == parts_.self.node) return;
+  ++leases_moved_;
+  ++moved_to_[after->node];
+  not_moved_.erase(change.after->value.range);
+}
+
+void NodeDrain::record(const DrainWish& wish, const std::string& by, Callback<void> done) {
+  if (!wish.draining) return meta::erase_drain(parts_.meta, parts_.self, parts_.loop.wall_micros(), std::move(done));
+  meta::record_drain(parts_.meta,
+                     {.peer = parts_.self,
+                      .since_micros = drainer_.since_micros(),
+                      .by = by,
+                      .force = wish.force,
+                      .step_out = wish.step_out},
+                     std::move(done));
+}
+
+}  // namespace outlast::server

@@ -1,0 +1,95 @@
+#pragma once
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "executor/executor.h"
+#include "lifecycle/ledger.h"
+#include "meta/office.h"
+#include "proto/peer.pb.h"
+#include "replication/replicas.h"
+#include "server/cluster_state.h"
+#include "server/drainer.h"
+#include "sql/sql_server.h"
+
+namespace outlast::server {
+
+/// The drain of this node: what the Drainer's counts and orders mean for sessions, leases, other gateways' work, the
+/// office and the metadata (protocol A7).
+/// Thread-safety: on the loop, where callbacks run. Lifetime: what Parts refers to
+/// outlives it.
+class NodeDrain {
+ public:
+  struct Parts {
+    Loop& loop;
+    meta::Store& meta;
+    ClusterState& state;
+    meta::Office& office;
+    replication::Replicas& replicas;
+    executor::Executor& executor;
+    sql::SqlServer& sql;
+    liveness::Peer self;
+    std::string store;           ///< Directory: the last receipt is kept there.
+    std::atomic<bool>& unready;  ///< Set while the readiness probe is to fail.
+    std::function<void()> end_process;
+    std::function<void(const std::string&)> say;  ///< What the process manager may show.
+  };
+  explicit NodeDrain(Parts parts);
+  ~NodeDrain();
+
+  /// One call of the Admin service or of POST /api/drain; answers with the status after it.
+  void handle(const proto::DrainRequest& request, Callback<proto::DrainStatus> done);
+  /// The drain that ends with the process, whatever else was asked for: `done` runs when it may end. `grace`: how long
+  /// the process has before it is killed; 0 = nobody said.
+  void drain_for_stop(Duration grace, Task done);
+  proto::DrainStatus status() const;
+  /// Says at once when the settings do not fit into what a stop is given.
+  void check_grace(Duration grace) const;
+
+ private:
+  struct Leases {
+    std::uint64_t held{0}, unmovable{0}, insync{0};
+    std::vector<RangeId> stuck, pinned;  ///< Unmovable leases; in-sync replicas that must stay.
+  };
+  Drainer::Ports ports();
+  lifecycle::DrainSettings settings() const;
+  lifecycle::DrainLoad load() const;
+  Leases leases() const;
+  bool could_lead(NodeId node) const;
+  bool alone() const;
+  void begin_receipt();
+  void carry_out(const lifecycle::DrainOrders& orders);
+  void carry_out_sessions(const lifecycle::DrainOrders& orders);
+  void say_progress();
+  void shed_leases();
+  void give_up_what_nobody_can_take();
+  void moved(const Result<replication::LeaseTransferProgress>& progress);
+  void record(const DrainWish& wish, const std::string& by, Callback<void> done);
+  void report(const std::string& event, const DrainView& view) const;
+  void keep_receipt(const DrainView& view);
+  void on_range(const meta::RangeMirror::Change& change);
+  std::vector<std::string> warnings(const DrainView& view) const;
+  proto::DrainStatus describe(const DrainView& view) const;
+  void describe_blocking(const DrainView& view, proto::DrainStatus& out) const;
+  proto::DrainStatus plan() const;
+
+  const Parts parts_;
+  bool stopping_{false}, gave_up_{false};
+  std::shared_ptr<replication::LeaseMover> mover_;
+  std::uint64_t rounds_{0}, ended_rounds_{0};
+  Instant said_at_{};
+  Instant resign_again_{};
+  Instant mover_rest_{};  ///< After a round that left some behind.
+  std::map<RangeId, replication::LeaseNotMoved> not_moved_;
+  std::map<NodeId, std::uint64_t> moved_to_;
+  std::uint64_t leases_moved_{0}, moves_failed_{0};
+  lifecycle::Ledger ledger_before_;
+  std::uint64_t shed_before_{0}, cut_before_{0};
+  std::optional<Instant> foreign_before_;  ///< Other gateways' work that began earlier is ended.
+  std::string last_receipt_;               ///< JSON; empty: this store never saw a drain's end.
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+  Drainer drainer_;
+};
+
+}  // namespace outlast::server
