@@ -84,7 +84,7 @@ int start_single(StartOptions& options) {
 
 struct StopOptions {
   std::string store, host;
-  Duration timeout{std::chrono::seconds(60)};
+  Duration timeout{std::chrono::minutes(10)};
 };
 
 /// Asks the node to stop and waits until its supervisor has let go of the store.
@@ -105,8 +105,10 @@ int stop_node(const StopOptions& o) {
   const auto end = std::chrono::steady_clock::now() + o.timeout;
   while (node.pid != 0 && ::kill(node.pid, 0) == 0) {
     if (std::chrono::steady_clock::now() > end)
-      return fail(Error(Errc::kDeadline, "the node still stops after " + format_duration(o.timeout) +
-                                             "; ask again, or kill -9 " + std::to_string(node.pid)));
+      return fail(Error(Errc::kDeadline, "the node (process " + std::to_string(node.pid) + ") still drains after " +
+                                             format_duration(o.timeout) +
+                                             ": its log and `GET /api/drain` say what it "
+                                             "waits for; ask again to go on waiting"));
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   std::puts("ok");
