@@ -13,6 +13,7 @@ namespace outlast::cli {
 namespace {
 
 constexpr const char* kGroupSummaries[][2] = {
+    {"gen", "Write configurations for programs around a cluster"},
     {"meta", "Look at and repair the cluster's metadata"},
     {"node", "Look at and care for the nodes of a cluster"},
     {"range", "Look at, compare and rescue the replicas of databases"},

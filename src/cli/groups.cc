@@ -12,6 +12,7 @@ Commands all_commands() {
   add_node_drain(all);
   add_range(all);
   add_meta(all);
+  add_gen(all);
   add_workload(all);
   add_version(all);
   return all;
