@@ -63,16 +63,22 @@ LatencyHistogram LatencyTimeline::between(Offset from, Offset to) const {
   return sum;
 }
 
-std::pair<LatencyHistogram, LatencyHistogram> LatencyTimeline::around(const std::vector<Offset>& events,
-                                                                      Offset margin) const {
+std::pair<LatencyHistogram, LatencyHistogram> LatencyTimeline::split(const std::vector<Window>& windows) const {
   std::pair<LatencyHistogram, LatencyHistogram> split;
   for (const auto& [slot, histogram] : slots_) {
     const Offset from = slot * kSlot, to = from + kSlot;
-    const bool near = std::any_of(events.begin(), events.end(),
-                                  [&](Offset event) { return from < event + margin && to > event - margin; });
-    (near ? split.first : split.second).merge(histogram);
+    const bool inside =
+        std::ranges::any_of(windows, [&](const Window& window) { return from < window.to && to > window.from; });
+    (inside ? split.first : split.second).merge(histogram);
   }
   return split;
+}
+
+std::pair<LatencyHistogram, LatencyHistogram> LatencyTimeline::around(const std::vector<Offset>& events,
+                                                                      Offset margin) const {
+  std::vector<Window> windows;
+  for (const Offset event : events) windows.push_back({event - margin, event + margin});
+  return split(windows);
 }
 
 }  // namespace outlast::cli

@@ -35,6 +35,11 @@ class LatencyTimeline {
   void add(Offset ended, std::chrono::microseconds latency);
   LatencyHistogram all() const;
   LatencyHistogram between(Offset from, Offset to) const;
+  struct Window {
+    Offset from, to;
+  };
+  /// Splits all samples in those whose slot touches a window and the others.
+  std::pair<LatencyHistogram, LatencyHistogram> split(const std::vector<Window>& windows) const;
   /// Splits all samples in those that ended within `margin` of an event and the others.
   std::pair<LatencyHistogram, LatencyHistogram> around(const std::vector<Offset>& events, Offset margin) const;
 

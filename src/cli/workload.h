@@ -22,6 +22,9 @@ struct WorkloadPlan {
   std::uint64_t seed{1};
   std::int64_t run{1};  ///< Marks this run's rows, so that runs may share tables.
   Duration statement_timeout{std::chrono::seconds(30)};
+  bool naive{false};     ///< Clients repeat nothing, and count an error of any kind as a failure.
+  Duration lifetime{0};  ///< Longest life of a connection: its client closes it between transactions. 0: no limit.
+  Duration pause{0};     ///< Mean pause of a client between two transactions.
   std::string database(int index) const { return "load_" + std::to_string(index % databases + 1); }
 };
 inline constexpr std::int64_t kOpeningBalance = 1000;

@@ -37,15 +37,31 @@ void WorkloadClient::run() {
       check ? read_back() : append_row();
     else
       check ? check_total() : transfer();
+    // Uniform around the mean, so that clients do not fall into step.
+    if (plan_.pause > 0ns)
+      std::this_thread::sleep_for(Duration(random_.below(static_cast<std::uint64_t>(2 * plan_.pause.count()))));
   }
   connection_.reset();
 }
 
+/// Some live half as long as allowed, so that they do not all end at once.
+void WorkloadClient::retire_old_connection() {
+  if (!connection_ || plan_.lifetime == 0ns || Clock::now() < retires_) return;
+  record_.retired();
+  connection_.reset();
+}
+
+StatementPlace WorkloadClient::place(bool in_transaction, bool may_retry) const {
+  return {.in_transaction = in_transaction, .may_retry = may_retry && !plan_.naive, .naive = plan_.naive};
+}
+
 bool WorkloadClient::ensure_connected() {
+  retire_old_connection();
   if (connection_) {
     const auto farewell = connection_->farewell();
     if (!farewell) return true;
-    leave(farewell->sqlstate == "57P01" || farewell->sqlstate == "57P03" ? Ending::kClosedIdle : Ending::kBroken);
+    const bool told = farewell->sqlstate == "57P01" || farewell->sqlstate == "57P03";
+    leave(told ? Ending::kClosedIdle : Ending::kBroken, false);
   }
   auto since = Clock::now();
   std::string why;
@@ -54,9 +70,12 @@ bool WorkloadClient::ensure_connected() {
     if (made.ok()) {
       connection_.emplace(std::move(made).value());
       opened_ = Clock::now();
+      const auto half = static_cast<std::uint64_t>(plan_.lifetime.count()) / 2;
+      retires_ = opened_ + plan_.lifetime - Duration(random_.below(half + 1));
       record_.opened();
       return true;
     }
+    record_.refused();
     why = made.error().message;
     next_url_ = (next_url_ + 1) % plan_.urls.size();
     if (Clock::now() - since > kGiveUpAfter) {
@@ -69,8 +88,8 @@ bool WorkloadClient::ensure_connected() {
   return false;
 }
 
-void WorkloadClient::leave(Ending ending) {
-  record_.closed(ending);
+void WorkloadClient::leave(Ending ending, bool in_transaction) {
+  record_.closed(ending, in_transaction);
   connection_.reset();
   next_url_ = (next_url_ + 1) % plan_.urls.size();
 }
@@ -84,7 +103,7 @@ std::optional<WorkloadClient::Answer> WorkloadClient::statement(const std::strin
   record_.statement(answer.ending, answer.reply, asked_, sent);
   if (answer.ending == Ending::kBroken) record_.broke({next_url_, opened_, Clock::now()});
   asked_ = Clock::now();
-  if (answer.reply.broken) leave(answer.ending);
+  if (answer.reply.broken) leave(answer.ending, place.in_transaction);
   return answer;
 }
 
@@ -98,7 +117,7 @@ void WorkloadClient::append_row() {
   const auto answer =
       statement(fmt::format("INSERT INTO appended (run, client, seq, payload) VALUES ({}, {}, {}, '{}')", plan_.run,
                             index_, seq, payload_of(index_, seq)),
-                {});
+                place(false, false));
   if (!answer) return note(seq, RowFate::kRefused);  // stopped before it was sent
   note(seq, fate_of_write(answer->reply, answer->ending));
   if (answer->ending != Ending::kOk) return;
@@ -110,7 +129,7 @@ void WorkloadClient::read_back() {
   if (!last_acked_) return append_row();
   const auto answer = statement(fmt::format("SELECT payload FROM appended WHERE run = {} AND client = {} AND seq = {}",
                                             plan_.run, index_, *last_acked_),
-                                {});
+                                place(false, false));
   if (!answer || answer->ending != Ending::kOk) return;
   const auto& rows = answer->reply.rows;
   if (rows.size() != 1 || rows[0].size() != 1 || rows[0][0] != payload_of(index_, *last_acked_))
@@ -119,7 +138,7 @@ void WorkloadClient::read_back() {
 }
 
 void WorkloadClient::check_total() {
-  const auto answer = statement("SELECT count(*), sum(balance) FROM accounts", {.may_retry = true});
+  const auto answer = statement("SELECT count(*), sum(balance) FROM accounts", place(false, true));
   if (!answer || answer->ending != Ending::kOk) return;
   const auto& rows = answer->reply.rows;
   const std::int64_t wanted = plan_.accounts * kOpeningBalance;
@@ -153,7 +172,7 @@ std::optional<RowFate> WorkloadClient::try_transfer(std::int64_t seq, std::uint6
   const char* const tags[] = {"BEGIN", "UPDATE 1", "UPDATE 1", "INSERT 0 1", "COMMIT"};
   for (std::size_t i = 0; i < std::size(steps); ++i) {
     const bool first = i == 0, last = i + 1 == std::size(steps);
-    const auto answer = statement(steps[i], {.in_transaction = !first, .may_retry = true});
+    const auto answer = statement(steps[i], place(!first, true));
     if (!answer) return RowFate::kRefused;  // stopping, nothing was sent
     const bool wrong = answer->ending == Ending::kOk && answer->reply.tag != tags[i];
     if (wrong) record_.wrong_answer(fmt::format("{} was answered {}", steps[i], answer->reply.tag));

@@ -23,7 +23,9 @@ class WorkloadClient {
   /// False when the load is stopping.
   bool ensure_connected();
   std::optional<Answer> statement(const std::string& sql, StatementPlace place);
-  void leave(Ending ending);
+  void leave(Ending ending, bool in_transaction);
+  void retire_old_connection();
+  StatementPlace place(bool in_transaction, bool may_retry) const;
 
   void append_row();
   void read_back();
@@ -40,9 +42,10 @@ class WorkloadClient {
   ClientJournal& journal_;
   SeededRandom random_;
   std::optional<PgConnection> connection_;
-  std::size_t next_url_;        ///< That of the connection while there is one.
-  Clock::time_point opened_{};  ///< The connection.
-  Clock::time_point asked_{};   ///< When the present statement was wanted.
+  std::size_t next_url_;         ///< That of the connection while there is one.
+  Clock::time_point opened_{};   ///< The connection.
+  Clock::time_point retires_{};  ///< The connection, when the plan gives it a lifetime.
+  Clock::time_point asked_{};    ///< When the present statement was wanted.
   std::int64_t next_seq_{1};
   std::optional<std::int64_t> last_acked_;
 };

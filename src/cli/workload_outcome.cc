@@ -18,7 +18,7 @@ Ending judge(const PgReply& reply, StatementPlace place) {
   if (reply.sqlstate == "40003" || reply.sqlstate == "08006") return Ending::kUnknown;
   if (reply.broken && reply.sqlstate.empty()) return Ending::kBroken;
   const bool told_to_go = reply.sqlstate == "57P01" || reply.sqlstate == "57P03";
-  if (told_to_go && reply.broken && !place.in_transaction) return Ending::kClosedIdle;
+  if (told_to_go && reply.broken && !place.in_transaction && !place.naive) return Ending::kClosedIdle;
   return Ending::kFailed;
 }
 
@@ -96,9 +96,24 @@ void LoadRecord::opened() {
   ++connections_.opened;
 }
 
-void LoadRecord::closed(Ending ending) {
+void LoadRecord::refused() {
   const std::lock_guard lock(mutex_);
-  ++(ending == Ending::kClosedIdle ? connections_.closed_idle : connections_.lost);
+  ++connections_.refused;
+}
+
+void LoadRecord::retired() {
+  const std::lock_guard lock(mutex_);
+  ++connections_.retired;
+}
+
+void LoadRecord::closed(Ending ending, bool in_transaction) {
+  const std::lock_guard lock(mutex_);
+  if (ending == Ending::kClosedIdle) {
+    ++connections_.closed_idle;
+    return;
+  }
+  ++connections_.lost;
+  if (in_transaction) ++connections_.lost_in_transaction;
 }
 
 void LoadRecord::unreachable(const std::string& why, Clock::duration waited) {

@@ -32,6 +32,7 @@ enum class RowFate : std::uint8_t {
 struct StatementPlace {
   bool in_transaction{false};  ///< Inside BEGIN...COMMIT, the COMMIT included.
   bool may_retry{false};       ///< The load repeats 40001.
+  bool naive{false};           ///< This client repeats nothing: whatever does not succeed once it was sent has failed.
 };
 
 /// Pure.
@@ -47,7 +48,11 @@ struct StatementCounts {
   std::uint64_t unnamed{0};                          ///< Failed without an SQLSTATE: wrong answers and time-outs.
 };
 struct ConnectionCounts {
-  std::uint64_t opened{0}, closed_idle{0}, lost{0};
+  std::uint64_t opened{0};
+  std::uint64_t refused{0};               ///< Attempts that no node took.
+  std::uint64_t retired{0};               ///< Closed by their client at the end of their lifetime.
+  std::uint64_t closed_idle{0}, lost{0};  ///< Told to go while nothing ran; any other end.
+  std::uint64_t lost_in_transaction{0};   ///< Of the lost ones.
 };
 
 /// A statement whose connection broke: to which url it was, since when, and when the client saw the end.
@@ -77,7 +82,9 @@ class LoadRecord {
   /// An answer that contradicts what was acknowledged earlier.
   void wrong_answer(const std::string& what);
   void opened();
-  void closed(Ending ending);
+  void refused();
+  void retired();
+  void closed(Ending ending, bool in_transaction);
   /// Nobody let this client in for so long.
   void unreachable(const std::string& why, Clock::duration waited);
 

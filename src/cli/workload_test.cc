@@ -30,6 +30,10 @@ TEST(Judge, NamesEveryEndingAsTheReportDoes) {
   EXPECT_EQ(judge(error("57P01", true), retrying), Ending::kFailed);  // a transaction was cut
   EXPECT_EQ(judge(error("57P03"), single), Ending::kFailed);          // the session goes on: this is no farewell
   EXPECT_EQ(judge(error("XX000"), single), Ending::kFailed);
+  const StatementPlace naive{.naive = true};
+  EXPECT_EQ(judge(error("57P01", true), naive), Ending::kFailed);  // it was sent: this client does not send it again
+  EXPECT_EQ(judge(error("40001"), naive), Ending::kFailed);
+  EXPECT_EQ(judge(error("", true), naive), Ending::kBroken);
   EXPECT_EQ(judge({.broken = true, .timed_out = true}, single), Ending::kFailed);
 }
 
@@ -59,8 +63,11 @@ TEST(LoadRecord, CountsEachEndingOnceAndNamesItsCode) {
   record.statement(Ending::kFailed, {.broken = true, .timed_out = true}, now, now);
   record.wrong_answer("2 rows");
   record.opened();
-  record.closed(Ending::kClosedIdle);
-  record.closed(Ending::kBroken);
+  record.refused();
+  record.retired();
+  record.closed(Ending::kClosedIdle, false);
+  record.closed(Ending::kBroken, false);
+  record.closed(Ending::kFailed, true);
   const auto s = record.statements();
   EXPECT_EQ(s.ok, 1U);
   EXPECT_EQ(s.retried, 1U);
@@ -72,7 +79,10 @@ TEST(LoadRecord, CountsEachEndingOnceAndNamesItsCode) {
             (std::map<std::string, std::uint64_t>{{"40001", 1}, {"40003", 1}, {"08006", 1}, {"XX000", 1}}));
   EXPECT_EQ(record.connections().opened, 1U);
   EXPECT_EQ(record.connections().closed_idle, 1U);
-  EXPECT_EQ(record.connections().lost, 1U);
+  EXPECT_EQ(record.connections().lost, 2U);
+  EXPECT_EQ(record.connections().lost_in_transaction, 1U);
+  EXPECT_EQ(record.connections().refused, 1U);
+  EXPECT_EQ(record.connections().retired, 1U);
   EXPECT_GE(record.max_pause_ms(), 5000.0);  // a wait counts although no answer came
   EXPECT_LT(record.max_latency_ms(), 5000.0);
 }
@@ -214,6 +224,7 @@ TEST(Latency, SeparatesTheTimeAroundEvents) {
   EXPECT_GT(near.quantile_ms(0.99), 800.0);
   EXPECT_LT(steady.quantile_ms(0.99), 2.0);
   EXPECT_EQ(timeline.around({}, 2s).first.count(), 0U);
+  EXPECT_EQ(timeline.split({{3s, 5s}, {4s, 6s}}).first.count(), 3U);  // where windows overlap nothing counts twice
 }
 
 }  // namespace
