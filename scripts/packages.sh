@@ -38,6 +38,7 @@ readonly PACKAGES=(
   "python3-psycopg2|a PostgreSQL driver for wire tests"
   "etcd-server|the metadata store of clusters that span machines: outlast demo --meta=etcd, tests"
   "etcd-client|makes users in tests of etcd"
+  "haproxy|the balancer of outlast demo --scenario=drain, and the check of outlast gen haproxy"
   "curl|HTTP in tests"
   "spin|checks the protocol's model"
   "iproute2|network namespaces of the fault tests"
@@ -76,12 +77,14 @@ install_packages() {
     "${as_root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
     echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.d/outlast.conf > /dev/null
   fi
-  # Debian's etcd would start a server of its own, now and with every boot.
-  local new_etcd="" policy=""
-  if grep -q '^etcd-server$' <<< "$missing"; then new_etcd=yes; fi
-  if [ -n "$new_etcd" ] && [ ! -e /usr/sbin/policy-rc.d ]; then
+  # Debian's etcd and haproxy would start servers of their own, now and with every boot.
+  local service new_services=() policy=""
+  for service in etcd:etcd-server haproxy:haproxy; do
+    if grep -qx "${service#*:}" <<< "$missing"; then new_services+=("${service%%:*}"); fi
+  done
+  if [ ${#new_services[@]} -gt 0 ] && [ ! -e /usr/sbin/policy-rc.d ]; then
     policy=/usr/sbin/policy-rc.d
-    printf '#!/bin/sh\ncase "$1" in etcd | etcd.service) exit 101 ;; esac\n' | "${as_root[@]}" tee "$policy" > /dev/null
+    printf '#!/bin/sh\ncase "$1" in etcd* | haproxy*) exit 101 ;; esac\n' | "${as_root[@]}" tee "$policy" > /dev/null
     "${as_root[@]}" chmod 755 "$policy"
   fi
   local installed=yes
@@ -90,7 +93,11 @@ install_packages() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } ||
     installed=""
   [ -z "$policy" ] || "${as_root[@]}" rm -f "$policy"
-  if [ -n "$new_etcd" ] && [ -n "$installed" ]; then "${as_root[@]}" update-rc.d etcd disable > /dev/null 2>&1 || true; fi
+  if [ -n "$installed" ]; then
+    for service in "${new_services[@]}"; do
+      "${as_root[@]}" update-rc.d "$service" disable > /dev/null 2>&1 || true
+    done
+  fi
   if [ -z "$installed" ]; then
     echo "./dev: apt could not install the packages above: check the network and /etc/apt/sources.list" \
       "(Debian 12 \"bookworm\" with its security updates has all of them)" >&2

@@ -2,8 +2,11 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <cmath>
+
+#include "server/json_views.h"
 
 namespace outlast::cli {
 namespace {
@@ -17,6 +20,19 @@ json::array words(const std::vector<std::string>& texts) {
   json::array list;
   for (const std::string& text : texts) list.emplace_back(text);
   return list;
+}
+
+std::string times(const std::optional<double>& value) {
+  return value ? fmt::format("{:.2f}", *value) : "?";
+}
+
+std::string connections_text(const DemoReport& report) {
+  const ConnectionCounts& c = report.connections;
+  const auto complete = std::ranges::count_if(report.receipts, [](const auto& r) { return r.end() == "complete"; });
+  return fmt::format(
+      "connections {} opened, {} ended by their clients, {} told to go, {} refused, {} lost ({} in a transaction)\n"
+      "receipts    {} of {} complete\n",
+      c.opened, c.retired, c.closed_idle, c.refused, c.lost, c.lost_in_transaction, complete, report.receipts_wanted);
 }
 
 double round3(double value) {
@@ -83,6 +99,35 @@ json::object rows_json(const DemoReport& report) {
   return rows;
 }
 
+json::array receipts_json(const DemoReport& report) {
+  json::array list;
+  for (const proto::DrainStatus& receipt : report.receipts) list.emplace_back(server::to_json(receipt));
+  return list;
+}
+
+json::object connections_json(const ConnectionCounts& c) {
+  return {{"opened", c.opened},           {"refused", c.refused}, {"retired", c.retired},
+          {"closed_idle", c.closed_idle}, {"lost", c.lost},       {"lost_in_transaction", c.lost_in_transaction}};
+}
+
+/// What a drain promises: nobody was hurt, and the node can prove it.
+void drain_failures(const DemoReport& report, std::vector<std::string>& why) {
+  if (report.receipts.empty() || report.receipts.size() != report.receipts_wanted)
+    why.push_back(fmt::format("{} of {} drains were done", report.receipts.size(), report.receipts_wanted));
+  std::uint64_t incomplete = 0, cut = 0;
+  for (const proto::DrainStatus& receipt : report.receipts) {
+    incomplete += receipt.end() != "complete";
+    cut += receipt.sessions_cut();
+  }
+  const auto none = [&why](std::uint64_t count, const char* what) {
+    if (count != 0) why.push_back(fmt::format("{} {}", count, what));
+  };
+  none(incomplete, "drains did not end as complete");
+  none(cut, "sessions were cut inside a transaction");
+  none(report.connections.lost, "connections were lost");
+  none(report.connections.refused, "connections were refused");
+}
+
 void rows_failures(const DemoReport& report, std::vector<std::string>& why) {
   if (static_cast<int>(report.read_back.size()) < report.nodes || report.read_back.empty())
     why.push_back(fmt::format("the data was read back through {} of {} nodes", report.read_back.size(), report.nodes));
@@ -105,7 +150,7 @@ void rows_failures(const DemoReport& report, std::vector<std::string>& why) {
 
 std::vector<std::string> failures(const DemoReport& report) {
   std::vector<std::string> why;
-  const bool crash = report.scenario == "crash";
+  const bool crash = report.scenario == "crash", drain = report.scenario == "drain";
   if (!report.finished) why.push_back("the load did not run to its end");
   if (report.statements.ok == 0) why.push_back("no statement succeeded");
   if (report.statements.unnamed != 0)
@@ -123,8 +168,9 @@ std::vector<std::string> failures(const DemoReport& report) {
     why.push_back("it is not known whether all ranges have their replicas again");
   else if (*report.under_replicated_after != 0)
     why.push_back(fmt::format("{} ranges lack replicas after the run", *report.under_replicated_after));
-  if (!crash) return why;
-  if (report.events.empty()) why.push_back("nothing was killed");
+  if (drain) drain_failures(report, why);
+  if (!crash && !drain) return why;
+  if (crash && report.events.empty()) why.push_back("nothing was killed");
   if (!report.p99_ratio) why.push_back("the latencies during and between the events were not measured");
   for (const DemoEvent& event : report.events)
     if (!event.ready_after_seconds)
@@ -144,16 +190,14 @@ std::string to_json(const DemoReport& report) {
       {"failures", words(why)},
       {"events", events_json(report)},
       {"statements", statements_json(report.statements)},
-      {"connections",
-       {{"opened", report.connections.opened},
-        {"closed_idle", report.connections.closed_idle},
-        {"lost", report.connections.lost}}},
+      {"connections", connections_json(report.connections)},
       {"rows", rows_json(report)},
       {"latency_ms", {{"p50", round3(report.p50_ms)}, {"p99", round3(report.p99_ms)}, {"max", round3(report.max_ms)}}},
       {"p99_ratio", or_null(report.p99_ratio)},
+      {"p99_ratio_with_restart", or_null(report.p99_ratio_with_restart)},
       {"max_pause_ms", round3(report.max_pause_ms)},
       {"restarts", report.restarts},
-      {"receipts", json::array{}},
+      {"receipts", receipts_json(report)},
       {"under_replicated_after",
        report.under_replicated_after ? json::value(*report.under_replicated_after) : json::value()},
       {"complaints", words(report.complaints)}};
@@ -174,8 +218,11 @@ std::string summary(const DemoReport& report) {
     text += fmt::format("replicas    {} of {} ranges compared byte for byte, {} differ\n", report.replicas->replicas,
                         report.replicas->ranges, report.replicas->different);
   if (!report.events.empty())
-    text += fmt::format("events      {} kills, p99 during them {} x the rest's\n", report.events.size(),
-                        report.p99_ratio ? fmt::format("{:.1f}", *report.p99_ratio) : "?");
+    text += fmt::format(
+        "events      {} {}, p99 during them {} x the rest's{}\n", report.events.size(),
+        report.scenario == "drain" ? "drains" : "kills", times(report.p99_ratio),
+        report.p99_ratio_with_restart ? " (" + times(report.p99_ratio_with_restart) + " x with stop and start)" : "");
+  if (report.scenario == "drain") text += connections_text(report);
   for (const auto& [code, count] : s.by_sqlstate) text += fmt::format("            {} x {}\n", count, code);
   for (const std::string& complaint : report.complaints) text += "            first " + complaint + "\n";
   const auto why = failures(report);

@@ -4,13 +4,14 @@
 #include <vector>
 
 #include "cli/workload_check.h"
+#include "proto/peer.pb.h"
 
 namespace outlast::cli {
 
 /// Something that the demo did to the cluster.
 struct DemoEvent {
   double at_seconds{0};                       ///< Since the load began.
-  std::string kind;                           ///< "kill_worker" or "kill_node".
+  std::string kind;                           ///< "kill_worker", "kill_node" or "drain".
   int node{0};                                ///< Counted from 1.
   std::optional<double> ready_after_seconds;  ///< Until the node said ready again; empty: it did not.
 };
@@ -36,7 +37,10 @@ struct DemoReport {
   ConnectionCounts connections;
   std::vector<std::string> complaints;
   double p50_ms{0}, p99_ms{0}, max_ms{0}, max_pause_ms{0};
-  std::optional<double> p99_ratio;     ///< During the events (2 s before and after) / the rest. Crash scenario only.
+  std::optional<double> p99_ratio;  ///< During the events / the rest: 2 s around each kill; each drain's own time.
+  std::optional<double> p99_ratio_with_restart;  ///< Drain only: the same until each node was wholly back.
+  std::vector<proto::DrainStatus> receipts;      ///< One for each drain, in order.
+  std::size_t receipts_wanted{0};
   std::vector<CheckResult> read_back;  ///< One for each node.
   std::optional<ReplicaComparison> replicas;
   std::optional<std::uint64_t> under_replicated_after;

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "cli/demo_chaos.h"
+#include "cli/demo_drain.h"
 #include "cli/demo_proof.h"
 #include "cli/demo_report.h"
 #include "cli/http_get.h"
@@ -30,12 +31,20 @@ DemoReport good(const char* scenario) {
     r.statements.unknown = r.statements.unknown_gateway_died = 2;
     r.statements.by_sqlstate["08006"] = 2;
   }
+  if (r.scenario == "drain") {
+    r.events = {{4, "drain", 1, 3.5}};
+    r.p99_ratio = r.p99_ratio_with_restart = 1.1;
+    r.receipts.resize(1);
+    r.receipts[0].set_end("complete");
+    r.receipts_wanted = 1;
+  }
   return r;
 }
 
 TEST(DemoReport, PassesOnlyACompleteRun) {
   EXPECT_TRUE(failures(good("steady")).empty());
   EXPECT_TRUE(failures(good("crash")).empty());
+  EXPECT_TRUE(failures(good("drain")).empty());
 }
 
 /// One way to spoil a good report, and the scenario that it spoils.
@@ -77,6 +86,16 @@ INSTANTIATE_TEST_SUITE_P(
                     Spoiler{"UnderReplicated", "crash", [](DemoReport& r) { r.under_replicated_after = 1; }},
                     Spoiler{"NothingKilled", "crash", [](DemoReport& r) { r.events.clear(); }},
                     Spoiler{"RatioNotMeasured", "crash", [](DemoReport& r) { r.p99_ratio.reset(); }},
+                    Spoiler{"FailedInADrain", "drain", [](DemoReport& r) { r.statements.failed = 1; }},
+                    Spoiler{"UnknownInADrain", "drain", [](DemoReport& r) { r.statements.unknown = 1; }},
+                    Spoiler{"ConnectionLost", "drain", [](DemoReport& r) { r.connections.lost = 1; }},
+                    Spoiler{"ConnectionRefused", "drain", [](DemoReport& r) { r.connections.refused = 1; }},
+                    Spoiler{"SessionCut", "drain", [](DemoReport& r) { r.receipts[0].set_sessions_cut(1); }},
+                    Spoiler{"ForcedDrain", "drain", [](DemoReport& r) { r.receipts[0].set_end("forced"); }},
+                    Spoiler{"DrainMissing", "drain", [](DemoReport& r) { r.receipts_wanted = 2; }},
+                    Spoiler{"DrainNotMeasured", "drain", [](DemoReport& r) { r.p99_ratio.reset(); }},
+                    Spoiler{"NotBackFromADrain", "drain",
+                            [](DemoReport& r) { r.events[0].ready_after_seconds.reset(); }},
                     Spoiler{"NeverCameBack", "crash", [](DemoReport& r) { r.events[0].ready_after_seconds.reset(); }}),
     [](const auto& info) { return info.param.name; });
 
@@ -84,13 +103,78 @@ TEST(DemoReport, HasEveryFieldOfItsMeaning) {
   const auto json = boost::json::parse(to_json(good("crash"))).as_object();
   for (const char* field :
        {"scenario", "seed", "nodes", "seconds", "pass", "events", "statements", "connections", "rows", "latency_ms",
-        "p99_ratio", "max_pause_ms", "restarts", "receipts", "under_replicated_after"})
+        "p99_ratio", "p99_ratio_with_restart", "max_pause_ms", "restarts", "receipts", "under_replicated_after"})
     EXPECT_TRUE(json.contains(field)) << field;
   for (const char* field : {"ok", "retried", "failed", "unknown", "unknown_gateway_died", "by_sqlstate"})
     EXPECT_TRUE(json.at("statements").as_object().contains(field)) << field;
   for (const char* field : {"acked", "missing", "duplicated"})
     EXPECT_TRUE(json.at("rows").as_object().contains(field)) << field;
   EXPECT_EQ(json.at("events").as_array().at(0).at("kind"), "kill_worker");
+}
+
+/// A cluster of which every part does at once what it is asked to.
+class DrainRoundsTest : public testing::Test {
+ protected:
+  DrainRounds rounds(int count, Duration end) {
+    return {3,
+            count,
+            end,
+            {.ask = [this](int node, const proto::DrainRequest& request) -> Result<proto::DrainReply> {
+               log_ += (request.action() == proto::DrainRequest::DRAIN ? " drain" : " look") + std::to_string(node);
+               proto::DrainReply reply;
+               if (request.action() == proto::DrainRequest::STATUS && completes_)
+                 reply.mutable_status()->set_end("complete");
+               return reply;
+             },
+             .stop = [this](int node) { log_ += " stop" + std::to_string(node); },
+             .running = [](int) { return false; },
+             .start =
+                 [this](int node) {
+                   log_ += " start" + std::to_string(node);
+                   return Result<void>();
+                 },
+             .ready = [](int) { return true; },
+             .healed = [this] { return healed_; },
+             .say = [](const std::string&) {}}};
+  }
+  std::string log_;
+  bool completes_{true}, healed_{true};
+};
+
+TEST_F(DrainRoundsTest, TakesEachNodeInTurnAndStopsItOnlyWhenItIsDrained) {
+  auto all = rounds(2, 60s);
+  for (Duration now{0}; now < 60s && !all.finished(); now += 100ms) all.step(now);
+  ASSERT_TRUE(all.finished());
+  EXPECT_EQ(all.trouble(), "");
+  ASSERT_EQ(all.turns().size(), 6U);
+  for (std::size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(all.turns()[i].node, static_cast<int>(i % 3));
+    EXPECT_EQ(all.turns()[i].receipt.end(), "complete");
+    EXPECT_TRUE(all.turns()[i].back);
+  }
+  EXPECT_TRUE(log_.starts_with(" drain0 look0 stop0 start0 drain1 look1 stop1 start1")) << log_;
+  EXPECT_GE(all.turns()[0].asked, 3s) << "the load warms up first";
+  EXPECT_GE(all.turns()[5].asked, 50s) << "spread over the whole run";
+}
+
+TEST_F(DrainRoundsTest, WaitsWithTheNextNodeUntilTheLastOneIsWhollyBack) {
+  auto all = rounds(1, 10s);
+  healed_ = false;
+  for (Duration now{0}; now < 9s; now += 100ms) all.step(now);
+  EXPECT_EQ(log_, "");
+  healed_ = true;
+  for (Duration now{9s}; now < 20s; now += 100ms) all.step(now);
+  EXPECT_TRUE(all.finished());
+}
+
+TEST_F(DrainRoundsTest, NamesTheStepThatHangsAndTouchesNoOtherNode) {
+  auto all = rounds(3, 90s);
+  completes_ = false;
+  for (Duration now{0}; now < 90s; now += 100ms) all.step(now);
+  EXPECT_TRUE(all.finished());
+  EXPECT_EQ(all.trouble(), "node 1 did not drain within 30 s");
+  EXPECT_EQ(log_.find("stop"), std::string::npos);
+  EXPECT_EQ(all.turns().size(), 1U);
 }
 
 TEST(ChaosPlan, KillsWorkersAndWholeNodesInTurnAndRepeatsItself) {

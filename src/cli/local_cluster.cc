@@ -175,8 +175,12 @@ Result<int> LocalCluster::wait_exit(int node, Duration timeout) {
   return exit_code(at(node).status);
 }
 
-Result<int> LocalCluster::terminate(int node, Duration timeout) {
+void LocalCluster::ask_to_stop(int node) {
   if (running(node)) ::kill(at(node).pid, SIGTERM);
+}
+
+Result<int> LocalCluster::terminate(int node, Duration timeout) {
+  ask_to_stop(node);
   return wait_exit(node, timeout);
 }
 

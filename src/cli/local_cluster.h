@@ -73,6 +73,8 @@ class LocalCluster {
   void kill_node(int node);
   /// SIGTERM to the supervisor; its exit code, or 128 + signal. kDeadline when it goes on.
   Result<int> terminate(int node, Duration timeout);
+  /// SIGTERM to the supervisor, without waiting; running() tells when it has ended.
+  void ask_to_stop(int node);
   /// Waits for the supervisor to end by itself: its exit code, or 128 + signal.
   Result<int> wait_exit(int node, Duration timeout);
   bool running(int node);  ///< The supervisor.

@@ -1,0 +1,186 @@
+#include "cli/demo_run.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+
+#include "cli/demo_proof.h"
+#include "rpc/client.h"
+
+namespace outlast::cli {
+namespace {
+using namespace std::chrono_literals;
+constexpr auto kStartTimeout = 60s;
+constexpr auto kNodeDownFor = 2s;   ///< A killed node is started again after it.
+constexpr auto kLookEvery = 1s;     ///< At ranges and readiness.
+constexpr auto kLookOften = 200ms;  ///< When something waits for what is seen.
+
+double seconds(Duration d) {
+  return std::chrono::duration<double>(d).count();
+}
+}  // namespace
+
+Demo::Demo(const DemoOptions& options, const InterruptScope& interrupt, const std::string& dir, const std::string& meta)
+    : options_(options),
+      interrupt_(interrupt),
+      dir_(dir),
+      cluster_({.dir = dir, .meta = meta, .give_up = [&interrupt] { return interrupt.interrupted(); }}),
+      chaos_(static_cast<std::uint64_t>(options.seed), nodes(), options.crash_every, options.duration),
+      rounds_(nodes(), static_cast<int>(options.rounds), options.duration, drain_ports()),
+      states_(static_cast<std::size_t>(nodes())) {
+  report_.scenario = options.scenario;
+  report_.seed = static_cast<std::uint64_t>(options.seed);
+  report_.nodes = nodes();
+}
+
+Result<void> Demo::start() {
+  TRY(start_nodes());
+  if (drains()) TRY(start_balancer());
+  TRY(workload_init(plan_, false));
+  return wait_replicated(kStartTimeout);
+}
+
+Result<void> Demo::start_nodes() {
+  fmt::print("starting {} nodes …\n", nodes());
+  std::fflush(stdout);
+  for (int i = 0; i < nodes(); ++i) TRY(cluster_.start(i));
+  TRY(cluster_.init());
+  for (int i = 0; i < nodes(); ++i) {
+    auto ready = cluster_.wait_ready(i, kStartTimeout);
+    if (!ready.ok()) return std::move(ready).error();
+  }
+  plan_ = {.databases = static_cast<int>(options_.databases != 0 ? options_.databases : 2 * options_.nodes),
+           .clients = static_cast<int>(options_.clients),
+           .seed = static_cast<std::uint64_t>(options_.seed),
+           .run = static_cast<std::int64_t>(std::time(nullptr))};
+  for (int i = 0; i < nodes(); ++i) plan_.urls.push_back(cluster_.sql_url(i));
+  print_urls();
+  return {};
+}
+
+void Demo::print_urls() const {
+  fmt::print("\nconnect to any of them with psql or any PostgreSQL driver:\n");
+  for (int i = 0; i < nodes(); ++i)
+    if (const auto facts = cluster_.facts(i); facts.ok())
+      fmt::print("  node {}  psql '{}'   http://{}\n", i + 1, cluster_.sql_url(i), facts->http_addr);
+  fmt::print("\n");
+  std::fflush(stdout);
+}
+
+Result<void> Demo::wait_replicated(Duration timeout) {
+  return cluster_.wait_until(fmt::format("full replication ({} copies of every range)", wanted_rf()), timeout, [this] {
+    const auto ranges = cluster_.ranges(0);
+    return ranges.ok() && static_cast<int>(ranges->size()) >= plan_.databases && fully_replicated(*ranges, wanted_rf());
+  });
+}
+
+Result<void> Demo::load() {
+  LoadRecord record;
+  WorkloadRun run(drains() ? naive_plan() : plan_, record);
+  load_began_ = Steady::now();
+  run.start();
+  while (goes_on()) {
+    if (auto went = keep_going(); !went.ok()) {
+      cluster_.kill_all();  // clients that wait for an answer see their connections end
+      return went;
+    }
+    if (board_.wants_update(seconds(elapsed()))) show(record);
+  }
+  run.stop();
+  report_.finished = true;
+  take_numbers(record);
+  journals_ = run.journals();
+  return {};
+}
+
+/// A slow machine gets twice the time to finish its rounds of drains.
+bool Demo::goes_on() const {
+  return elapsed() < options_.duration || (drains() && !rounds_.finished() && elapsed() < 2 * options_.duration);
+}
+
+Result<void> Demo::keep_going() {
+  if (interrupt_.wait(drains() ? 20ms : 50ms)) return Error(Errc::kCancelled, "interrupted");
+  for (int i = 0; i < nodes(); ++i) tend(i);
+  if (Steady::now() - looked_ > (drains() ? kLookOften : kLookEvery)) look();
+  if (options_.scenario == "crash")
+    if (const auto step = chaos_.next(elapsed(), healed_)) strike(*step);
+  if (!drains()) return {};
+  if (!haproxy_.running()) return Error(Errc::kUnavailable, "HAProxy has ended: see haproxy.log (--keep keeps it)");
+  rounds_.step(elapsed());
+  return {};
+}
+
+/// Who leads what, and is everything in its place?
+void Demo::look() {
+  looked_ = Steady::now();
+  bool all_ready = true;
+  for (const NodeState& state : states_) all_ready = all_ready && state.phase == NodeState::Phase::kReady;
+  Result<std::vector<RangeFacts>> ranges = Error(Errc::kNotReady, "");
+  for (int i = 0; i < nodes() && !ranges.ok(); ++i)
+    if (states_[static_cast<std::size_t>(i)].phase == NodeState::Phase::kReady) ranges = cluster_.ranges(i, 500ms);
+  healed_ = all_ready && ranges.ok() && fully_replicated(*ranges, wanted_rf());
+  for (int i = 0; i < nodes(); ++i) {
+    const auto facts = cluster_.facts(i);
+    int& leases = states_[static_cast<std::size_t>(i)].leases;
+    leases = -1;
+    if (!ranges.ok() || !facts.ok()) continue;
+    leases = static_cast<int>(std::count_if(ranges->begin(), ranges->end(),
+                                            [&](const RangeFacts& r) { return r.leaseholder == facts->node; }));
+  }
+}
+
+void Demo::strike(const ChaosStep& step) {
+  NodeState& state = states_[static_cast<std::size_t>(step.node)];
+  const auto before = Steady::now();
+  const DemoEvent event{seconds(elapsed()), step.whole_node ? "kill_node" : "kill_worker", step.node + 1, {}};
+  const auto facts = cluster_.facts(step.node);
+  if (step.whole_node) {
+    cluster_.kill_node(step.node);
+  } else if (!cluster_.kill_worker(step.node).ok()) {
+    return;  // it is just being restarted: the next interval tries again
+  }
+  kills_.push_back({static_cast<std::size_t>(step.node), before, Steady::now()});
+  state = {step.whole_node ? NodeState::Phase::kDown : NodeState::Phase::kStarting, Steady::now(),
+           facts.ok() ? facts->worker_pid : 0, report_.events.size(), -1};
+  report_.events.push_back(event);
+  ++report_.restarts;
+  healed_ = false;
+  last_event_ = fmt::format("{:.0f} s: kill -9 of {} {}", event.at_seconds,
+                            step.whole_node ? "supervisor and worker of node" : "the worker of node", event.node);
+  board_.say("  " + last_event_);
+}
+
+/// Starts a killed node again, and notes when it is ready.
+void Demo::tend(int node) {
+  NodeState& state = states_[static_cast<std::size_t>(node)];
+  if (state.phase == NodeState::Phase::kReady || state.phase == NodeState::Phase::kMaintained) return;
+  if (state.phase == NodeState::Phase::kDown) {
+    if (Steady::now() - state.since < kNodeDownFor || !cluster_.start(node).ok()) return;
+    state.phase = NodeState::Phase::kStarting;
+  }
+  if (!cluster_.ready(node, state.killed_worker).ok()) return;
+  state.phase = NodeState::Phase::kReady;
+  report_.events[state.event].ready_after_seconds = seconds(Steady::now() - state.since);
+}
+
+void Demo::show(const LoadRecord& record) {
+  const auto last = record.last(1s);
+  ScoreboardView view{.seconds = seconds(elapsed()),
+                      .seconds_total = seconds(options_.duration),
+                      .statements_per_second = static_cast<double>(last.count()),
+                      .p50_ms = last.quantile_ms(0.5),
+                      .p99_ms = last.quantile_ms(0.99),
+                      .statements = record.statements(),
+                      .last_event = last_event_};
+  for (int i = 0; i < nodes(); ++i) {
+    const NodeState& state = states_[static_cast<std::size_t>(i)];
+    const auto facts = cluster_.facts(i);
+    view.nodes.push_back(
+        {i + 1, state.phase == NodeState::Phase::kReady, state.leases, facts.ok() ? facts->sql_addr : ""});
+  }
+  board_.show(view);
+}
+
+}  // namespace outlast::cli

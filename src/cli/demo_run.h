@@ -1,0 +1,88 @@
+#pragma once
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/demo.h"
+#include "cli/demo_chaos.h"
+#include "cli/demo_drain.h"
+#include "cli/demo_report.h"
+#include "cli/haproxy_process.h"
+#include "cli/interrupt.h"
+#include "cli/local_cluster.h"
+#include "cli/scoreboard.h"
+#include "rpc/client.h"
+
+namespace outlast::cli {
+
+/// One run, step by step; every step may be interrupted. Thread-safety: none, it lives on the main thread.
+class Demo {
+ public:
+  /// `meta`: value of --meta; empty = an embedded store below `dir`.
+  Demo(const DemoOptions& options, const InterruptScope& interrupt, const std::string& dir, const std::string& meta);
+
+  Result<void> start();
+  Result<void> load();
+  void prove();
+  const DemoReport& report() const { return report_; }
+  void print_logs() const;
+
+ private:
+  using Steady = std::chrono::steady_clock;
+  struct NodeState {
+    /// kMaintained: away on purpose, and tended by the rounds of drains.
+    enum class Phase : std::uint8_t { kReady, kDown, kStarting, kMaintained } phase{Phase::kReady};
+    Steady::time_point since{};  ///< Of the kill.
+    pid_t killed_worker{0};
+    std::size_t event{0};  ///< Index in report_.events.
+    int leases{-1};
+  };
+  int nodes() const { return static_cast<int>(options_.nodes); }
+  int wanted_rf() const { return std::min(3, nodes()); }
+  bool drains() const { return options_.scenario == "drain"; }
+  NodeState& state(int node) { return states_[static_cast<std::size_t>(node)]; }
+  Duration elapsed() const { return Steady::now() - load_began_; }
+
+  Result<void> start_nodes();
+  Result<void> wait_replicated(Duration timeout);
+  void print_urls() const;
+  // The scenario drain (demo_run_drain.cc).
+  Result<void> start_balancer();
+  Result<proto::DrainReply> ask_drain(int node, const proto::DrainRequest& request);
+  DrainRounds::Ports drain_ports();
+  WorkloadPlan naive_plan() const;
+  bool leases_level() const;
+  // While the load runs.
+  Result<void> keep_going();
+  bool goes_on() const;
+  void look();
+  void strike(const ChaosStep& step);
+  void tend(int node);
+  void show(const LoadRecord& record);
+  // Afterwards (demo_run_proof.cc).
+  void take_numbers(const LoadRecord& record);
+  void take_ratio(const LatencyTimeline& timeline);
+  void take_drains(const LatencyTimeline& timeline);
+
+  const DemoOptions& options_;
+  const InterruptScope& interrupt_;
+  const std::string dir_;
+  LocalCluster cluster_;
+  HaproxyProcess haproxy_;
+  ChaosPlan chaos_;
+  DrainRounds rounds_;
+  std::vector<NodeState> states_;
+  std::map<std::string, std::unique_ptr<rpc::AdminClient>> admins_;  ///< By address.
+  std::vector<GatewayKill> kills_;  ///< By index of the node, which is that of its url.
+  WorkloadPlan plan_;
+  std::vector<ClientJournal> journals_;
+  DemoReport report_;
+  Scoreboard board_;
+  std::string last_event_;
+  Steady::time_point load_began_{}, looked_{};
+  bool healed_{true};
+};
+
+}  // namespace outlast::cli
