@@ -3,6 +3,7 @@
 # the results before it as NAME.1.json and NAME.2.json. Called by `./dev bench`.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/build.sh
 export OUTLAST_BINARY="$PWD/build/release/outlast"
 # Debian's python3, because psycopg2 comes as its package.
 readonly LIBRARY='local_cluster|load|plot|postgres|processes'
@@ -21,6 +22,7 @@ done
 rc=0
 for name in "${names[@]}"; do
   result=build/bench/$name
+  if [ -f "bench/$name.cc" ]; then build release "${name}_bench" || exit 1; fi
   if [ "$name" != report ] && [ -f "$result.json" ]; then
     [ -f "$result.1.json" ] && mv "$result.1.json" "$result.2.json"
     mv "$result.json" "$result.1.json"
