@@ -8,7 +8,9 @@
 
 #include "base/parse.h"
 #include "cli/drain_follow.h"
+#include "cli/drain_rehearsal.h"
 #include "cli/groups.h"
+#include "cli/http_get.h"
 #include "cli/interrupt.h"
 #include "cli/table.h"
 #include "rpc/client.h"
@@ -22,7 +24,7 @@ constexpr auto kAnswerLimit = 5s;
 struct DrainOptions {
   std::vector<std::string> ids;
   std::string host{"127.0.0.1:26258"}, format{"text"};
-  Duration wait{10min}, deadline{0};
+  Duration wait{10min}, deadline{0}, rehearsal{0};
   bool self{false}, shutdown{false}, force{false}, dry_run{false};
 };
 
@@ -116,6 +118,29 @@ int dry_run(const DrainOptions& o, const DrainNode& node) {
   return needs_force(*status) ? kVerdictNegative : kDone;
 }
 
+/// What all gateways of the cluster have counted; a node that does not answer has no clients to feel anything.
+Result<StatementCounts> all_statements(const std::string& host) {
+  ASSIGN_OR_RETURN(const proto::NodeStatusReply cluster, rpc::AdminClient(host).node_status(kAnswerLimit));
+  StatementCounts all;
+  for (const proto::NodeStatus& node : cluster.nodes()) {
+    if (!node.is_available()) continue;
+    ASSIGN_OR_RETURN(const HttpAnswer answer, http_get(node.http_address(), "/metrics", kAnswerLimit));
+    ASSIGN_OR_RETURN(const StatementCounts counts, parse_statement_counts(answer.body));
+    all.add(counts);
+  }
+  return all;
+}
+
+int rehearse_on(const DrainOptions& o, const DrainNode& node, const InterruptScope& interrupt) {
+  rpc::AdminClient client(node.address);
+  return rehearse({.name = node.name, .time = o.rehearsal, .by = who(), .json = o.format == "json"},
+                  {.ask = [&client](const proto::DrainRequest& request) { return client.drain(request, kAnswerLimit); },
+                   .statements = [&o] { return all_statements(o.host); },
+                   .pause = [&interrupt](Duration d) { return interrupt.wait(d); },
+                   .out = [](const std::string& text) { std::fputs(text.c_str(), stdout); },
+                   .err = [](const std::string& text) { std::fputs(text.c_str(), stderr); }});
+}
+
 /// One node after another: draining two at once would move leases to nodes that give them away again.
 int node_drain(const DrainOptions& o) {
   const auto nodes = find_nodes(o);
@@ -123,7 +148,9 @@ int node_drain(const DrainOptions& o) {
   const InterruptScope interrupt;
   for (const DrainNode& node : *nodes) {
     if (nodes->size() > 1) std::fprintf(stderr, "%s:\n", node.name.c_str());
-    const int code = o.dry_run ? dry_run(o, node) : follow(o, node, interrupt);
+    const int code = o.dry_run                        ? dry_run(o, node)
+                     : o.rehearsal > Duration::zero() ? rehearse_on(o, node, interrupt)
+                                                      : follow(o, node, interrupt);
     if (code != kDone) return code;
   }
   return kDone;
@@ -169,6 +196,10 @@ std::vector<Option> drain_options(DrainOptions& o) {
        .value_name = "",
        .target = &o.dry_run,
        .help = "change nothing: say what would move where, how long it would take and what would be in its way"},
+      {.name = "--rehearse",
+       .value_name = "TIME",
+       .target = &o.rehearsal,
+       .help = "only hand the leases away for so long, take them back, and say what the clients of the cluster felt"},
       {.name = "--format",
        .value_name = "FORMAT",
        .target = &o.format,

@@ -107,7 +107,9 @@ std::string_view to_string(DrainBlocker blocker) {
 
 Result<void> DrainMachine::drain(DrainRequest request, Instant now) {
   if (stopping_) return Error(Errc::kInvalidState, "the process is stopping already");
-  if (!draining()) {
+  if (request.rehearsal && draining() && !rehearsing())
+    return Error(Errc::kInvalidState, "a drain is under way: there is nothing to rehearse");
+  if (!draining() || (rehearsing() && !request.rehearsal)) {
     request_ = request;
     history_.clear();
     end_ = DrainEnd::kNone;
@@ -135,7 +137,7 @@ void DrainMachine::enter(DrainPhase next, Instant now) {
 
 std::optional<Instant> DrainMachine::wait_until(const DrainSettings& settings, const DrainLoad& load) const {
   const std::optional<Duration> wait = wait_of(phase_, settings);
-  if (!wait) return std::nullopt;
+  if (!wait || request_.rehearsal) return std::nullopt;
   const Instant until = history_.back().at + *wait;
   return request_.deadline ? std::min(until, *request_.deadline - load.tail) : until;
 }
@@ -148,6 +150,7 @@ DrainEnd DrainMachine::verdict(const DrainLoad& load) const {
 }
 
 DrainPhase DrainMachine::advance(Instant now, const DrainSettings& settings, const DrainLoad& load) {
+  if (request_.rehearsal) return phase_;
   switch (phase_) {
     case kServing:
     case kDrained:
@@ -176,7 +179,7 @@ DrainPhase DrainMachine::advance(Instant now, const DrainSettings& settings, con
 DrainOrders DrainMachine::orders() const {
   DrainOrders out;
   if (!draining()) return out;
-  out.ready = false;
+  out.ready = request_.rehearsal;
   out.refused = row(phase_).refused;
   out.shed_leases = true;
   out.close_idle = phase_ >= kTransactionWait;
@@ -189,6 +192,7 @@ DrainOrders DrainMachine::orders() const {
 
 DrainBlocker DrainMachine::blocker(Instant now, const DrainSettings& settings, const DrainLoad& load) const {
   if (phase_ == kServing || phase_ == kDrained) return DrainBlocker::kNone;
+  if (request_.rehearsal) return load.leases > load.unmovable_leases ? DrainBlocker::kLeases : DrainBlocker::kNone;
   if (phase_ == kUnready) return now < *wait_until(settings, load) ? DrainBlocker::kWait : DrainBlocker::kNone;
   if (phase_ == kConnectionWait) return load.connections > 0 ? DrainBlocker::kConnections : DrainBlocker::kNone;
   if (load.transactions > 0) return DrainBlocker::kTransactions;

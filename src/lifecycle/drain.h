@@ -52,6 +52,7 @@ struct DrainLoad {
 /// How a drain was asked for.
 struct DrainRequest {
   bool force{false};                ///< End although unmovable leases are left; they become unavailable.
+  bool rehearsal{false};            ///< The leases leave and nothing else changes, until undrain().
   std::optional<Instant> deadline;  ///< The process is killed then: waits are cut short to leave `tail` for the leases.
 };
 
@@ -107,8 +108,8 @@ class DrainMachine {
     Instant at;
   };
 
-  /// kServing to kUnready. While a drain is under way it only adds `force` and an earlier deadline.
-  /// kInvalidState after stop().
+  /// kServing to kUnready. While a drain is under way it only adds `force` and an earlier deadline; a rehearsal under
+  /// way becomes the drain. kInvalidState after stop(), and for a rehearsal while a drain is under way.
   Result<void> drain(DrainRequest request, Instant now);
   /// Back to kServing, whatever the phase; closed sessions stay closed, leases return by placement. Repeating it
   /// changes nothing. kInvalidState after stop().
@@ -124,6 +125,7 @@ class DrainMachine {
   DrainOrders orders() const;
   DrainEnd end() const { return end_; }
   bool draining() const { return phase_ != DrainPhase::kServing; }
+  bool rehearsing() const { return draining() && request_.rehearsal; }
   bool stopping() const { return stopping_; }
   const DrainRequest& request() const { return request_; }
   /// Why advance() does not take the next step.

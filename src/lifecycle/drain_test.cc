@@ -143,6 +143,25 @@ TEST_F(DrainTest, SettingsMayChangeInTheMiddle) {
   EXPECT_EQ(settle(), kDrained);
 }
 
+TEST_F(DrainTest, ARehearsalHandsLeasesAwayAndTakesNothingFromClients) {
+  load_ = {.connections = 3, .leases = 2};
+  begin({.rehearsal = true});
+  now_ += 24h;
+  EXPECT_EQ(settle(), kUnready) << "however long it lasts";
+  DrainOrders only;
+  only.shed_leases = true;
+  EXPECT_EQ(machine_.orders(), only);
+  EXPECT_EQ(machine_.blocker(now_, settings_, load_), DrainBlocker::kLeases);
+  EXPECT_FALSE(machine_.wait_until(settings_, load_));
+  begin();  // an operator drains it after all
+  EXPECT_FALSE(machine_.rehearsing());
+  EXPECT_EQ(settle(), kTransactionWait);
+  EXPECT_EQ(machine_.drain({.rehearsal = true}, now_).error().code, Errc::kInvalidState);
+  ASSERT_TRUE(machine_.undrain(now_).ok());
+  begin({.rehearsal = true});
+  EXPECT_TRUE(machine_.orders().ready);
+}
+
 TEST_F(DrainTest, UndrainReturnsFromEveryPhaseUntilTheProcessStops) {
   for (const DrainPhase wanted :
        {kUnready, kConnectionWait, kTransactionWait, kFragmentWait, kLeaseTransfer, kStepOut}) {

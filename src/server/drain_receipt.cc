@@ -82,6 +82,8 @@ json::object to_json(const proto::DrainStatus& d) {
       {"at_start", to_json(d.at_start())},
       {"per_second", d.per_second()},
       {"eta_ms", d.eta_ms() < 0 ? json::value(nullptr) : json::value(d.eta_ms())},
+      {"rehearsal", d.rehearsal()},
+      {"leases_left_ms", d.leases_left_ms() == 0 ? json::value(nullptr) : json::value(d.leases_left_ms())},
       {"leases_moved", d.leases_moved()},
       {"lease_moves_failed", d.lease_moves_failed()},
       {"moved_to", targets(d)},

@@ -47,8 +47,9 @@ void add_blocking(proto::DrainStatus& out, std::string kind, std::string name, s
 }  // namespace
 
 proto::DrainStatus NodeDrain::status() const {
-  proto::DrainStatus out = describe(drainer_.view());
-  out.set_last_receipt(last_receipt_);
+  const DrainView view = drainer_.view();
+  proto::DrainStatus out = describe(view);
+  if (view.end == DrainEnd::kNone) out.set_last_receipt(last_receipt_);  // else this is it
   return out;
 }
 
@@ -84,6 +85,8 @@ proto::DrainStatus NodeDrain::describe(const DrainView& view) const {
     target.set_node(node.value);
     target.set_leases(count);
   }
+  out.set_rehearsal(view.request.rehearsal);
+  if (leases_left_at_) out.set_leases_left_ms(std::max<std::uint64_t>(1, millis(*leases_left_at_ - began_at_)));
   out.set_leases_moved(leases_moved_);
   out.set_lease_moves_failed(moves_failed_);
   const sql::SqlMetrics& metrics = parts_.sql.metrics();
@@ -131,7 +134,7 @@ std::vector<std::string> NodeDrain::warnings(const DrainView& view) const {
   return out;
 }
 
-/// What a drain would do now.
+/// What a drain would do now, and how long at least: drain_wait, and what moving the leases took when it was measured.
 proto::DrainStatus NodeDrain::plan() const {
   proto::DrainStatus out = describe(drainer_.view());
   const Leases now = leases();
@@ -154,7 +157,11 @@ proto::DrainStatus NodeDrain::plan() const {
     target.set_node(node.value);
     target.set_leases(count);
   }
-  if (!drainer_.draining()) describe_blocking(drainer_.view(), out);
+  if (drainer_.draining()) return out;
+  const DrainView view = drainer_.view();
+  describe_blocking(view, out);
+  const bool stuck = view.load.unmovable_leases > 0;
+  out.set_eta_ms(stuck ? -1 : static_cast<std::int64_t>(millis(view.settings.drain_wait + expected(view.load))));
   return out;
 }
 
@@ -196,10 +203,12 @@ void NodeDrain::keep_receipt(const DrainView& view) {
   last_receipt_ = json::serialize(receipt);
   if (auto kept = write_receipt(parts_.store, receipt); !kept.ok())
     spdlog::warn("the drain's receipt is not kept: {}", kept.error().message);
-  meta::append_event(
-      parts_.meta,
-      {.time_micros = parts_.loop.wall_micros(), .type = "node_drained", .node = parts_.self.node, .details = receipt},
-      [](const Result<void>&) {});
+  meta::append_event(parts_.meta,
+                     {.time_micros = parts_.loop.wall_micros(),
+                      .type = view.request.rehearsal ? "node_drain_rehearsed" : "node_drained",
+                      .node = parts_.self.node,
+                      .details = receipt},
+                     [](const Result<void>&) {});
 }
 
 }  // namespace outlast::server

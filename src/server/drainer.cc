@@ -19,14 +19,14 @@ Drainer::~Drainer() {
 }
 
 Result<void> Drainer::drain(lifecycle::DrainRequest request, std::string by) {
-  const bool begins = !machine_.draining();
+  const bool begins = !machine_.draining() || (machine_.rehearsing() && !request.rehearsal);
   TRY(machine_.drain(request, loop_.now()));
   if (begins) {
     by_ = std::move(by);
     since_micros_ = loop_.wall_micros();
     progress_at_ = loop_.now();
     at_start_ = ports_.load();
-    ports_.report("drain request received with doDrain = true", view());
+    ports_.report(request.rehearsal ? "rehearsal of a drain" : "drain request received with doDrain = true", view());
   }
   look();
   return {};

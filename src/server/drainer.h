@@ -66,6 +66,7 @@ class Drainer {
   DrainView view() const;
   std::int64_t since_micros() const { return since_micros_; }
   bool draining() const { return machine_.draining(); }
+  bool rehearsing() const { return machine_.rehearsing(); }
   lifecycle::DrainOrders orders() const { return machine_.orders(); }
 
  private:

@@ -30,6 +30,7 @@ NodeDrain::NodeDrain(Parts parts)
 
 NodeDrain::~NodeDrain() {
   if (mover_) mover_->stop();
+  if (rehearsal_end_ != 0) parts_.loop.cancel(rehearsal_end_);
 }
 
 Drainer::Ports NodeDrain::ports() {
@@ -51,12 +52,15 @@ void NodeDrain::handle(const proto::DrainRequest& request, Callback<proto::Drain
   Result<void> accepted;
   switch (request.action()) {
     case proto::DrainRequest::DRAIN:
-      if (!drainer_.draining()) begin_receipt();
+      if (!drainer_.draining() || drainer_.rehearsing()) begin_receipt();
       accepted = drainer_.drain(wanted, request.by().empty() ? "an operator" : request.by());
       if (accepted.ok() && request.shutdown()) drainer_.when_drained([this] { parts_.end_process(); }, false);
       break;
     case proto::DrainRequest::UNDRAIN:
       accepted = drainer_.undrain();
+      break;
+    case proto::DrainRequest::REHEARSE:
+      accepted = rehearse(std::chrono::milliseconds(request.rehearse_ms()), request.by());
       break;
     case proto::DrainRequest::DRY_RUN:
       return done(plan());
@@ -69,14 +73,36 @@ void NodeDrain::handle(const proto::DrainRequest& request, Callback<proto::Drain
 
 void NodeDrain::drain_for_stop(Duration grace, Task done) {
   stopping_ = true;
-  if (!drainer_.draining()) begin_receipt();
+  if (!drainer_.draining() || drainer_.rehearsing()) begin_receipt();
   lifecycle::DrainRequest wanted;
   if (grace > Duration::zero()) wanted.deadline = parts_.loop.now() + grace;
   (void)drainer_.drain(wanted, "the process's stop");
   drainer_.when_drained(std::move(done), true);
 }
 
+Result<void> NodeDrain::rehearse(Duration time, const std::string& by) {
+  if (time <= Duration::zero()) return Error(Errc::kInvalidArgument, "say for how long the leases are to be away");
+  if (drainer_.rehearsing()) return Error(Errc::kInvalidState, "a rehearsal is under way: wait for its end");
+  if (!drainer_.draining()) begin_receipt();
+  TRY(drainer_.drain({.rehearsal = true}, by.empty() ? "an operator" : by));
+  rehearsal_end_ = parts_.loop.after(time, [this] {
+    rehearsal_end_ = 0;
+    end_rehearsal();
+  });
+  return {};
+}
+
+/// By itself, so that nobody has to come back for it.
+void NodeDrain::end_rehearsal() {
+  if (!drainer_.rehearsing()) return;
+  keep_receipt(drainer_.view());
+  (void)drainer_.undrain();
+}
+
 void NodeDrain::begin_receipt() {
+  if (rehearsal_end_ != 0) parts_.loop.cancel(std::exchange(rehearsal_end_, 0));
+  began_at_ = parts_.loop.now();
+  leases_left_at_.reset();
   not_moved_.clear();
   moved_to_.clear();
   leases_moved_ = moves_failed_ = 0;
@@ -148,8 +174,12 @@ lifecycle::DrainLoad NodeDrain::load() const {
   out.insync = leases.insync;
   out.office = parts_.office.holds() && !alone();
   out.metadata = parts_.meta.connected();
-  out.tail = std::max<Duration>(kTailLeast, kTailEach * leases.held);
+  out.tail = expected(out);
   return out;
+}
+
+Duration NodeDrain::expected(const lifecycle::DrainLoad& load) {
+  return std::max<Duration>(kTailLeast, kTailEach * load.leases);
 }
 
 void NodeDrain::carry_out(const DrainOrders& orders) {
@@ -187,7 +217,10 @@ void NodeDrain::shed_leases() {
   }
   if (mover_ || parts_.loop.now() < mover_rest_ || !parts_.meta.connected()) return;
   const Leases leases = this->leases();
-  if (leases.held == leases.unmovable) return;
+  if (leases.held == leases.unmovable) {
+    if (!leases_left_at_) leases_left_at_ = parts_.loop.now();
+    return;
+  }
   replication::LeaseTransferOptions options;
   for (const auto& entry : parts_.state.nodes().snapshot())
     if (!could_lead(entry->value.node)) options.avoid.insert(entry->value.node);

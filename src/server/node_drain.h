@@ -58,6 +58,8 @@ class NodeDrain {
   Leases leases() const;
   bool could_lead(NodeId node) const;
   bool alone() const;
+  Result<void> rehearse(Duration time, const std::string& by);
+  void end_rehearsal();
   void begin_receipt();
   void carry_out(const lifecycle::DrainOrders& orders);
   void carry_out_sessions(const lifecycle::DrainOrders& orders);
@@ -69,6 +71,7 @@ class NodeDrain {
   void report(const std::string& event, const DrainView& view) const;
   void keep_receipt(const DrainView& view);
   void on_range(const meta::RangeMirror::Change& change);
+  static Duration expected(const lifecycle::DrainLoad& load);
   std::vector<std::string> warnings(const DrainView& view) const;
   proto::DrainStatus describe(const DrainView& view) const;
   void describe_blocking(const DrainView& view, proto::DrainStatus& out) const;
@@ -84,6 +87,9 @@ class NodeDrain {
   std::map<RangeId, replication::LeaseNotMoved> not_moved_;
   std::map<NodeId, std::uint64_t> moved_to_;
   std::uint64_t leases_moved_{0}, moves_failed_{0};
+  Instant began_at_{};
+  std::optional<Instant> leases_left_at_;  ///< The last lease that could move had left.
+  Loop::TimerId rehearsal_end_{0};
   lifecycle::Ledger ledger_before_;
   std::uint64_t shed_before_{0}, cut_before_{0};
   std::optional<Instant> foreign_before_;  ///< Other gateways' work that began earlier is ended.

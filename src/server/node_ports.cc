@@ -129,6 +129,19 @@ void Node::add_metrics() {
     counter("outlast_sql_sessions_total", "SQL connections accepted", sql.sessions_total.load());
     counter("outlast_sql_sessions_refused_total", "SQL connections refused at start-up", sql.sessions_refused.load());
     counter("outlast_sql_statements_total", "Statements, failed ones included", sql.statements.load());
+    std::uint64_t up_to = 0;
+    for (std::size_t i = 0; i < sql::StatementTimes::kSteps; ++i) {
+      up_to += sql.times.count(i);
+      char edge[32] = "+Inf";
+      if (i + 1 < sql::StatementTimes::kSteps) std::snprintf(edge, sizeof edge, "%.6f", sql::StatementTimes::upper(i));
+      out.push_back({"outlast_sql_statement_seconds_bucket",
+                     "Statements that took no longer than le, at this gateway",
+                     true,
+                     static_cast<double>(up_to),
+                     {{"le", edge}}});
+    }
+    counter("outlast_sql_statement_seconds_count", "Statements timed", up_to);
+    counter("outlast_sql_statement_seconds_sum", "Seconds that statements took", sql.times.sum_seconds());
     for (const auto& [state, n] : sql.errors())
       out.push_back(
           {"outlast_sql_errors_total", "Errors sent to clients", true, static_cast<double>(n), {{"sqlstate", state}}});

@@ -1,9 +1,12 @@
 // The commands around a drain, as an operator runs them: node drain, node undrain, gen haproxy, and the rolling restart
 // of the demo.
+#include <algorithm>
+#include <atomic>
 #include <boost/json.hpp>
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <thread>
 
 #include "cli/haproxy_process.h"
 #include "cli/http_get.h"
@@ -67,6 +70,40 @@ TEST_F(DrainCommandsTest, ADryRunChangesNothingAndJsonEndsWithTheReceipt) {
     if (line.starts_with("{")) last = line;
   ASSERT_FALSE(last.empty()) << drained.output;
   EXPECT_EQ(boost::json::parse(last).as_object().at("end"), "complete");
+}
+
+TEST_F(DrainCommandsTest, ARehearsalMovesLeasesAndTakesNothingFromClients) {
+  ASSERT_NO_FATAL_FAILURE(start_three());
+  auto sql = connect(1);
+  for (const char* name : {"a", "b", "c", "d"}) must(sql, std::string("CREATE DATABASE ") + name);
+  ASSERT_NO_FATAL_FAILURE(wait_replicated(3));
+  const int node = leaseholder_of("a");
+  auto own = connect(node, "a");
+  must(own, "CREATE TABLE t (id bigint)");
+  std::atomic<bool> over = false;
+  std::thread load([&] {
+    for (int i = 0; !over; ++i) must(own, "INSERT INTO t VALUES (" + std::to_string(i) + ")");
+  });
+  const Finished rehearsed = run_outlast("node drain --self --rehearse=2s --format=json" + host(node), 60);
+  const int ready = health(node, "/health?ready=1");
+  over = true;
+  load.join();
+  ASSERT_EQ(rehearsed.code, 0) << rehearsed.output;
+  EXPECT_EQ(ready, 200);
+  const auto json = boost::json::parse(rehearsed.output.substr(rehearsed.output.find('{'))).as_object();
+  EXPECT_GT(json.at("receipt").at("leases_moved").to_number<int>(), 0);
+  EXPECT_EQ(json.at("during").at("errors").to_number<double>(), 0);
+  EXPECT_GT(json.at("during").at("statements").to_number<double>(), 0);
+  must(own, "SELECT 1");  // nobody was told to go
+  EXPECT_TRUE(cluster()
+                  .wait_until("the lease to be back", 30s,
+                              [&] {
+                                const auto ranges = cluster().ranges(node);
+                                return ranges.ok() && std::ranges::any_of(*ranges, [&](const auto& range) {
+                                         return range.leaseholder == cluster().facts(node)->node;
+                                       });
+                              })
+                  .ok());
 }
 
 TEST_F(DrainCommandsTest, ATimeoutLeavesTheNodeDraining) {
