@@ -23,6 +23,7 @@ int remember_text(void* out, int, char** values, char**) {
 DatabaseImpl::DatabaseImpl(std::shared_ptr<ReplicaFiles> files, CommitSink& sink)
     : files_(std::move(files)), shim_(std::make_shared<ShimRange>(sink, files_->disk, files_->db_path())) {
   shim_->txn_bytes_max = files_->options.txn_bytes_max;
+  shim_->wal_index.limit(files_->options.planted.wal_index_regions);
   shim_->assigned = shim_->published = files_->log->end().lsn.value;
 }
 

@@ -71,6 +71,8 @@ class FakeDatabase final : public storage::Database {
   Result<std::shared_ptr<storage::Database>> durable_view(Lsn durable) override;
   std::uint64_t wal_bytes() const override { return 0; }
   void fence() override { fenced_ = true; }
+  /// SQLite fails behind a commit and rolls it back.
+  void drop(Lsn lsn) { sink_.commit_dropped(lsn); }
   /// What a SQL thread does at a commit.
   Result<Lsn> write(const std::string& text, storage::RequestOutcome request = {}) {
     if (fenced_) return Error(Errc::kNotLeaseholder, "fenced");
