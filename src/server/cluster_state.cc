@@ -110,6 +110,7 @@ placement::ClusterView ClusterState::placement_view() const {
       node.health = is_dead(record.node) ? placement::NodeView::Health::kDead : placement::NodeView::Health::kSuspect;
     node.active = record.membership == meta::Membership::kActive;
     node.draining = draining(record.node);
+    node.store_failed = !record.store.failure.empty();
     view.nodes.push_back(std::move(node));
   }
   for (const auto& entry : ranges_->snapshot()) view.ranges.push_back(entry->value);
@@ -146,6 +147,7 @@ proto::NodeStatusReply ClusterState::node_status() const {
     out.set_is_decommissioning(record.membership != meta::Membership::kActive);
     const auto leader = office_->leader();
     out.set_is_leader_frontend(leader && leader->node == record.node);
+    out.set_store_failure(record.store.failure);
   }
   return reply;
 }

@@ -10,6 +10,7 @@
 #include "http/server.h"
 #include "meta/housekeeping.h"
 #include "meta/life_locks.h"
+#include "meta/store_health.h"
 #include "replication/replicas.h"
 #include "rpc/client.h"
 #include "rpc/remote_channel.h"
@@ -43,7 +44,7 @@ class Node {
   int run();
 
  private:
-  enum class Ending : std::uint8_t { kNone, kStop, kFenced, kOrphaned };
+  enum class Ending : std::uint8_t { kNone, kStop, kStoreFailed, kFenced, kOrphaned };
   Result<void> start();
   Result<void> open_store_and_meta();
   void start_http();
@@ -71,11 +72,13 @@ class Node {
   void refresh_peers();
   void housekeeping();
   void look_at_disk();
+  Result<void> open_replica_store();
   void ensure_default_database();
   void sweep_forever();
   void watch_supervisor();
   Ending wait_for_end(Duration at_most);
   void end(Ending how);
+  void drain_to_stop();
   void stop_gracefully();
   void say(const std::string& what);
   std::string not_ready() const;
@@ -106,6 +109,7 @@ class Node {
   std::unique_ptr<rpc::PeerLinks> links_;
   std::unique_ptr<rpc::RemoteChannels> remote_;
   std::unique_ptr<rpc::Client> rpc_client_;
+  std::unique_ptr<meta::StoreHealth> store_health_;
   std::unique_ptr<replication::Replicas> replicas_;
   std::unique_ptr<RangeAdmin> range_admin_;
   int regressions_{0};  ///< Told as events so far; on the loop.
