@@ -1,6 +1,9 @@
 #include "server/cluster_state.h"
 
+#include <algorithm>
+
 #include "server/range_status.h"
+#include "storage/log_format.h"
 
 namespace outlast::server {
 using liveness::State;
@@ -115,6 +118,14 @@ placement::ClusterView ClusterState::placement_view() const {
   }
   for (const auto& entry : ranges_->snapshot()) view.ranges.push_back(entry->value);
   return view;
+}
+
+std::uint32_t ClusterState::log_format() const {
+  std::uint32_t newest = storage::kLogFormat;
+  for (const auto& entry : nodes_->snapshot())
+    if (entry->value.membership != meta::Membership::kDecommissioned)
+      newest = std::min(newest, entry->value.log_format);
+  return newest;
 }
 
 proto::NodeStatusReply ClusterState::node_status() const {

@@ -194,7 +194,9 @@ Result<void> Node::start_replicas() {
                                      *meta_,
                                      *transport_,
                                      *state_,
-                                     [](const storage::CommitPages& pages) { return storage::encode(pages); },
+                                     [this](const storage::CommitPages& pages) {
+                                       return storage::encode(pages, log_format_.load(std::memory_order_relaxed));
+                                     },
                                      [](std::string_view payload) { return storage::request_of(payload); },
                                      [this] { return liveness_->lease_deadline(); }};
     deps.confirm_all_reads = [this] { return confirm_all_reads_.load(std::memory_order_relaxed); };
@@ -248,6 +250,7 @@ Result<void> Node::announce() {
   record.sql_addr = handover::address_of(handover::kSqlFd);
   record.http_addr = http_addr_;
   record.build = OUTLAST_VERSION;
+  record.log_format = storage::kLogFormat;
   record.incarnation = member_.incarnation;
   record.started_micros = clock_.wall_micros();
   const auto registered = wait_on<meta::NodeRecord>(
@@ -349,6 +352,7 @@ void Node::say(const std::string& what) {
 }
 
 void Node::refresh_peers() {
+  log_format_ = state_->log_format();
   if (replicas_) links_->set_peers(state_->peers(member_.node));
 }
 

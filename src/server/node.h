@@ -130,6 +130,8 @@ class Node {
   std::atomic<bool> serving_{false}, ending_soon_{false}, stopping_{false}, left_{false};
   std::atomic<bool> confirm_all_reads_{false};  ///< sql.reads is "confirmed".
   std::atomic<bool> draining_now_{false};       ///< The readiness probe fails because of a drain.
+  std::atomic<std::uint32_t> log_format_{1};    ///< Of what this node writes: see ClusterState::log_format.
+  bool distrust_store_{false};                  ///< An earlier process could not mark what its disk had failed.
   bool disk_low_{false};                        // loop
 };
 
