@@ -19,10 +19,7 @@ def main():
     options = parser.parse_args()
     rows = []
     with Cluster(3) as cluster:
-        with cluster.connect(0).cursor() as cursor:
-            for i in range(options.databases):
-                cursor.execute(f"CREATE DATABASE idle_{i}")
-        cluster.wait_replicated(3, ranges=options.databases, seconds=600)
+        cluster.create_databases("idle", options.databases, seconds=600)
         time.sleep(5)  # checkpoints and balancing after the last change: the figure is about rest
         pids = []
         for node in range(3):

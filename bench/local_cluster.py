@@ -154,6 +154,13 @@ class Cluster:
 
         wait_until("full replication", seconds, whole)
 
+    def create_databases(self, prefix, count, seconds):
+        """`count` databases with no load, each on all nodes."""
+        with self.connect(0).cursor() as cursor:
+            for number in range(count):
+                cursor.execute(f"CREATE DATABASE {prefix}_{number}")
+        self.wait_replicated(len(self.processes), ranges=count, seconds=seconds)
+
     def leaseholder_of(self, database):
         by_id = {facts["node_id"]: node for node in range(len(self.processes)) if (facts := self.facts(node))}
         return next((by_id.get(r["leaseholder"]) for r in self.ranges() if r["database"] == database), None)

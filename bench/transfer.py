@@ -26,10 +26,7 @@ def main():
     options = parser.parse_args()
     rows = []
     with Cluster(3) as cluster:
-        with cluster.connect(0).cursor() as cursor:
-            for i in range(options.databases):
-                cursor.execute(f"CREATE DATABASE idle_{i}")
-        cluster.wait_replicated(3, ranges=options.databases, seconds=900)
+        cluster.create_databases("idle", options.databases, seconds=900)
         for round_number in range(options.rounds):
             node = round_number % 3
             for other in range(3):  # all leases to one node, faster than placement evens them out again

@@ -18,12 +18,12 @@ struct StatusOptions {
 
 Table table_of(const proto::NodeStatusReply& reply) {
   Table table({"id", "address", "sql_address", "build", "started_at", "is_available", "is_live", "liveness",
-               "membership", "is_draining", "replicas", "leases", "leader_frontend"});
+               "membership", "is_draining", "replicas", "leases", "leader_frontend", "store"});
   for (const proto::NodeStatus& n : reply.nodes())
     table.add({std::to_string(n.id()), n.address(), n.sql_address(), n.build(),
                server::time_text(n.started_at_micros()), yes(n.is_available()), yes(n.is_live()), n.liveness(),
                n.membership(), yes(n.is_draining()), std::to_string(n.replicas()), std::to_string(n.leases()),
-               yes(n.is_leader_frontend())});
+               yes(n.is_leader_frontend()), n.store_failure().empty() ? "ok" : "failed"});
   return table;
 }
 

@@ -59,6 +59,7 @@ Result<NodeRecord> merge_registration(NodeRecord record, const Snapshot& seen) {
     return Error(Errc::kInvalidState, "node " + record.node.to_string() +
                                           " is decommissioned for good; start it with an empty store to join anew");
   record.membership = stored.membership;
+  record.store = stored.store;
   return record;
 }
 
@@ -77,15 +78,19 @@ std::string_view to_string(Membership membership) {
 }
 
 std::string encode(const NodeRecord& record) {
-  return boost::json::serialize(boost::json::object{{"node", record.node.value},
-                                                    {"store", record.store_uuid},
-                                                    {"rpc", record.rpc_addr},
-                                                    {"sql", record.sql_addr},
-                                                    {"http", record.http_addr},
-                                                    {"build", record.build},
-                                                    {"incarnation", record.incarnation.value},
-                                                    {"started", record.started_micros},
-                                                    {"membership", std::string(to_string(record.membership))}});
+  boost::json::object fields{{"node", record.node.value},
+                             {"store", record.store_uuid},
+                             {"rpc", record.rpc_addr},
+                             {"sql", record.sql_addr},
+                             {"http", record.http_addr},
+                             {"build", record.build},
+                             {"incarnation", record.incarnation.value},
+                             {"started", record.started_micros},
+                             {"membership", std::string(to_string(record.membership))},
+                             {"log_format", record.log_format}};
+  if (!record.store.failure.empty()) fields["store_failure"] = record.store.failure;
+  if (record.store.unmarked) fields["store_unmarked"] = 1;
+  return boost::json::serialize(fields);
 }
 
 Result<NodeRecord> decode_node_record(std::string_view text) {
@@ -99,6 +104,9 @@ Result<NodeRecord> decode_node_record(std::string_view text) {
   record.build = fields.text("build");
   record.incarnation = Incarnation(fields.number("incarnation"));
   record.started_micros = fields.signed_number("started");
+  record.log_format = static_cast<std::uint32_t>(fields.number("log_format", 1));
+  record.store.failure = fields.text("store_failure");
+  record.store.unmarked = fields.number("store_unmarked") != 0;
   const std::string membership = fields.text("membership", "active");
   TRY(fields.check());
   ASSIGN_OR_RETURN(record.membership, parse_membership(membership));
@@ -152,6 +160,24 @@ void register_node(Store& store, NodeRecord record, Callback<NodeRecord> done) {
   update(store, {key}, std::move(plan), [stored, done = std::move(done)](Result<Revision> written) mutable {
     if (!written.ok()) return done(std::move(written).error());
     done(*stored);
+  });
+}
+
+void report_store(Store& store, NodeId node, StoreReport report, Callback<void> done) {
+  const std::string key = keys::node(node);
+  Planner plan = [key, node, report = std::move(report)](const Snapshot& seen) -> Result<Plan> {
+    const auto it = seen.find(key);
+    if (it == seen.end()) return Error(Errc::kNotFound, "node " + node.to_string() + " has no record");
+    ASSIGN_OR_RETURN(NodeRecord record, decode_node_record(it->second.value));
+    Plan next;
+    if (record.store == report) return next;
+    record.store = report;
+    next.ops.push_back(Op::put(key, encode(record)));
+    return next;
+  };
+  update(store, {key}, std::move(plan), [done = std::move(done)](Result<Revision> written) mutable {
+    if (!written.ok()) return done(std::move(written).error());
+    done({});
   });
 }
 

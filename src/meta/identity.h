@@ -17,6 +17,13 @@ struct ClusterRecord {
 enum class Membership : std::uint8_t { kActive, kDecommissioning, kDecommissioned };
 std::string_view to_string(Membership membership);
 
+/// What the disk of a node's store did (protocol A4.8). Outlives the process that reports it: register_node keeps it.
+struct StoreReport {
+  std::string failure;   ///< Why nothing is built on the store; empty = it may be used.
+  bool unmarked{false};  ///< The store itself does not say so: its next process must not trust any replica in it.
+  friend bool operator==(const StoreReport&, const StoreReport&) = default;
+};
+
 /// /nodes/<id>.
 struct NodeRecord {
   NodeId node;
@@ -26,6 +33,10 @@ struct NodeRecord {
   Incarnation incarnation;         ///< Of the worker that wrote the record last.
   std::int64_t started_micros{0};  ///< Wall clock, for display.
   Membership membership{Membership::kActive};
+  /// Newest log entries that the node's program reads (storage/log_format.h); records of the first programs say
+  /// nothing.
+  std::uint32_t log_format{1};
+  StoreReport store;
   friend bool operator==(const NodeRecord&, const NodeRecord&) = default;
 };
 std::string encode(const NodeRecord& record);
@@ -42,9 +53,11 @@ void read_cluster(Store& store, Callback<ClusterRecord> done);
 void allocate_node_id(Store& store, Callback<NodeId> done);
 /// Higher than every incarnation drawn for this node before, by whomever.
 void draw_incarnation(Store& store, NodeId node, Callback<Incarnation> done);
-/// Creates or refreshes the node's record and returns it as stored: membership is kept, and what `record` says about it
-/// counts for a new node only. kInvalidState for a decommissioned node, kWrongCluster when the record belongs to
-/// another store.
+/// Creates or refreshes the node's record and returns it as stored: membership and the report on its store are kept,
+/// and what `record` says about them counts for a new node only. kInvalidState for a decommissioned node, kWrongCluster
+/// when the record belongs to another store.
 void register_node(Store& store, NodeRecord record, Callback<NodeRecord> done);
+/// kNotFound for a node without a record.
+void report_store(Store& store, NodeId node, StoreReport report, Callback<void> done);
 
 }  // namespace outlast::meta

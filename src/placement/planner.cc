@@ -40,7 +40,7 @@ class Plan {
   bool eligible(NodeId id) const {
     const auto it = nodes_.find(id);
     return it != nodes_.end() && it->second->health == NodeView::Health::kLive && it->second->active &&
-           !it->second->draining && !it->second->store_uuid.empty();
+           !it->second->draining && !it->second->store_failed && !it->second->store_uuid.empty();
   }
   /// Somebody is there to take a step.
   bool led(const RangeConfig& range) const {
@@ -105,7 +105,7 @@ class Plan {
     if (heir) take(Kind::kTransferLease, range, *heir);
   }
 
-  /// Leases leave nodes that are draining or on their way out.
+  /// Leases leave nodes that are draining, on their way out, or on a disk that failed.
   void shed_lease(const RangeConfig& range) {
     if (full() || eligible(range.leaseholder->node)) return;
     const auto heir = least(leases_, [&](NodeId id) { return range.find_insync(id) != nullptr; });

@@ -28,6 +28,7 @@ struct NodeView {
   Health health{Health::kLive};
   bool active{true};  ///< Membership: neither decommissioning nor decommissioned.
   bool draining{false};
+  bool store_failed{false};  ///< Its disk failed, and has not proven itself since.
 };
 
 struct ClusterView {
@@ -45,7 +46,7 @@ struct PlannerLimits {
 /// views: nothing is remembered between plans. Order of urgency: lost replicas and missing ones, replicas too many,
 /// leases off draining nodes, then evenness. Moves for evenness begin only when the most and the least loaded node
 /// differ by 2 or more, so that repeating the plan never moves anything back and forth.
-/// Targets are always live, active and not draining. Pure.
+/// Targets are always live, active and not draining, and their disks are good. Pure.
 std::vector<Step> plan(const ClusterView& view, const PlannerLimits& limits = {});
 
 }  // namespace outlast::placement

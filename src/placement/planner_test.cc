@@ -82,7 +82,8 @@ TEST(Planner, AtMinInsyncAddsBeforeItRemoves) {
 }
 
 TEST(Planner, NeverTargetsNodesThatShouldTakeNothing) {
-  ClusterView view{{node(1), node(2), node(3), node(4), node(5)}, {range(1, 1)}};
+  ClusterView view{{node(1), node(2), node(3), node(4), node(5), node(6)}, {range(1, 1)}};
+  view.nodes[5].store_failed = true;
   view.nodes[1].health = Health::kSuspect;
   view.nodes[2].health = Health::kDead;
   view.nodes[3].draining = true;
@@ -90,9 +91,12 @@ TEST(Planner, NeverTargetsNodesThatShouldTakeNothing) {
   EXPECT_TRUE(plan(view).empty());
 }
 
-TEST(Planner, MovesLeasesOffADrainingNode) {
+TEST(Planner, MovesLeasesOffADrainingNodeAndOffADiskThatFailed) {
   ClusterView view{{node(1), node(2)}, {grown(range(1, 1), {2})}};
   view.nodes[0].draining = true;
+  EXPECT_EQ(plan(view).at(0), (Step{Kind::kTransferLease, RangeId(1), NodeId(2), 2}));
+  view.nodes[0].draining = false;
+  view.nodes[0].store_failed = true;
   EXPECT_EQ(plan(view).at(0), (Step{Kind::kTransferLease, RangeId(1), NodeId(2), 2}));
 }
 

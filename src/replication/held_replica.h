@@ -34,6 +34,7 @@ struct NodeContext {
   std::function<void(RangeId, LeasedRangePtr)> publish;  ///< Null: no longer served.
   std::function<void(RangeId, const Error&)> report_damage;
   std::function<void(RangeId, const Error&)> report_regression;
+  std::function<void(RangeId, const Error&, bool marked)> report_disk_failure;  ///< See Replicas::Deps.
   std::function<void(RangeId)> forget;   ///< The range was dropped and nothing of it is left here.
   std::function<void()> note_disk_full;  ///< A write failed for want of space: disk_low, and all ranges hear of it.
   RemovalSweep* sweep;                   ///< Ranges that keep a dead member in S for a while; never null once in use.

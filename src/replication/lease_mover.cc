@@ -71,8 +71,10 @@ void LeaseMover::ended(Waiting lease, NodeId target, const Result<void>& result)
     --progress_.remaining;
   } else {
     --options_.leases[target];
-    lease.tried.insert(target);
-    lease.last = LeaseNotMoved{lease.range, target, result.error()};
+    if (result.error().code != Errc::kMoving) {
+      lease.tried.insert(target);
+      lease.last = LeaseNotMoved{lease.range, target, result.error()};
+    }
     waiting_.push_front(std::move(lease));
   }
   ports_.post([self = shared_from_this()] { self->step(); });

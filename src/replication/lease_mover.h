@@ -42,6 +42,7 @@ class LeaseMover : public std::enable_shared_from_this<LeaseMover> {
   struct Ports {
     /// The in-sync members of the range that could lead it at once; none when this node does not lead it any more.
     std::function<std::optional<std::vector<NodeId>>(RangeId)> targets;
+    /// kMoving: another move was under way and has ended; where the lease is now is looked up again.
     std::function<void(RangeId, NodeId, Callback<void>)> transfer;
     std::function<void(Task)> post;  ///< Run soon, not from within what calls back now; dropped when the node ends.
   };

@@ -104,6 +104,21 @@ TEST_F(LeaseMoverTest, TriesElsewhereAndNamesWhatCouldNotMove) {
   EXPECT_EQ(done_->failed[0].why.message, "second");
 }
 
+TEST_F(LeaseMoverTest, AfterAnotherMoveItLooksAgain) {
+  begin({{RangeId(1)}, {RangeId(2)}}, {.at_once = 1});
+  const NodeId first = asked_.at(0).target;
+  answer(Error(Errc::kMoving, "another move has ended"));
+  EXPECT_EQ(asked_.at(1).range, RangeId(1)) << "it is still here";
+  EXPECT_EQ(asked_.at(1).target, first) << "nobody has failed to take it";
+  gone_ = {RangeId(1)};
+  answer(Error(Errc::kMoving, "another move has ended"));  // and took it away
+  answer();
+  ASSERT_TRUE(done_);
+  EXPECT_EQ(done_->moved, 1U);
+  EXPECT_EQ(done_->remaining, 0U);
+  EXPECT_TRUE(done_->failed.empty());
+}
+
 TEST_F(LeaseMoverTest, NamesRangesThatNobodyElseHoldsAndPassesOverWhatLeft) {
   targets_ = {};
   gone_ = {RangeId(2)};

@@ -44,7 +44,7 @@ ServedRange::~ServedRange() {
 Result<void> ServedRange::admit() const {
   const std::lock_guard lock(mutex_);
   if (ended_) return Error(Errc::kNotLeaseholder, ended_->message);
-  if (gate_ == Gate::kMoving || diverted_)
+  if (gate_ == Gate::kMoving || diverted_ || dropped_)
     return Error(Errc::kMoving, "the lease is moving to another node; try again at once");
   ++admitted_;
   return {};
@@ -125,7 +125,8 @@ Result<Lsn> ServedRange::commit(storage::CommitPages pages) {
     const std::lock_guard lock(mutex_);
     if (ended_) return Error(Errc::kNotLeaseholder, ended_->message);
     if (gate_ == Gate::kStalled) return stalled_error();
-    if (gate_ == Gate::kMoving) return Error(Errc::kMoving, "the lease is moving to another node; try again at once");
+    if (gate_ == Gate::kMoving || dropped_)
+      return Error(Errc::kMoving, "the lease is moving to another node; try again at once");
     if (!pending_.empty() && pending_bytes_ + payload.size() > pending_bytes_max_)
       return Error(Errc::kRangeUnavailable, "too many writes wait for the in-sync replicas; try again");
     TRY(hooks_.requests->assign({tail_.lsn.next(), epoch_, 0}, std::move(pages.request), hooks_.now()));
@@ -147,6 +148,18 @@ Result<Lsn> ServedRange::commit(storage::CommitPages pages) {
   }
   if (wake) hooks_.committed();
   return lsn;
+}
+
+/// The range falls back as if its log had not taken the entry, which it may well keep: the next epoch begins with what
+/// the log holds, and the writer learns by its request id what became of it.
+void ServedRange::commit_dropped(Lsn lsn) {
+  {
+    const std::lock_guard lock(mutex_);
+    dropped_ = true;
+    durable_moved_.notify_all();
+  }
+  hooks_.synced(Error(Errc::kLogMismatch, "the database dropped the commit of LSN " + lsn.to_string() +
+                                              ", which the log holds; it is opened again from the log"));
 }
 
 Result<void> ServedRange::wait_all_durable() {

@@ -65,6 +65,9 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   void opened(placement::ReplicaRef ref, Result<std::shared_ptr<storage::Replica>> replica);
   void hold(placement::ReplicaRef ref, std::shared_ptr<storage::Replica> replica);
   void damaged(const Error& why);
+  void disk_failed(const Error& why);
+  bool may_salvage() const;
+  void salvage();
   void stand_down();
   void drop_replica();
   void confirm_and_drop();
@@ -96,6 +99,7 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   bool stopped_{false};
   bool gone_{false};  ///< The range was dropped: its id never comes back.
   Storage storage_{Storage::kNone};
+  bool salvaged_{false};                        ///< Tried once in this process.
   std::optional<placement::ReplicaRef> local_;  ///< The replica on this disk.
   std::shared_ptr<HeldReplica> held_;
   std::shared_ptr<Follower> follower_;

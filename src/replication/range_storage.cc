@@ -40,7 +40,10 @@ bool RangeMachine::ensure_replica() {
       confirm_and_drop();
     return false;
   }
-  if (storage_ == Storage::kDamaged) return false;
+  if (storage_ == Storage::kDamaged) {
+    if (may_salvage()) salvage();
+    return false;
+  }
   if (held_) return true;
   if (wanted == nullptr) return false;
   const placement::RangeConfig& config = record_->config;
@@ -76,6 +79,7 @@ void RangeMachine::opened(ReplicaRef ref, Result<ReplicaPtr> replica) {
     spdlog::error("range {}: the local replica cannot be opened: {}", range_.value, replica.error().to_string());
     trouble_ = replica.error().message;
     node_.report_damage(range_, replica.error());
+    if (replica.error().code == Errc::kIo) disk_failed(replica.error());
   }
   if (stopped_) return;
   if (replica.ok()) hold(ref, *std::move(replica));
@@ -98,39 +102,25 @@ void RangeMachine::hold(ReplicaRef ref, ReplicaPtr replica) {
   said_ready_ = Epoch();
 }
 
-/// A failed sync or a bad checksum: this replica serves and acknowledges nothing any more. The leaseholder hears it and
-/// takes it out of S; if this is the leaseholder, it gives the lease up (A4.8).
-void RangeMachine::damaged(const Error& why) {
-  const auto keep = shared_from_this();
-  if (leader_) leadership_over(why);
-  storage_ = Storage::kDamaged;
-  trouble_ = why.message;
-  node_.report_damage(range_, why);
-  if (stopped_ || !record_) return;
-  if (const auto& holder = record_->config.leaseholder; holder && !is_mine(record_->config)) {
-    proto::RangeMessage in;
-    in.set_to_replica(local_->replica.value);
-    if (const auto* to = record_->config.find(holder->node)) in.set_from_replica(to->replica.value);
-    refuse(holder->node, in, Errc::kCorrupt, "this replica is damaged");
-  }
-  evaluate();
+/// An earlier process was failed by the disk, and there is no other member of S that the replica could be rebuilt from.
+bool RangeMachine::may_salvage() const {
+  const placement::RangeConfig& config = record_->config;
+  return !salvaged_ && !held_ && local_ && config.insync.size() == 1 && config.insync.front() == *local_;
 }
 
-/// Any other member of S may take over now; this one never does.
-void RangeMachine::stand_down() {
-  const Instant now = node_.loop.now();
-  if (changing_ || record_->config.insync.size() < 2 || now < stand_down_again_) return;
-  stand_down_again_ = now + node_.parameters.meta_timeout;
-  auto next = placement::release_lease(record_->config);
-  if (!next.ok()) return;
-  spdlog::warn("range {}: gives the lease up, this replica is damaged", range_.value);
-  change(*std::move(next), {}, [weak = weak_from_this()](Result<void> result) {
-    const auto me = weak.lock();
-    if (!me || result.ok()) return;
-    me->node_.loop.after(me->node_.parameters.meta_timeout, [weak] {
-      if (const auto again = weak.lock()) again->evaluate();
-    });
-  });
+void RangeMachine::salvage() {
+  salvaged_ = true;
+  storage_ = Storage::kBusy;
+  node_.on_worker<ReplicaPtr>(
+      range_, [&store = node_.store, range = range_] { return shared(store.salvage(range)); },
+      [weak = weak_from_this(), ref = *local_](Result<ReplicaPtr> replica) {
+        const auto me = weak.lock();
+        if (!me) return;
+        if (replica.ok()) spdlog::warn("range {}: opens its only replica after the disk had failed", me->range_.value);
+        if (replica.ok() || replica.error().code != Errc::kNotFound) return me->opened(ref, std::move(replica));
+        me->storage_ = Storage::kDamaged;  // in another way, which was told
+        if (me->gone_) me->drop_replica();
+      });
 }
 
 void RangeMachine::on_record_gone() {
@@ -243,6 +233,7 @@ void RangeMachine::on_snapshot_chunk(NodeId from, Incarnation, proto::RangeMessa
         const auto me = weak.lock();
         if (!me || me->stopped_ || !me->receiver_ || me->receiver_->at != at) return;
         me->receiver_->busy = false;
+        if (!next.ok() && next.error().code == Errc::kIo) me->node_.report_disk_failure(me->range_, next.error(), true);
         if (!next.ok()) return reply(0, false, next.error().message);
         me->receiver_->next = *next;
         if (*next < me->receiver_->file_size) return reply(*next, false, "");

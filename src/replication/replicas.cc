@@ -40,6 +40,10 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
           [this](RangeId range, const Error& why) {
             if (deps_.on_record_regressed) deps_.on_record_regressed(range, why);
           },
+      .report_disk_failure =
+          [this](RangeId range, const Error& why, bool marked) {
+            if (deps_.on_disk_failure) deps_.on_disk_failure(range, why, marked);
+          },
       .forget =
           [this](RangeId range) {
             deps_.loop.post([this, alive = std::weak_ptr(alive_), range] {
@@ -76,6 +80,7 @@ Replicas::~Replicas() {
   node_->note_disk_full = [] {};
   node_->report_damage = [](RangeId, const Error&) {};
   node_->report_regression = [](RangeId, const Error&) {};
+  node_->report_disk_failure = [](RangeId, const Error&, bool) {};
   node_->forget = [](RangeId) {};
 }
 

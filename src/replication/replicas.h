@@ -54,6 +54,10 @@ class Replicas final : public LeaseDirectory {
     std::function<void()> on_fenced = {};
     /// The metadata record of a range is certainly older than what the replica here accepted.
     std::function<void(RangeId, const Error&)> on_record_regressed = {};
+    /// The disk failed a sync or a write of this range (A4.8): this process has to end, for what it reads from the
+    /// store need not be on the disk. Its replica is out of use already, and `marked`: in later processes too. On the
+    /// loop.
+    std::function<void(RangeId, const Error&, bool marked)> on_disk_failure = {};
   };
   Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs bugs = {});
   ~Replicas() override;

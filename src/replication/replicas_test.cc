@@ -281,6 +281,19 @@ TEST_F(ReplicasTest, AFailedSyncTakesTheReplicaOutOfS) {
   EXPECT_EQ(record().find_insync(kN3), nullptr);
 }
 
+TEST_F(ReplicasTest, WhoAsksForAMoveWhileTheLeaseMovesHearsOfItsEnd) {
+  grow();
+  ASSERT_TRUE(write());
+  std::optional<Result<void>> first, second;
+  cluster_.node_of(kN1).replicas->transfer(kRange, kN2, [&](Result<void> r) { first = std::move(r); });
+  cluster_.node_of(kN1).replicas->transfer(kRange, kN3, [&](Result<void> r) { second = std::move(r); });
+  EXPECT_FALSE(second.has_value());
+  ASSERT_TRUE(until([&] { return first && second; }));
+  EXPECT_TRUE(first->ok());
+  EXPECT_EQ(second->error().code, Errc::kMoving);
+  ASSERT_TRUE(until([&] { return leader() == kN2; }));
+}
+
 // --- Damage that a scrub finds (A4.8).
 TEST_F(ReplicasTest, AScrubTakesADamagedBackupOutAndItIsRebuilt) {
   grow();

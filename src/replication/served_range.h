@@ -67,6 +67,7 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   void resolve(const RequestQuestion& question, Callback<RequestAnswer> done) override;
 
   Result<Lsn> commit(storage::CommitPages pages) override;
+  void commit_dropped(Lsn lsn) override;
   Result<void> wait_all_durable() override;
 
   // For the leader, on the loop.
@@ -106,6 +107,7 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   Lsn durable_;
   Gate gate_{Gate::kOpen};
   bool diverted_{false}, at_once_{false};
+  bool dropped_{false};  ///< The database no longer shows what the log holds: nothing begins here any more.
   mutable std::uint64_t admitted_{0};
   std::optional<Error> ended_, refusal_;
   std::vector<storage::LogEntryPtr> outbox_;

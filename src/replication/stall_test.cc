@@ -136,6 +136,31 @@ TEST_F(StallTest, AFullDiskOfALeaseholderMakesItFallBackAndMovesTheLease) {
   EXPECT_TRUE(until([&] { return record().insync.size() == 3; })) << "nothing was damaged";
 }
 
+TEST_F(StallTest, ADroppedCommitMakesTheRangeFallBackAndKeepsWhatTheLogHolds) {
+  grow();
+  ASSERT_TRUE(write());
+  auto full = lease();
+  const Epoch old = full->epoch();
+  std::optional<Result<void>> earlier;
+  const auto first = database(full).write("first");
+  full->wait_durable(*first, Waits::kWrite, [&](Result<void> r) { earlier = std::move(r); });
+  const auto lost = database(full).write("dropped");
+  ASSERT_TRUE(lost.ok());
+  database(full).drop(*lost);
+  EXPECT_EQ(full->admit().error().code, Errc::kMoving) << "what is read here from now on would lack the commit";
+  EXPECT_EQ(full->admit_write().error().code, Errc::kMoving);
+  EXPECT_EQ(database(full).write("late").error().code, Errc::kMoving);
+  full.reset();  // the statement ends, and with it the old database
+  ASSERT_TRUE(until([&] { return leader() && cluster_.leader(kRange)->epoch() > old; }));
+  EXPECT_EQ(leader(), kN1);
+  EXPECT_EQ(record().epoch, old.next());
+  ASSERT_TRUE(earlier.has_value());
+  EXPECT_TRUE(earlier->ok());
+  for (const NodeId node : {kN1, kN2, kN3})
+    EXPECT_EQ(cluster_.node_of(node).disk->ranges.at(kRange).at(*lost)->epoch, old);
+  EXPECT_TRUE(write());
+}
+
 TEST_F(StallTest, AFullBackupLeavesSAndComesBackWithRoom) {
   grow();
   cluster_.node(3).disk->full = true;

@@ -15,6 +15,7 @@ struct Leader::Transfer {
   Loop::TimerId timer{0};
   std::uint64_t ticket{0};
   bool locked{false}, sent{false};
+  std::vector<Callback<void>> waiting;  ///< Who asked for another move meanwhile.
 };
 
 std::vector<NodeId> Leader::successors() const {
@@ -36,7 +37,7 @@ void Leader::transfer(NodeId target, Callback<void> done) {
   const Member* member = find(target);
   const auto live = node().nodes.live(target);
   if (!serving() || stalled_) return done(Error(Errc::kNotLeaseholder, "the range is not served here at present"));
-  if (transfer_) return done(Error(Errc::kInvalidState, "the lease is moving already"));
+  if (transfer_) return transfer_->waiting.push_back(std::move(done));
   if (member == nullptr || !member->voter || member->state != Member::State::kStreaming || !live ||
       member->incarnation != *live)
     return done(
@@ -104,6 +105,8 @@ void Leader::transfer_done(Result<void> result) {
     served_->set_gate(stalled_ ? ServedRange::Gate::kStalled : ServedRange::Gate::kOpen);
   }
   mine->hold.release();
+  for (auto& other : std::exchange(mine->waiting, {}))
+    other(Error(Errc::kMoving, "another move of the lease has just ended; look where it is now, and ask again"));
   if (stopped_ && mine->sent && !moved) return;  // the successor was heard of before the answer, which will tell
   auto done = std::exchange(mine->done, nullptr);
   if (moved)

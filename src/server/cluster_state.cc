@@ -1,6 +1,9 @@
 #include "server/cluster_state.h"
 
+#include <algorithm>
+
 #include "server/range_status.h"
+#include "storage/log_format.h"
 
 namespace outlast::server {
 using liveness::State;
@@ -110,10 +113,19 @@ placement::ClusterView ClusterState::placement_view() const {
       node.health = is_dead(record.node) ? placement::NodeView::Health::kDead : placement::NodeView::Health::kSuspect;
     node.active = record.membership == meta::Membership::kActive;
     node.draining = draining(record.node);
+    node.store_failed = !record.store.failure.empty();
     view.nodes.push_back(std::move(node));
   }
   for (const auto& entry : ranges_->snapshot()) view.ranges.push_back(entry->value);
   return view;
+}
+
+std::uint32_t ClusterState::log_format() const {
+  std::uint32_t newest = storage::kLogFormat;
+  for (const auto& entry : nodes_->snapshot())
+    if (entry->value.membership != meta::Membership::kDecommissioned)
+      newest = std::min(newest, entry->value.log_format);
+  return newest;
 }
 
 proto::NodeStatusReply ClusterState::node_status() const {
@@ -146,6 +158,7 @@ proto::NodeStatusReply ClusterState::node_status() const {
     out.set_is_decommissioning(record.membership != meta::Membership::kActive);
     const auto leader = office_->leader();
     out.set_is_leader_frontend(leader && leader->node == record.node);
+    out.set_store_failure(record.store.failure);
   }
   return reply;
 }

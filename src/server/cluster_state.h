@@ -44,6 +44,8 @@ class ClusterState final : public replication::NodeDirectory {
   std::string database_of(RangeId range) const;
   /// What placement decides by. (loop)
   placement::ClusterView placement_view() const;
+  /// Newest log entries that every member reads, also one that is not running now: it comes back to the same log.
+  std::uint32_t log_format() const;
   proto::NodeStatusReply node_status() const;
   proto::RangesReply ranges_reply() const;
 

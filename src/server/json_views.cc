@@ -48,7 +48,8 @@ json::object to_json(const proto::NodeStatus& n) {
           {"is_decommissioning", n.is_decommissioning()},
           {"replicas", n.replicas()},
           {"leases", n.leases()},
-          {"is_leader_frontend", n.is_leader_frontend()}};
+          {"is_leader_frontend", n.is_leader_frontend()},
+          {"store_failure", n.store_failure()}};
 }
 
 json::object to_json(const proto::RangeStatus& r) {

@@ -64,6 +64,7 @@ Node::~Node() {
   loop_.run_and_wait([this] {
     housekeeping_.reset();
     drain_.reset();
+    store_health_.reset();
     placer_.reset();
     replicas_.reset();
     office_.reset();
@@ -182,8 +183,7 @@ Result<void> Node::start_liveness() {
 }
 
 Result<void> Node::start_replicas() {
-  ASSIGN_OR_RETURN(replica_store_,
-                   storage::open_replica_store(*disk_, store_->path(), storage_options(state_->settings(), clock_)));
+  TRY(open_replica_store());
   log_writer_ = storage::make_log_writer();
   transport_ = make_transport(*links_);
   loop_.run_and_wait([this] {
@@ -194,7 +194,9 @@ Result<void> Node::start_replicas() {
                                      *meta_,
                                      *transport_,
                                      *state_,
-                                     [](const storage::CommitPages& pages) { return storage::encode(pages); },
+                                     [this](const storage::CommitPages& pages) {
+                                       return storage::encode(pages, log_format_.load(std::memory_order_relaxed));
+                                     },
                                      [](std::string_view payload) { return storage::request_of(payload); },
                                      [this] { return liveness_->lease_deadline(); }};
     deps.confirm_all_reads = [this] { return confirm_all_reads_.load(std::memory_order_relaxed); };
@@ -203,6 +205,9 @@ Result<void> Node::start_replicas() {
     };
     deps.on_replica_damaged = [this](RangeId range, const Error& why) { report_damage(range, why); };
     deps.on_fenced = [this] { end(Ending::kFenced); };
+    deps.on_disk_failure = [this](RangeId range, const Error& why, bool marked) {
+      store_health_->failed(range, why, marked);
+    };
     deps.on_record_regressed = [this](RangeId range, const Error& why) { note_regression(range, why); };
     replicas_ = std::make_unique<replication::Replicas>(
         std::move(deps), replication::Identity{member_.node, member_.store_uuid, member_.incarnation},
@@ -245,11 +250,13 @@ Result<void> Node::announce() {
   record.sql_addr = handover::address_of(handover::kSqlFd);
   record.http_addr = http_addr_;
   record.build = OUTLAST_VERSION;
+  record.log_format = storage::kLogFormat;
   record.incarnation = member_.incarnation;
   record.started_micros = clock_.wall_micros();
   const auto registered = wait_on<meta::NodeRecord>(
       loop_, [&](Callback<meta::NodeRecord> done) { meta::register_node(*meta_, record, std::move(done)); });
   if (!registered.ok()) return registered.error();
+  distrust_store_ = registered->store.unmarked;
   return {};
 }
 
@@ -304,19 +311,25 @@ int Node::run() {
     return final ? handover::kExitFatal : 1;
   }
   const Ending ending = wait_for_end(Duration::max());
-  if (ending == Ending::kStop) stop_gracefully();
+  if (ending == Ending::kStop) drain_to_stop();
+  if (ending == Ending::kStop || ending == Ending::kStoreFailed) stop_gracefully();
+  if (ending == Ending::kStoreFailed) return 1;  // a new process follows, once more and more slowly while it fails
   if (ending == Ending::kFenced) spdlog::warn("this incarnation is fenced: the process ends, a new one follows");
   if (ending != Ending::kStop) _exit(1);  // fenced or orphaned: nothing may be served any more, not even politely
   return handover::kExitStopped;
 }
 
-/// The full drain, whatever was drained before; then the end.
-void Node::stop_gracefully() {
+/// The full drain, whatever was drained before.
+void Node::drain_to_stop() {
   spdlog::info("initiating graceful shutdown of server");
   ending_soon_ = true;
   (void)wait_on<void>(loop_, [this](Callback<void> done) {
     drain_->drain_for_stop(options_.start.grace, [done = std::move(done)]() mutable { done({}); });
   });
+}
+
+/// What is left goes within seconds.
+void Node::stop_gracefully() {
   stopping_ = true;
   sql_->stop_accepting();
   const auto left = wait_on<std::size_t>(loop_, [this](Callback<std::size_t> done) {
@@ -339,6 +352,7 @@ void Node::say(const std::string& what) {
 }
 
 void Node::refresh_peers() {
+  log_format_ = state_->log_format();
   if (replicas_) links_->set_peers(state_->peers(member_.node));
 }
 
@@ -348,19 +362,6 @@ void Node::housekeeping() {
   ensure_default_database();
   look_at_disk();
   loop_.after(1s, [this] { housekeeping(); });
-}
-
-/// Writes stop short of a full disk, and go on when there is room again.
-void Node::look_at_disk() {
-  constexpr std::uint64_t kOfNoRange = 0;
-  workers_.submit(kOfNoRange, [this] {
-    const auto space = disk_->space(store_->path());
-    loop_.post([this, space] {
-      if (!space.ok() || !replicas_) return;
-      disk_low_ = storage::is_low(*space, disk_low_);
-      replicas_->set_disk_low(disk_low_);
-    });
-  });
 }
 
 void Node::ensure_default_database() {

@@ -10,6 +10,7 @@
 #include "http/server.h"
 #include "meta/housekeeping.h"
 #include "meta/life_locks.h"
+#include "meta/store_health.h"
 #include "replication/replicas.h"
 #include "rpc/client.h"
 #include "rpc/remote_channel.h"
@@ -43,7 +44,7 @@ class Node {
   int run();
 
  private:
-  enum class Ending : std::uint8_t { kNone, kStop, kFenced, kOrphaned };
+  enum class Ending : std::uint8_t { kNone, kStop, kStoreFailed, kFenced, kOrphaned };
   Result<void> start();
   Result<void> open_store_and_meta();
   void start_http();
@@ -71,11 +72,13 @@ class Node {
   void refresh_peers();
   void housekeeping();
   void look_at_disk();
+  Result<void> open_replica_store();
   void ensure_default_database();
   void sweep_forever();
   void watch_supervisor();
   Ending wait_for_end(Duration at_most);
   void end(Ending how);
+  void drain_to_stop();
   void stop_gracefully();
   void say(const std::string& what);
   std::string not_ready() const;
@@ -106,6 +109,7 @@ class Node {
   std::unique_ptr<rpc::PeerLinks> links_;
   std::unique_ptr<rpc::RemoteChannels> remote_;
   std::unique_ptr<rpc::Client> rpc_client_;
+  std::unique_ptr<meta::StoreHealth> store_health_;
   std::unique_ptr<replication::Replicas> replicas_;
   std::unique_ptr<RangeAdmin> range_admin_;
   int regressions_{0};  ///< Told as events so far; on the loop.
@@ -126,6 +130,8 @@ class Node {
   std::atomic<bool> serving_{false}, ending_soon_{false}, stopping_{false}, left_{false};
   std::atomic<bool> confirm_all_reads_{false};  ///< sql.reads is "confirmed".
   std::atomic<bool> draining_now_{false};       ///< The readiness probe fails because of a drain.
+  std::atomic<std::uint32_t> log_format_{1};    ///< Of what this node writes: see ClusterState::log_format.
+  bool distrust_store_{false};                  ///< An earlier process could not mark what its disk had failed.
   bool disk_low_{false};                        // loop
 };
 

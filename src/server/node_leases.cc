@@ -51,8 +51,9 @@ void Node::transfer_leases(std::optional<NodeId> to, std::size_t at_once,
     options.at_once = at_once;
     for (const auto& entry : state_->nodes().snapshot()) {
       const meta::NodeRecord& node = entry->value;
-      if (node.membership != meta::Membership::kActive || !state_->live(node.node) || state_->draining(node.node))
-        options.avoid.insert(node.node);
+      const bool fit =
+          node.membership == meta::Membership::kActive && node.store.failure.empty() && !state_->draining(node.node);
+      if (!fit || !state_->live(node.node)) options.avoid.insert(node.node);
     }
     for (const auto& entry : state_->ranges().snapshot())
       if (const auto& holder = entry->value.leaseholder) ++options.leases[holder->node];

@@ -34,6 +34,9 @@ class CommitSink {
   /// Assigns the next LSN and queues the entry. Everything that can fail does so here, before the LSN exists; then
   /// SQLite rolls the transaction back. Must not block on the network.
   virtual Result<Lsn> commit(CommitPages pages) = 0;
+  /// SQLite failed behind a commit that was taken, and rolled it back: the log holds a transaction that the database
+  /// does not show. It commits nothing more; it must be closed and opened again from the log, in a new epoch (A5.4).
+  virtual void commit_dropped(Lsn) { OUTLAST_ASSERT(false, "SQLite dropped a commit that the range log holds"); }
   /// Blocks until every assigned LSN is durable on all in-sync replicas (the checkpoint guard), or fails when the
   /// leadership ended or `patience` has passed.
   virtual Result<void> wait_all_durable() = 0;

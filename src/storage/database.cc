@@ -23,6 +23,7 @@ int remember_text(void* out, int, char** values, char**) {
 DatabaseImpl::DatabaseImpl(std::shared_ptr<ReplicaFiles> files, CommitSink& sink)
     : files_(std::move(files)), shim_(std::make_shared<ShimRange>(sink, files_->disk, files_->db_path())) {
   shim_->txn_bytes_max = files_->options.txn_bytes_max;
+  shim_->wal_index.limit(files_->options.planted.wal_index_regions);
   shim_->assigned = shim_->published = files_->log->end().lsn.value;
 }
 
@@ -84,7 +85,7 @@ Error DatabaseImpl::checkpoint_error(int rc) {
   ShimConnection& side = *shim_connection(checkpointer_);
   if (side.error.has_value()) return *std::exchange(side.error, {});  // refused before the file was touched
   Error error = sqlite_failure(checkpointer_, rc, "cannot checkpoint " + shim_->path);
-  if ((rc & 0xff) == SQLITE_IOERR) files_->file_damaged = true;  // a failed sync is never tried again
+  if ((rc & 0xff) == SQLITE_IOERR) files_->file_failed(error);
   return error;
 }
 
@@ -103,12 +104,15 @@ Result<LogPosition> DatabaseImpl::checkpoint_locked(int mode) {
   // SQLite leaves out its own sync when a commit raced the checkpoint.
   if (!files_->options.planted.mark_before_sync) {
     if (auto synced = sync_database_file(checkpointer_); !synced.ok()) {
-      files_->file_damaged = true;
+      files_->file_failed(synced.error());
       return synced.error();
     }
   }
   ASSIGN_OR_RETURN(const LogPosition position, files_->log->position_at(covered));
-  TRY(files_->move_mark(position));
+  if (auto moved = files_->move_mark(position); !moved.ok()) {
+    if (moved.error().code == Errc::kIo) files_->file_failed(moved.error());
+    return moved.error();
+  }
   shim_->commit_ends.forget_below(covered);
   return position;
 }

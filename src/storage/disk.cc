@@ -263,4 +263,15 @@ Result<void> remove_if_there(Disk& disk, const std::string& path) {
   return {};
 }
 
+Result<void> try_disk(Disk& disk, const std::string& dir) {
+  const std::string path = dir + "/TRY";
+  {
+    ASSIGN_OR_RETURN(const auto file, disk.open(path, OpenMode::kCreateNew));
+    TRY(file->pwrite(0, std::string(4096, 't')));
+    TRY(file->sync());
+  }
+  TRY(disk.remove(path));
+  return disk.sync_dir(dir);
+}
+
 }  // namespace outlast::storage

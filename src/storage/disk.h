@@ -79,5 +79,7 @@ Result<std::string> read_file(Disk& disk, const std::string& path, std::size_t b
 Result<void> remove_tree(Disk& disk, const std::string& path);
 /// Removes a file; nothing there is success.
 Result<void> remove_if_there(Disk& disk, const std::string& path);
+/// Does the disk take a small write in this directory, and sync it?
+Result<void> try_disk(Disk& disk, const std::string& dir);
 
 }  // namespace outlast::storage

@@ -74,8 +74,9 @@ Result<std::uint64_t> Incoming::receive(const ReplicaIdentity& identity, const L
     transfer.received += data.size();
     if (transfer.received - transfer.synced >= kSyncEveryBytes) written = note_progress(dir, transfer);
   }
-  if (!written.ok()) {  // what is on disk by now is looked up again
+  if (!written.ok()) {  // what is on disk by now is looked up again; after a failed sync nobody can know that
     transfers_.erase(it);
+    if (written.error().code == Errc::kIo) (void)remove_tree(disk_, dir);
     return std::move(written).error();
   }
   return transfer.received;
@@ -104,8 +105,12 @@ Result<std::string> Incoming::seal(const ReplicaIdentity& identity, const LogPos
     return Error(Errc::kCorrupt, "the snapshot for range " + identity.range.to_string() +
                                      " is no database file of its size; it was thrown away, send it again");
   }
-  TRY(note_progress(dir, transfer));
+  const auto synced = note_progress(dir, transfer);
   transfers_.erase(it);
+  if (!synced.ok()) {
+    if (synced.error().code == Errc::kIo) (void)remove_tree(disk_, dir);
+    return synced.error();
+  }
   return dir;
 }
 

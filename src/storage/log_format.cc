@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::uint16_t kVersion = 1;  // of the framing
 constexpr std::uint16_t kPlainPayload = 1, kPayloadWithResult = 2;
+static_assert(kPayloadWithResult == kLogFormat);
 constexpr char kSegmentMagic[4] = {'O', 'L', 'S', '1'};
 constexpr std::size_t kPayloadHeadBytes = 40;  // before the tag
 constexpr std::size_t kTagBytesMax = 4096;
@@ -62,10 +63,10 @@ std::uint32_t entry_checksum(Lsn lsn, Epoch epoch, const LogPosition& prev, std:
   return crc32c(payload, crc32c(head));
 }
 
-std::string encode(const CommitPages& commit) {
+std::string encode(const CommitPages& commit, std::uint32_t newest) {
   const RequestOutcome& request = commit.request;
   OUTLAST_ASSERT(request.tag.size() <= kTagBytesMax && request.result.size() <= kResultBytesMax);
-  const bool with_result = !request.result.empty();
+  const bool with_result = !request.result.empty() && newest >= kPayloadWithResult;
   std::string out;
   out.reserve(kPayloadHeadBytes + request.tag.size() + request.result.size() + 8 +
               commit.pages.size() * (8 + commit.page_size));

@@ -15,8 +15,12 @@ namespace outlast::storage {
 
 inline constexpr std::uint32_t kPageBytes = 4096;  ///< Of every range: fixed by the template.
 
-/// Payload of an entry: version 2 when the request has a result to keep, else version 1, which older programs read.
-std::string encode(const CommitPages& commit);
+/// Newest version of payloads that this program reads and writes. A node's record says it, so that the others write
+/// nothing that the node could not read.
+inline constexpr std::uint32_t kLogFormat = 2;
+/// Payload of an entry, of the oldest version that holds what there is to say, but none newer than `newest`: version 1
+/// leaves out what RETURNING gave, version 2 keeps it.
+std::string encode(const CommitPages& commit, std::uint32_t newest = kLogFormat);
 
 /// A payload read in place: the images point into it.
 struct CommitView {

@@ -62,6 +62,11 @@ TEST(LogFormat, WritesVersion1WhenThereIsNothingNewToSay) {
   EXPECT_EQ(encode(sample_with_result())[0], 2);
 }
 
+TEST(LogFormat, WritesNothingNewerThanEveryMemberReads) {
+  EXPECT_EQ(encode(sample_with_result(), 1), encode(sample())) << "without what RETURNING gave";
+  EXPECT_EQ(encode(sample_with_result(), 9), encode(sample_with_result()));
+}
+
 TEST(LogFormat, TellsTheRequestOfBothVersions) {
   for (const CommitPages& commit : {sample(), sample_with_result()}) {
     const auto request = request_of(encode(commit));

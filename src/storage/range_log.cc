@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/crc32c.h"
+#include "storage/failed_mark.h"
 
 namespace outlast::storage {
 namespace {
@@ -48,6 +49,8 @@ std::uint64_t RangeLog::bytes() const {
 Error RangeLog::fail(Error error) {
   damaged_ = true;
   if (error.code == Errc::kDiskFull) error.code = Errc::kIo;  // more room does not repair it
+  // At once, before anybody hears of it: the process may be killed next. A mark that fails is asked for again.
+  if (error.code == Errc::kIo) (void)leave_failed_mark(*options_.disk, options_.dir, error.message);
   return error;
 }
 

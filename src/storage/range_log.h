@@ -27,7 +27,8 @@ struct RangeLogOptions {
 /// The log of one replica: entries in a row, and the configurations that the replica accepted, in segment files. The
 /// latest configuration stands at the head of every segment, so trimming never loses it.
 /// Rules: a torn end that nobody was told about is cut at open; damage in what had been synced is kCorrupt. After a
-/// failed sync, or a failed write that could not be undone, the log is damaged() and refuses everything (kIo).
+/// failed sync, or a failed write that could not be undone, the log is damaged() and refuses everything (kIo), and its
+/// directory carries the mark of failed_mark.h.
 /// Thread-safety: append, sync, cut_after and record_config from one thread at a time; the rest from any.
 class RangeLog {
  public:
@@ -49,6 +50,9 @@ class RangeLog {
   Result<void> sync();
   Result<void> record_config(const std::string& text);  ///< Synced when it returns.
   Result<void> cut_after(Lsn lsn);
+  /// Writes the last segment again as it is read, and syncs it: for a log of which a sync failed in an earlier process,
+  /// because the kernel may hold for written what never reached the disk. Closed segments were synced before that.
+  Result<void> write_again();
 
   Result<std::vector<LogEntryPtr>> read(Lsn after, std::size_t bytes_max);
   Result<LogPosition> position_at(Lsn lsn);

@@ -180,6 +180,29 @@ Result<void> RangeLog::finish_cut() {
   return options_.disk->sync_dir(options_.dir);
 }
 
+Result<void> RangeLog::write_again() {
+  TRY(ready());
+  constexpr std::uint64_t kPieceBytes = std::uint64_t{1} << 20;
+  std::string path;
+  std::uint64_t bytes;
+  {
+    const std::lock_guard lock(mutex_);
+    path = segments_.back().path;
+    bytes = segments_.back().bytes;
+  }
+  ASSIGN_OR_RETURN(const auto file, options_.files->get(path));
+  std::string piece;
+  for (std::uint64_t at = 0; at < bytes; at += piece.size()) {
+    piece.resize(std::min(kPieceBytes, bytes - at));
+    ASSIGN_OR_RETURN(const std::size_t n, file->pread(at, piece.data(), piece.size()));
+    if (n != piece.size()) return Error(Errc::kCorrupt, path + " became shorter while it was read");
+    if (auto written = file->pwrite(at, piece); !written.ok()) return fail(written.error());
+  }
+  if (auto synced = file->sync(); !synced.ok()) return fail(synced.error());
+  if (auto synced = options_.disk->sync_dir(options_.dir); !synced.ok()) return fail(synced.error());
+  return {};
+}
+
 /// Removes the segments that hold nothing at or below `lsn`, last first.
 Result<void> RangeLog::cut_files(Lsn lsn) {
   for (;;) {

@@ -48,7 +48,7 @@ Result<void> ReplicaImpl::check_usable() const {
 
 /// Whatever cannot be undone by trying again makes the replica damaged.
 Error ReplicaImpl::damage(Error error) {
-  if (error.code == Errc::kIo || error.code == Errc::kCorrupt) files_->file_damaged = true;
+  if (error.code == Errc::kIo || error.code == Errc::kCorrupt) files_->file_failed(error);
   return error;
 }
 
@@ -93,7 +93,7 @@ Result<void> ReplicaImpl::apply_to(Lsn durable) {
   if (!written.ok()) return damage(written.error());
   if (!files_->options.planted.mark_before_sync) {
     if (auto synced = file->sync(); !synced.ok()) {
-      files_->file_damaged = true;
+      files_->file_failed(synced.error());
       return synced;
     }
   }

@@ -101,7 +101,8 @@ class ReplicaStore {
   virtual std::vector<ReplicaIdentity> list() const = 0;
   /// An empty replica at LSN 0, made from the template file (identical on all nodes). kAlreadyExists.
   virtual Result<std::unique_ptr<Replica>> create(const ReplicaIdentity& identity) = 0;
-  /// Recovers what is there: cuts a torn, never synced tail silently; kCorrupt for damage in a synced part.
+  /// Recovers what is there: cuts a torn, never synced tail silently; kCorrupt for damage in a synced part, and for a
+  /// replica whose disk failed before, see distrust().
   virtual Result<std::unique_ptr<Replica>> open(RangeId range) = 0;
   /// Receives a snapshot piece by piece into `<id>.incoming`, resumable by offset after a restart; `finish` checks
   /// size, then replaces the replica's files atomically with the file at `position` and an empty log after it.
@@ -111,6 +112,12 @@ class ReplicaStore {
   virtual Result<std::unique_ptr<Replica>> finish_snapshot(const ReplicaIdentity& identity,
                                                            const LogPosition& position) = 0;
   virtual Result<void> remove(RangeId range) = 0;
+  /// Open() refuses this replica from now on, in later processes too, because a sync or a write of it failed
+  /// (failed_mark.h). Success: the mark is there, or there is no such replica. remove() takes it away.
+  virtual Result<void> distrust(RangeId) { return {}; }
+  /// Opens a replica that carries the mark all the same, for a range that has no other: writes the end of its log
+  /// again, so that it is on the disk for certain, and takes the mark away. kNotFound when there is no mark.
+  virtual Result<std::unique_ptr<Replica>> salvage(RangeId range) { return open(range); }
 };
 
 }  // namespace outlast::storage

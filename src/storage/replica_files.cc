@@ -4,6 +4,7 @@
 
 #include "base/crc32c.h"
 #include "storage/bytes.h"
+#include "storage/failed_mark.h"
 #include "storage/sealed_file.h"
 
 namespace outlast::storage {
@@ -85,6 +86,12 @@ Result<void> ReplicaFiles::move_mark(const LogPosition& mark) {
     mark_ = mark;
   }
   return offer_log();
+}
+
+void ReplicaFiles::file_failed(const Error& why) {
+  file_damaged = true;
+  // Of bytes that are merely wrong, the next process will find the same.
+  if (why.code != Errc::kCorrupt) (void)leave_failed_mark(disk, dir, why.message);
 }
 
 Result<void> ReplicaFiles::trim_to_header(File& db) {

@@ -40,6 +40,8 @@ class ReplicaFiles {
   Result<void> move_mark(const LogPosition& mark);
   /// Frees log that the database file does not need, by the retention rule.
   Result<void> offer_log() { return retention_->offer(log, mark().lsn); }
+  /// A sync or a write of the database file failed, which is never tried again; the mark says so to later processes.
+  void file_failed(const Error& why);
   /// Cuts what lies behind the page count in the database's own header: left by a checkpoint that raced a commit.
   static Result<void> trim_to_header(File& db);
   /// Scratch of SQLite, and copies that nobody owns any more.
@@ -50,7 +52,7 @@ class ReplicaFiles {
   const std::string dir;
   const ReplicaIdentity identity;
   std::shared_ptr<RangeLog> log;
-  std::atomic<bool> file_damaged{false};  ///< A sync of the database file failed.
+  std::atomic<bool> file_damaged{false};  ///< A sync of the database file failed: see file_failed.
   std::atomic<std::uint64_t> next_snapshot{1};
 
  private:

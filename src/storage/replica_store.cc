@@ -6,6 +6,7 @@
 #include <mutex>
 #include <set>
 
+#include "storage/failed_mark.h"
 #include "storage/incoming.h"
 #include "storage/replica_impl.h"
 #include "storage/template_db.h"
@@ -50,11 +51,14 @@ class DiskReplicaStore final : public ReplicaStore {
   Result<std::unique_ptr<Replica>> finish_snapshot(const ReplicaIdentity& identity,
                                                    const LogPosition& position) override;
   Result<void> remove(RangeId range) override;
+  Result<void> distrust(RangeId range) override;
+  Result<std::unique_ptr<Replica>> salvage(RangeId range) override;
 
  private:
   std::string path_of(RangeId range) const { return root_ + "/" + range.to_string(); }
   Result<void> recover(const std::set<std::string>& names);
   Result<std::shared_ptr<void>> use(RangeId range);
+  Result<ReplicaIdentity> identity_of(RangeId range) const;
   Result<std::unique_ptr<Replica>> open_in(const std::string& dir, const ReplicaIdentity& identity,
                                            std::shared_ptr<void> in_use);
   std::string accepted_config(RangeId range);
@@ -129,7 +133,10 @@ Result<std::shared_ptr<void>> DiskReplicaStore::use(RangeId range) {
 Result<std::unique_ptr<Replica>> DiskReplicaStore::open_in(const std::string& dir, const ReplicaIdentity& identity,
                                                            std::shared_ptr<void> in_use) {
   auto files = std::make_shared<ReplicaFiles>(disk_, files_, retention_, options_, dir, identity);
-  TRY(files->load());
+  if (auto loaded = files->load(); !loaded.ok()) {
+    if (loaded.error().code == Errc::kIo) files->file_failed(loaded.error());
+    return std::move(loaded).error();
+  }
   TRY(files->offer_log());
   TRY(files->remove_scratch(true));
   auto replica = std::make_unique<ReplicaImpl>(std::move(files), std::move(in_use));
@@ -162,18 +169,47 @@ Result<std::unique_ptr<Replica>> DiskReplicaStore::create(const ReplicaIdentity&
   return open_in(path, identity, std::move(in_use));
 }
 
-Result<std::unique_ptr<Replica>> DiskReplicaStore::open(RangeId range) {
+Result<ReplicaIdentity> DiskReplicaStore::identity_of(RangeId range) const {
   {
     const std::lock_guard lock(shelf_->mutex);
     if (!shelf_->known.contains(range))
       return Error(Errc::kNotFound, "range " + range.to_string() + " has no replica in this store");
   }
-  ASSIGN_OR_RETURN(auto in_use, use(range));
-  ASSIGN_OR_RETURN(const ReplicaIdentity identity, read_replica_identity(disk_, path_of(range)));
+  ASSIGN_OR_RETURN(ReplicaIdentity identity, read_replica_identity(disk_, path_of(range)));
   if (identity.range != range)
     return Error(Errc::kCorrupt, path_of(range) + " belongs to range " + identity.range.to_string() +
                                      "; remove the directory and let the range rebuild its replica");
+  return identity;
+}
+
+Result<std::unique_ptr<Replica>> DiskReplicaStore::open(RangeId range) {
+  ASSIGN_OR_RETURN(auto in_use, use(range));
+  ASSIGN_OR_RETURN(const ReplicaIdentity identity, identity_of(range));
+  TRY(check_no_failed_mark(disk_, path_of(range)));
   return open_in(path_of(range), identity, std::move(in_use));
+}
+
+Result<void> DiskReplicaStore::distrust(RangeId range) {
+  {
+    const std::lock_guard lock(shelf_->mutex);
+    if (!shelf_->known.contains(range)) return {};
+  }
+  return leave_failed_mark(disk_, path_of(range), "noted by the node");
+}
+
+Result<std::unique_ptr<Replica>> DiskReplicaStore::salvage(RangeId range) {
+  ASSIGN_OR_RETURN(auto in_use, use(range));
+  ASSIGN_OR_RETURN(const ReplicaIdentity identity, identity_of(range));
+  const std::string dir = path_of(range);
+  if (!has_failed_mark(disk_, dir)) return Error(Errc::kNotFound, dir + " carries no mark of a failed disk");
+  {
+    ReplicaFiles files(disk_, files_, retention_, options_, dir, identity);
+    TRY(files.load());
+    TRY(files.log->write_again());
+  }
+  // Pages of the database file that came behind its mark are written again from the log before they are read.
+  TRY(remove_failed_mark(disk_, dir));
+  return open_in(dir, identity, std::move(in_use));
 }
 
 /// The configuration that the present replica accepted last: its epoch must outlive the exchange for a snapshot.

@@ -21,7 +21,8 @@ struct StoreOptions {
   /// Bugs that the crash test plants to show that it would find them.
   struct Planted {
     ImageChoice image{ImageChoice::kLast};
-    bool mark_before_sync{false};  ///< Moves the checkpoint mark although the database file was not synced.
+    bool mark_before_sync{false};             ///< Moves the checkpoint mark although the database file was not synced.
+    std::size_t wal_index_regions{SIZE_MAX};  ///< No bug: SQLite finds no memory for more of its wal-index.
   } planted;
 };
 

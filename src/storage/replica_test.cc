@@ -316,6 +316,36 @@ TEST_F(ReplicaTest, RefusesCommitsOnceFenced) {
   EXPECT_EQ(database_->connect().error().code, Errc::kFenced);
 }
 
+TEST_F(ReplicaTest, ACommitThatSqliteDropsBehindItsLsnComesBackFromTheLog) {
+  fill(0);
+  ASSERT_TRUE(sink_->flush().ok());
+  step_down();
+  replica_.reset();
+  options_.planted.wal_index_regions = 1;  // memory for some 4,000 frames
+  store_ = open_store(a());
+  replica_ = std::move(store_->open(RangeId(7))).value();
+  lead();
+  int committed = 0, code = SQLITE_OK;
+  for (; committed < 100 && code == SQLITE_OK; ++committed)
+    code = run_sql(*connection_, "INSERT INTO t(b) VALUES(randomblob(400000))");
+  EXPECT_EQ(code & 0xff, SQLITE_NOMEM);
+  EXPECT_EQ(sink_->dropped(), sink_->assigned());
+  EXPECT_EQ(connection_->take_commit_lsn(), sink_->assigned()) << "its writer must not hear that nothing was applied";
+  EXPECT_NE(run_sql(*connection_, "INSERT INTO t(b) VALUES(1)"), SQLITE_OK);
+  EXPECT_EQ(connection_->take_commit_error().code, Errc::kFenced);
+  EXPECT_FALSE(database_->checkpoint().ok());
+  EXPECT_EQ(count(), std::to_string(committed - 1));
+  ASSERT_TRUE(sink_->flush().ok());
+  step_down();
+  replica_.reset();
+  options_.planted = {};
+  store_ = open_store(a());
+  replica_ = std::move(store_->open(RangeId(7))).value();
+  lead();
+  EXPECT_EQ(count(), std::to_string(committed)) << "the log has it";
+  EXPECT_EQ(run_sql(*connection_, "INSERT INTO t(b) VALUES(1)"), SQLITE_OK);
+}
+
 TEST_F(ReplicaTest, HoldsNoDescriptorForAnIdleReplica) {
   const auto descriptors = [] {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());

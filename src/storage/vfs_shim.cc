@@ -187,18 +187,22 @@ int shim_characteristics(sqlite3_file* f) {
 
 int shim_shm_map(sqlite3_file* f, int region, int bytes, int extend, void volatile** out) {
   *out = mine(f)->range->wal_index.map(region, bytes, extend != 0);
-  return SQLITE_OK;
+  return *out == nullptr && extend != 0 ? SQLITE_NOMEM : SQLITE_OK;
 }
 
 /// The write lock (slot 0) begins and ends a transaction that writes.
 void end_write_lock(ShimFile* db) {
   ShimRange& range = *db->range;
-  // Readers must see exactly what the sink was given: a commit without it would be lost by the next failure, one that
-  // SQLite dropped after the sink took it would come back. Both are our bug; the process ends and another node leads.
-  const std::uint32_t frames = range.wal_index.frames();
-  const bool whole = range.tail == kWalHeaderBytes + std::int64_t{frames} * kFrameBytes;
-  OUTLAST_ASSERT(whole || (frames == 0 && !range.commit_in_hold), "SQLite and the range log disagree about a commit");
-  range.commit_in_hold = false;
+  if (range.dropped) return;
+  // Readers must see exactly what the sink was given. A commit without it would be lost by the next failure: that is
+  // our bug, the process ends and another node leads. One that SQLite dropped after the sink took it, for want of
+  // memory behind its sync, would come back.
+  const std::int64_t seen = kWalHeaderBytes + std::int64_t{range.wal_index.frames()} * kFrameBytes;
+  if (std::exchange(range.commit_in_hold, false) && seen < range.tail) {
+    range.dropped = range.fenced = true;
+    return range.sink.commit_dropped(Lsn(range.assigned.load()));
+  }
+  OUTLAST_ASSERT(seen == range.tail || seen == kWalHeaderBytes, "SQLite and the range log disagree about a commit");
   range.published.store(range.assigned.load());
 }
 

@@ -42,6 +42,7 @@ struct ShimRange {
   // Of the write lock's holder.
   std::int64_t tail{32};       ///< End of the last committed frame in the WAL.
   bool commit_in_hold{false};  ///< The holder of the write lock has committed.
+  bool dropped{false};         ///< SQLite rolled back what the sink had taken: nothing is committed any more.
 };
 
 /// The part of a connection that the shim keeps: its file object for the database.

@@ -1,6 +1,7 @@
 #include "storage/wal_index.h"
 
 #include <cstring>
+#include <new>
 
 namespace outlast::storage {
 
@@ -8,7 +9,12 @@ volatile void* WalIndex::map(int region, int bytes, bool extend) {
   const std::lock_guard lock(mutex_);
   const auto index = static_cast<std::size_t>(region);
   if (index >= regions_.size() && !extend) return nullptr;
-  while (regions_.size() <= index) regions_.push_back(std::make_unique<char[]>(static_cast<std::size_t>(bytes)));
+  while (regions_.size() <= index) {
+    std::unique_ptr<char[]> made;
+    if (regions_.size() < regions_max_) made.reset(new (std::nothrow) char[static_cast<std::size_t>(bytes)]());
+    if (made == nullptr) return nullptr;
+    regions_.push_back(std::move(made));
+  }
   first_region_.store(regions_.front().get(), std::memory_order_release);
   return regions_[index].get();
 }

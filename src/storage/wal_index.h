@@ -18,8 +18,11 @@ class WalIndex {
   struct Held {
     std::uint16_t shared{0}, exclusive{0};
   };
-  /// The region, made of zeros when missing and `extend`; nullptr when missing. Never moves.
+  /// The region, made of zeros when missing and `extend`; nullptr when missing, or when there is no memory for it.
+  /// Never moves.
   volatile void* map(int region, int bytes, bool extend);
+  /// Tests: there is memory for so many regions only.
+  void limit(std::size_t regions) { regions_max_ = regions; }
   /// False when another connection is in the way.
   bool lock(int first, int count, bool exclusive, Held& held);
   void unlock(int first, int count, Held& held);
@@ -34,6 +37,7 @@ class WalIndex {
 
   mutable std::mutex mutex_;  ///< Guards regions_.
   std::vector<std::unique_ptr<char[]>> regions_;
+  std::size_t regions_max_{SIZE_MAX};
   std::atomic<char*> first_region_{nullptr};
   std::array<std::atomic<int>, kLocks> locks_{};  ///< -1 exclusive, else the number of sharers.
 };

@@ -145,6 +145,12 @@ class Cluster:
     def range(self, database, via=None):
         return next((r for r in self.ranges(via) if r["database"] == database), None)
 
+    def replica_id(self, database, node, via):
+        """Of the replica that the record lists for the node; none when there is none."""
+        record = json.loads(via.get(f"/api/ranges/{self.range(database, via)['id']}"))["record"]
+        listed = record["insync"] + record.get("learners", [])
+        return next((r["replica"] for r in listed if r["node"] == node.id()), None)
+
     def node(self, node_id):
         return next((n for n in self.nodes if n.id() == node_id), None)
 

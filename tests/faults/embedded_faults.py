@@ -1,4 +1,5 @@
 """Faults of three nodes on one embedded metadata store: killed, stopped, cut off, with bad or full disks."""
+import json
 import os
 import pathlib
 import shutil
@@ -247,27 +248,63 @@ def failing_syncs(node):
     return control
 
 
+def store_failure(c, node, via):
+    return next(n["store_failure"] for n in json.loads(via.get("/api/nodes") or "[]") if n["id"] == node.id())
+
+
+def worker_ends(c, node, pid, via):
+    """After a failed sync the worker ends, and is started again in vain; nothing is placed on that disk meanwhile."""
+    wait_for("the end of the worker", lambda: not pathlib.Path(f"/proc/{pid}").exists())
+    if not node.logged("the disk of the store failed"):
+        raise Failure("the worker does not say why it ended")
+    if not store_failure(c, node, via):
+        raise Failure("the node's record does not say that its disk failed")
+    wait_for("its replica to leave the range", lambda: node.id() not in c.range("register", via)["learners"])
+    starts = node.log.read_text(errors="replace").count("supervisor: worker")
+    for _ in range(50):
+        if node.id() in c.range("register", via)["learners"]:
+            raise Failure("a learner was placed on the disk that fails")
+        time.sleep(0.1)
+    again = node.log.read_text(errors="replace").count("supervisor: worker") - starts
+    if again > 60:
+        raise Failure(f"the worker was started {again // 2} times in 5 s")
+
+
+def disk_works_again(c, node, control, pid, via):
+    control.unlink()
+    node.wait_ready(not_worker=pid)
+    if not store_failure(c, node, via):
+        raise Failure("the disk is trusted without a probation")
+    wait_for("the end of the probation", lambda: not store_failure(c, node, via))
+
+
 def sync_fails_on_backup(c, seed):
-    """the replica is damaged: out of S at once, and rebuilt when the disk is good again"""
+    """out of S at once and its worker ends; nothing is placed there while syncs fail; rebuilt when the disk is good"""
     with Loads(c, "backup_sync", seed) as load:
         holder, backup = c.holder("register"), bystander(c)
+        pid, old = backup.worker(), c.replica_id("register", backup, holder)
         control = failing_syncs(backup)
         c.wait_members("register", [n for n in c.nodes if n is not backup], holder, 60)
         load.progress("without the failing disk", holder)
-        control.unlink()
+        worker_ends(c, backup, pid, holder)
+        disk_works_again(c, backup, control, pid, holder)
+        wait_for("a new replica", lambda: (c.replica_id("register", backup, holder) or 0) > old)
     return load.summary()
 
 
 def sync_fails_on_leaseholder(c, seed):
-    """it stands down, another member takes over, the damaged replica is rebuilt"""
+    """it stands down and its worker ends, another member takes over, the replica is rebuilt when the disk is good"""
     with Loads(c, "holder_sync", seed) as load:
         holder, before = c.holder("register"), epoch(c)
         survivor = other(c, holder)
+        pid, old = holder.worker(), c.replica_id("register", holder, survivor)
         control = failing_syncs(holder)
         wait_for("another leaseholder", lambda: epoch(c, via=survivor) > before and
                  c.holder("register", survivor) is not holder, 60)
         load.progress("at the new leaseholder", survivor)
-        control.unlink()
+        worker_ends(c, holder, pid, survivor)
+        disk_works_again(c, holder, control, pid, survivor)
+        wait_for("a new replica", lambda: (c.replica_id("register", holder, survivor) or 0) > old)
     return load.summary()
 
 

@@ -113,6 +113,12 @@ class WatchedStore final : public storage::ReplicaStore {
     disk_.ranges.erase(range);
     return real_->remove(range);
   }
+  Result<void> distrust(RangeId range) override { return real_->distrust(range); }
+  Opened salvage(RangeId range) override {
+    auto opened = real_->salvage(range);
+    if (opened.ok()) compare(range, **opened);
+    return wrap(std::move(opened), range);
+  }
 
  private:
   Opened wrap(Opened opened, RangeId range) {

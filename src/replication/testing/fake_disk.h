@@ -38,7 +38,8 @@ struct FakeDisk {
   std::size_t log_keep{20};  ///< Entries kept behind the applied position.
   std::function<void(RangeId, const storage::LogEntry&)> on_append = [](RangeId, const storage::LogEntry&) {};
   bool sync_fails{false};
-  std::set<RangeId> flipped;  ///< A scrub would find damage here.
+  std::set<RangeId> flipped;     ///< A scrub would find damage here.
+  std::set<RangeId> distrusted;  ///< Carry the mark of a failed disk.
   bool full{false};
   std::size_t room{0};  ///< So many writes still find space on the full disk.
   bool reserve{true};   ///< The records of configurations always do.
@@ -71,6 +72,8 @@ class FakeDatabase final : public storage::Database {
   Result<std::shared_ptr<storage::Database>> durable_view(Lsn durable) override;
   std::uint64_t wal_bytes() const override { return 0; }
   void fence() override { fenced_ = true; }
+  /// SQLite fails behind a commit and rolls it back.
+  void drop(Lsn lsn) { sink_.commit_dropped(lsn); }
   /// What a SQL thread does at a commit.
   Result<Lsn> write(const std::string& text, storage::RequestOutcome request = {}) {
     if (fenced_) return Error(Errc::kNotLeaseholder, "fenced");
@@ -255,6 +258,7 @@ class FakeStore final : public storage::ReplicaStore {
     return open(identity.range);
   }
   Opened open(RangeId range) override {
+    if (disk_->distrusted.contains(range)) return Error(Errc::kCorrupt, "the disk failed before");
     return std::unique_ptr<storage::Replica>(std::make_unique<FakeReplica>(disk_, range));
   }
   Result<std::uint64_t> receive_snapshot(const storage::ReplicaIdentity& identity, const LogPosition& position,
@@ -271,7 +275,16 @@ class FakeStore final : public storage::ReplicaStore {
   Result<void> remove(RangeId range) override {
     disk_->ranges.erase(range);
     disk_->flipped.erase(range);
+    disk_->distrusted.erase(range);
     return {};
+  }
+  Result<void> distrust(RangeId range) override {
+    if (disk_->ranges.contains(range)) disk_->distrusted.insert(range);
+    return {};
+  }
+  Opened salvage(RangeId range) override {
+    if (disk_->distrusted.erase(range) == 0) return Error(Errc::kNotFound, "there is no mark");
+    return open(range);
   }
 
  private:

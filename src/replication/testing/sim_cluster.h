@@ -136,21 +136,23 @@ class SimCluster {
     node.meta = std::make_unique<FakeMeta>(core, world, *node.loop, random, node.weather);
     const NodeId id = node.id;
     const Incarnation incarnation = node.incarnation;
-    Replicas::Deps deps{.loop = *node.loop,
-                        .store = *node.store,
-                        .logs = *node.logs,
-                        .workers = *node.workers,
-                        .meta = *node.meta,
-                        .transport = node,
-                        .nodes = node,
-                        .encode = encode_sim_pages,
-                        .request_of = sim_request_of,
-                        .lease_deadline = [this] { return fast_reads ? Instant::max() : Instant(); },
-                        .on_leases_changed =
-                            [this, id, incarnation](RangeId range, Epoch epoch, bool leading) {
-                              if (leading) check_lease(range, epoch, id, incarnation);
-                            },
-                        .on_fenced = [this, id] { world.post([this, id] { kill(node_of(id)); }); }};
+    Replicas::Deps deps{
+        .loop = *node.loop,
+        .store = *node.store,
+        .logs = *node.logs,
+        .workers = *node.workers,
+        .meta = *node.meta,
+        .transport = node,
+        .nodes = node,
+        .encode = encode_sim_pages,
+        .request_of = sim_request_of,
+        .lease_deadline = [this] { return fast_reads ? Instant::max() : Instant(); },
+        .on_leases_changed =
+            [this, id, incarnation](RangeId range, Epoch epoch, bool leading) {
+              if (leading) check_lease(range, epoch, id, incarnation);
+            },
+        .on_fenced = [this, id] { world.post([this, id] { kill(node_of(id)); }); },
+        .on_disk_failure = [this, id](RangeId, const Error&, bool marked) { disk_failures[id] += marked ? 1 : 0; }};
     node.replicas =
         std::make_unique<Replicas>(std::move(deps), Identity{id, "s" + id.to_string(), incarnation}, parameters, bugs);
     node.replicas->start();
@@ -449,6 +451,7 @@ class SimCluster {
   std::set<NodeId> draining, stepping_out;  ///< Call nodes_changed() after a change.
   bool fast_reads{true};                    ///< Else no lease deadline covers anything: all reads are confirmed.
   std::map<int, std::uint64_t> sent;        ///< Messages by kind.
+  std::map<NodeId, int> disk_failures;      ///< Reported, with the mark in the store.
 
  private:
   struct Link {

@@ -29,6 +29,7 @@ class LocalSink final : public CommitSink {
     queue_.push_back(std::move(entry));
     return end_.lsn;
   }
+  void commit_dropped(Lsn lsn) override { dropped_ = lsn; }
   Result<void> wait_all_durable() override {
     if (auto meanwhile = std::exchange(meanwhile_, nullptr)) meanwhile();
     return refuse_durable_.has_value() ? Result<void>(*refuse_durable_) : flush();
@@ -45,6 +46,7 @@ class LocalSink final : public CommitSink {
   }
   Lsn durable() const override { return durable_; }
   std::uint64_t pages() const { return pages_; }
+  Lsn dropped() const { return dropped_; }
   void refuse(std::optional<Error> error) { refuse_ = std::move(error); }
   void refuse_durable(std::optional<Error> error) { refuse_durable_ = std::move(error); }
   /// Runs once, in the next wait of a checkpoint.
@@ -54,7 +56,7 @@ class LocalSink final : public CommitSink {
   Replica& replica_;
   const Epoch epoch_;
   LogPosition end_;
-  Lsn durable_;
+  Lsn durable_, dropped_;
   std::vector<LogEntryPtr> queue_;
   std::uint64_t pages_{0};
   std::optional<Error> refuse_, refuse_durable_;
