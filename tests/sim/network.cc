@@ -1,5 +1,7 @@
 #include "tests/sim/network.h"
 
+#include <algorithm>
+
 namespace outlast::sim {
 using namespace std::chrono_literals;
 
@@ -10,7 +12,7 @@ Duration Network::delay(int from, int to) {
     const auto it = slow.find(machine);
     return it == slow.end() ? 1 : it->second;
   };
-  return base * factor(from) * factor(to);
+  return base * std::max(factor(from), factor(to));
 }
 
 /// How long a peer waits for a sign of life (keepalive) before it gives a connection up.

@@ -50,7 +50,7 @@ class Network {
   /// The process there ended. Its peers hear it at once, or (`quietly`) only when they lose patience.
   void process_gone(int machine, bool quietly);
   void heal();
-  /// Multiplies delays on the ways of this machine.
+  /// Multiplies delays on the ways of this machine; of two such machines the slower one counts.
   std::map<int, std::uint64_t> slow;
   /// Asked for every message sent: a fault may be drawn.
   std::function<void(int from, int to)> on_send = [](int, int) {};
