@@ -171,6 +171,7 @@ void RangeMachine::drop_replica() {
   if (leader_) leadership_over({Errc::kNotLeaseholder, "this replica left the range"});
   const ReplicaRef gone = *local_;
   storage_ = Storage::kBusy;
+  receiver_.reset();  // a piece that is being written is the last one
   follower_ = nullptr;
   // The replica is closed behind all log work that was queued for it; its files go after that.
   auto last = std::exchange(held_, nullptr);

@@ -36,6 +36,18 @@ TEST(SnapshotRate, PacesASnapshotAndCanBeRaisedWhileTheNodeRuns) {
   EXPECT_EQ(cluster.violation, "");
 }
 
+TEST_F(ReplicasTest, ALearnerThatIsRemovedWhileItsSnapshotArrivesMakesRoomForTheNext) {
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(write());
+  ASSERT_TRUE(until([&] { return cluster_.node(1).disk->ranges.at(kRange).start.lsn.value > 0; }));  // log was freed
+  for (int tenths = 0;; ++tenths) {  // whatever it is doing, until it is a member so soon
+    ASSERT_TRUE(place(placement::Step::Kind::kAddReplica, kN2).ok());
+    cluster_.step(std::chrono::microseconds(100 * tenths));
+    if (!place(placement::Step::Kind::kRemoveReplica, kN2).ok()) break;
+    ASSERT_TRUE(until([&] { return record().removed.empty(); })) << tenths;
+  }
+  EXPECT_TRUE(until([&] { return record().find_insync(kN2) != nullptr; }));
+}
+
 TEST_F(ReplicasTest, ASnapshotThatFailsIsTriedAgainAfterAPause) {
   for (int i = 0; i < 60; ++i) ASSERT_TRUE(write());
   FakeDisk& disk = *cluster_.node(1).disk;

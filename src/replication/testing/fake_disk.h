@@ -267,6 +267,7 @@ class FakeStore final : public storage::ReplicaStore {
     return offset + data.size();
   }
   Opened finish_snapshot(const storage::ReplicaIdentity& identity, const storage::SnapshotPoint& point) override {
+    if (!disk_->ranges.contains(identity.range)) return Error(Errc::kNotFound, "nothing was received");
     RangeFiles& files = disk_->ranges.at(identity.range);
     if (files.incoming != point.at) return Error(Errc::kIo, "another snapshot was received");
     files = RangeFiles{.identity = identity, .start = point.at, .applied = point.at};
