@@ -8,7 +8,8 @@
 #include <limits>
 
 #include "base/parse.h"
-#include "cli/groups.h"
+#include "cli/command.h"
+#include "cli/table.h"
 #include "server/json_views.h"
 
 namespace outlast::cli {

@@ -48,7 +48,10 @@ TEST(DrainRehearsal, WaitsForTheNodesOwnEndAndShowsBothTimes) {
     if (asked == 3) reply.mutable_status()->set_leases_moved(7);
     return reply;
   };
-  ports.statements = [&] { return parse_statement_counts(metrics(100.0 * ++read, 100.0 * read, 0)); };
+  ports.statements = [&] {
+    ++read;
+    return parse_statement_counts(metrics(100.0 * read, 100.0 * read, 0));
+  };
   ports.pause = [](Duration) { return false; };
   ports.out = [&](const std::string& text) { out += text; };
   ports.err = [](const std::string&) {};

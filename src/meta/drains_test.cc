@@ -54,7 +54,7 @@ TEST_F(DrainsTest, ARecordReadsBackAsWritten) {
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(*back, record);
   EXPECT_FALSE(decode_drain_record("{").ok());
-  EXPECT_FALSE(decode_drain_record("{\"node\": 1}").ok());
+  EXPECT_FALSE(decode_drain_record("{\"node\": \"two\"}").ok());
 }
 
 TEST_F(DrainsTest, BelongsToOneIncarnation) {

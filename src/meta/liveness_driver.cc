@@ -27,7 +27,7 @@ LivenessDriver::LivenessDriver(Store& store, Loop& loop, Options options)
       params_(options.params),
       deaths_(options.deaths),
       random_(options.seed),
-      renewer_(options.params),
+      renewer_(options.params, options.renewer_bugs),
       observer_(options.params, options.self, options.observer_bugs),
       fences_(mirror_fences(store)) {
   OUTLAST_ASSERT(params_.validate().ok(), "liveness parameters must be valid");

@@ -42,6 +42,7 @@ class LivenessDriver {
     std::uint64_t seed{0};        ///< Spreads renewals.
     DeathWatch* deaths{nullptr};  ///< Proofs of death on this machine; may be null.
     liveness::Observer::PlantedBugs observer_bugs{};
+    liveness::Renewer::PlantedBugs renewer_bugs{};
   };
   LivenessDriver(Store& store, Loop& loop, Options options);
   ~LivenessDriver();

@@ -78,6 +78,7 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void read_for(Member& member);
   void send_entries(Member& member, const std::vector<storage::LogEntryPtr>& entries);
   void need_snapshot(Member& member);
+  void snapshot_ended(NodeId id, std::uint64_t stream, const Result<void>& result);
   void trim_recent();
   bool close_enough(const Member& member) const;
   void push_durable();

@@ -10,6 +10,10 @@ namespace outlast::replication {
 
 using storage::LogEntryPtr;
 
+namespace {
+constexpr std::chrono::seconds kSnapshotAgain{1};  ///< After one that failed: what was wrong is mostly still so.
+}
+
 void Leader::on_commits() {
   if (stopped_ || !served_) return;
   auto entries = served_->take_outbox();
@@ -96,19 +100,25 @@ void Leader::need_snapshot(Member& member) {
   if (member.voter) return;
   member.state = Member::State::kSnapshot;
   ++member.stream;
+  auto ended = weakly([id = member.ref.node, stream = member.stream](Leader& me, const Result<void>& result) {
+    me.snapshot_ended(id, stream, result);
+  });
   auto sender = std::make_shared<SnapshotSender>(held_, member.ref, message(), placement::encode(host_.record()),
-                                                 weakly([id = member.ref.node](Leader& me, Result<void> result) {
-                                                   Member* them = me.find(id);
-                                                   if (them == nullptr || them->state != Member::State::kSnapshot)
-                                                     return;
-                                                   if (!result.ok())
-                                                     spdlog::warn("range {}: {}", me.held_->range.value,
-                                                                  result.error().to_string());
-                                                   me.snapshots_.erase(id);
-                                                   me.probe(*them, me.held_->log.tail());
-                                                 }));
+                                                 std::move(ended));
   snapshots_[member.ref.node] = sender;
   sender->start();
+}
+
+void Leader::snapshot_ended(NodeId id, std::uint64_t stream, const Result<void>& result) {
+  Member* them = find(id);
+  if (them == nullptr || them->stream != stream) return;
+  snapshots_.erase(id);
+  if (result.ok()) return probe(*them, held_->log.tail());
+  spdlog::warn("range {}: {}", held_->range.value, result.error().to_string());
+  node().loop.after(kSnapshotAgain, weakly([id, stream](Leader& me) {
+                      Member* learner = me.find(id);
+                      if (learner != nullptr && learner->stream == stream) me.probe(*learner, me.held_->log.tail());
+                    }));
 }
 
 /// Forgets entries that every stream has, and the oldest when too many are kept: slow members are read from disk for.

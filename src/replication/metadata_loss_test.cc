@@ -1,48 +1,16 @@
 // Metadata restored from an old copy (protocol A1, A4): ranges whose replicas know better are refused and named, and
 // nothing is deleted. Replicas compared at one LSN while commits go on.
-#include <gtest/gtest.h>
-
-#include "replication/replicas.h"
-#include "replication/testing/sim_cluster.h"
+#include "replication/testing/fixture.h"
 
 namespace outlast::replication::testing {
 namespace {
-using namespace std::chrono_literals;
 using Role = ReplicaState::Role;
 
-constexpr RangeId kRange{1};
-constexpr NodeId kN1{1}, kN2{2}, kN3{3};
-
-class MetadataLossTest : public ::testing::Test {
+class MetadataLossTest : public ReplicasTest {
  protected:
   void SetUp() override {
-    cluster_.step(20ms);
-    cluster_.create_range(kRange, kN1);
-    ASSERT_TRUE(until([&] { return leader() == kN1; }));
-    for (const NodeId node : {kN2, kN3}) {
-      cluster_.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, node, 3}, [](Result<void>) {});
-      ASSERT_TRUE(until([&] { return record().find_insync(node) != nullptr; }));
-    }
-  }
-  void TearDown() override { EXPECT_EQ(cluster_.violation, ""); }
-
-  bool until(const std::function<bool()>& done, Duration limit = 5s) {
-    for (Duration passed{}; passed < limit; passed += 1ms) {
-      if (done()) return true;
-      cluster_.step(1ms);
-    }
-    return done();
-  }
-  std::optional<NodeId> leader() {
-    SimNode* where = nullptr;
-    if (!cluster_.leader(kRange, &where)) return std::nullopt;
-    return where->id;
-  }
-  placement::RangeConfig record() { return *cluster_.record(kRange); }
-  bool write(NodeId node) {
-    const auto before = cluster_.acknowledged;
-    cluster_.write(cluster_.node_of(node), kRange);
-    return until([&] { return cluster_.acknowledged > before; });
+    ReplicasTest::SetUp();
+    grow();
   }
   void stop_all() {
     for (auto& node : cluster_.nodes()) cluster_.kill(*node);
@@ -58,8 +26,6 @@ class MetadataLossTest : public ::testing::Test {
   /// The cluster's own checks take the record for the truth, and a record that went back is none.
   void forget_what_the_old_record_broke() { cluster_.violation.clear(); }
   bool all_refuse() { return state(1).role == Role::kRefusing && state(2).role == Role::kRefusing; }
-
-  SimCluster cluster_{11, 3};
 };
 
 TEST_F(MetadataLossTest, ARecordOlderThanWhatReplicasAcceptedIsNotServed) {

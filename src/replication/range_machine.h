@@ -72,7 +72,7 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   void drop_replica();
   void confirm_and_drop();
   void on_snapshot_chunk(NodeId from, Incarnation incarnation, proto::RangeMessage message);
-  void install(NodeId from, ReplicaId leader, placement::ReplicaRef ref, storage::LogPosition at);
+  void install(NodeId from, ReplicaId leader, const SnapshotReceiver& received);
   // takeover.cc
   bool leaderless() const;
   bool may_take_over() const;

@@ -161,6 +161,7 @@ void RangeMachine::drop_replica() {
   if (leader_) leadership_over({Errc::kNotLeaseholder, "this replica left the range"});
   const ReplicaRef gone = *local_;
   storage_ = Storage::kBusy;
+  receiver_.reset();  // a piece that is being written is the last one
   follower_ = nullptr;
   // The replica is closed behind all log work that was queued for it; its files go after that.
   auto last = std::exchange(held_, nullptr);
@@ -200,6 +201,7 @@ void RangeMachine::on_snapshot_chunk(NodeId from, Incarnation, proto::RangeMessa
   auto& chunk = *in.mutable_snapshot_chunk();
   const ReplicaId leader(in.from_replica());
   const storage::LogPosition at{Lsn(chunk.snapshot_lsn()), Epoch(chunk.snapshot_epoch()), chunk.entry_checksum()};
+  const storage::SnapshotPoint point(at, Lsn(chunk.holds_lsn()));
   const auto reply = [this, from, leader, at](std::uint64_t next, bool installed, const std::string& error) {
     proto::RangeMessage out;
     out.set_range(range_.value);
@@ -220,42 +222,44 @@ void RangeMachine::on_snapshot_chunk(NodeId from, Incarnation, proto::RangeMessa
   if (mine == nullptr || *mine != *local_ || leader_) return;  // only a learner gives its data up for a snapshot
   if (record_ && record_->config.find_insync(node_.self.node) != nullptr) return;
   const bool begins = chunk.offset() == 0;
-  if (begins) receiver_ = SnapshotReceiver{*local_, at, chunk.file_size(), 0, false};
-  if (!receiver_ || receiver_->at != at || receiver_->busy) return;
+  if (begins) receiver_ = SnapshotReceiver{*local_, point, chunk.file_size(), 0, false};
+  if (!receiver_ || receiver_->point != point || receiver_->busy) return;
   if (crc32c(chunk.data()) != chunk.crc()) return reply(receiver_->next, false, "a piece was damaged on its way");
   receiver_->busy = true;
   node_.on_worker<std::uint64_t>(
       range_,
-      [&store = node_.store, identity = storage::ReplicaIdentity{range_, local_->replica, local_->store_uuid}, at,
+      [&store = node_.store, identity = storage::ReplicaIdentity{range_, local_->replica, local_->store_uuid}, point,
        size = chunk.file_size(), offset = chunk.offset(),
-       data = std::move(*chunk.mutable_data())] { return store.receive_snapshot(identity, at, size, offset, data); },
-      [weak = weak_from_this(), from, leader, at, reply](Result<std::uint64_t> next) {
+       data = std::move(*chunk.mutable_data())] { return store.receive_snapshot(identity, point, size, offset, data); },
+      [weak = weak_from_this(), from, leader, point, reply](Result<std::uint64_t> next) {
         const auto me = weak.lock();
-        if (!me || me->stopped_ || !me->receiver_ || me->receiver_->at != at) return;
+        if (!me || me->stopped_ || !me->receiver_ || me->receiver_->point != point) return;
         me->receiver_->busy = false;
         if (!next.ok() && next.error().code == Errc::kIo) me->node_.report_disk_failure(me->range_, next.error(), true);
         if (!next.ok()) return reply(0, false, next.error().message);
         me->receiver_->next = *next;
         if (*next < me->receiver_->file_size) return reply(*next, false, "");
-        me->install(from, leader, me->receiver_->ref, at);
+        me->install(from, leader, *me->receiver_);
       });
 }
 
 /// Replaces the replica by the received file, behind everything queued for the old one.
-void RangeMachine::install(NodeId from, ReplicaId leader, ReplicaRef ref, storage::LogPosition at) {
+void RangeMachine::install(NodeId from, ReplicaId leader, const SnapshotReceiver& received) {
+  const ReplicaRef ref = received.ref;
+  const storage::SnapshotPoint point = received.point;
   storage_ = Storage::kBusy;
   receiver_.reset();
   follower_ = nullptr;
   auto last = std::exchange(held_, nullptr);
-  auto finish = [this, weak = weak_from_this(), from, leader, ref, at] {
+  auto finish = [this, weak = weak_from_this(), from, leader, ref, point] {
     const auto me = weak.lock();
     if (!me) return;
     node_.on_worker<ReplicaPtr>(
         range_,
-        [&store = node_.store, identity = storage::ReplicaIdentity{range_, ref.replica, ref.store_uuid}, at] {
-          return shared(store.finish_snapshot(identity, at));
+        [&store = node_.store, identity = storage::ReplicaIdentity{range_, ref.replica, ref.store_uuid}, point] {
+          return shared(store.finish_snapshot(identity, point));
         },
-        [weak, from, leader, ref, at](Result<ReplicaPtr> replica) {
+        [weak, from, leader, ref, at = point.at](Result<ReplicaPtr> replica) {
           const auto self = weak.lock();
           if (!self || self->stopped_) return;
           proto::RangeMessage out;

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "replication/testing/planted.h"
 #include "replication/testing/sim_cluster.h"
 
 namespace outlast::replication::testing {
@@ -219,24 +220,10 @@ TEST(ReplicationHistories, LoseNothingAcknowledgedAndAgreeInTheEnd) {
   RecordProperty("undone", std::to_string(seen.undone));
 }
 
-struct Planted {
-  const char* name;
-  bool PlantedBugs::* flag;
-};
 class PlantedBug : public ::testing::TestWithParam<Planted> {};
 
 TEST_P(PlantedBug, IsFound) {
-  PlantedBugs bugs;
-  bugs.*GetParam().flag = true;
-  for (std::uint64_t seed = 1; seed <= 400; ++seed) {
-    const std::string wrong = run_history(seed, bugs);
-    if (wrong.empty()) continue;
-    RecordProperty("seed", std::to_string(seed));
-    RecordProperty("violation", wrong);
-    EXPECT_EQ(run_history(seed, {}), "") << "seed " << seed << " fails without the planted bug as well";
-    return;
-  }
-  FAIL() << "no history found it";
+  expect_found(GetParam(), 400, [](std::uint64_t seed, PlantedBugs bugs) { return run_history(seed, bugs); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Replication, PlantedBug,

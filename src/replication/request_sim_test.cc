@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "replication/testing/planted.h"
 #include "replication/testing/sim_requests.h"
 
 namespace outlast::replication::testing {
@@ -120,24 +121,10 @@ TEST(RequestHistories, TellTheTruthAboutEveryWriteInDoubt) {
   EXPECT_LT(counts.unanswered, counts.in_doubt / 20) << "a healed cluster answers";
 }
 
-struct Planted {
-  const char* name;
-  bool PlantedBugs::* flag;
-};
 class PlantedRequestBug : public ::testing::TestWithParam<Planted> {};
 
 TEST_P(PlantedRequestBug, IsFound) {
-  PlantedBugs bugs;
-  bugs.*GetParam().flag = true;
-  for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
-    const std::string wrong = run_history(seed, bugs);
-    if (wrong.empty()) continue;
-    RecordProperty("seed", std::to_string(seed));
-    RecordProperty("violation", wrong);
-    EXPECT_EQ(run_history(seed, {}), "") << "seed " << seed << " fails without the planted bug as well";
-    return;
-  }
-  FAIL() << "no history found it";
+  expect_found(GetParam(), 1000, [](std::uint64_t seed, PlantedBugs bugs) { return run_history(seed, bugs); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Replication, PlantedRequestBug,

@@ -1,15 +1,8 @@
-// kv.snapshot_rebalance.max_rate: how fast a learner is filled.
-#include <gtest/gtest.h>
-
-#include "replication/replicas.h"
-#include "replication/testing/sim_cluster.h"
+// How fast a learner is filled (kv.snapshot_rebalance.max_rate), and what a leaseholder does that cannot fill it.
+#include "replication/testing/fixture.h"
 
 namespace outlast::replication::testing {
 namespace {
-using namespace std::chrono_literals;
-
-constexpr RangeId kRange{1};
-constexpr NodeId kN1{1};
 
 TEST(SnapshotRate, PacesASnapshotAndCanBeRaisedWhileTheNodeRuns) {
   SimCluster cluster(13, 3);
@@ -41,6 +34,31 @@ TEST(SnapshotRate, PacesASnapshotAndCanBeRaisedWhileTheNodeRuns) {
   cluster.node(1).replicas->set_snapshot_rate(0);
   EXPECT_LT(fill(3), 1s);
   EXPECT_EQ(cluster.violation, "");
+}
+
+TEST_F(ReplicasTest, ALearnerThatIsRemovedWhileItsSnapshotArrivesMakesRoomForTheNext) {
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(write());
+  ASSERT_TRUE(until([&] { return cluster_.node(1).disk->ranges.at(kRange).start.lsn.value > 0; }));  // log was freed
+  for (int tenths = 0;; ++tenths) {  // whatever it is doing, until it is a member so soon
+    ASSERT_TRUE(place(placement::Step::Kind::kAddReplica, kN2).ok());
+    cluster_.step(std::chrono::microseconds(100 * tenths));
+    if (!place(placement::Step::Kind::kRemoveReplica, kN2).ok()) break;
+    ASSERT_TRUE(until([&] { return record().removed.empty(); })) << tenths;
+  }
+  EXPECT_TRUE(until([&] { return record().find_insync(kN2) != nullptr; }));
+}
+
+TEST_F(ReplicasTest, ASnapshotThatFailsIsTriedAgainAfterAPause) {
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(write());
+  FakeDisk& disk = *cluster_.node(1).disk;
+  ASSERT_TRUE(until([&] { return disk.ranges.at(kRange).start.lsn.value > 0; }));  // log was freed
+  disk.snapshot_fails = true;
+  ASSERT_TRUE(place(placement::Step::Kind::kAddReplica, kN2).ok());
+  cluster_.step(3500ms);
+  EXPECT_GE(disk.snapshots, 3);
+  EXPECT_LE(disk.snapshots, 5);
+  disk.snapshot_fails = false;
+  EXPECT_TRUE(until([&] { return record().find_insync(kN2) != nullptr; }));
 }
 
 }  // namespace

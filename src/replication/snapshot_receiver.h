@@ -1,13 +1,13 @@
 #pragma once
 #include "placement/range_config.h"
-#include "storage/log_entry.h"
+#include "storage/replica.h"
 
 namespace outlast::replication {
 
 /// Where a learner stands in receiving a snapshot.
 struct SnapshotReceiver {
   placement::ReplicaRef ref;
-  storage::LogPosition at;
+  storage::SnapshotPoint point;
   std::uint64_t file_size{0};
   std::uint64_t next{0};
   bool busy{false};  ///< A piece is being written.

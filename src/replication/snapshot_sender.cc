@@ -79,6 +79,8 @@ void SnapshotSender::send(std::uint64_t offset) {
         chunk.set_snapshot_lsn(at.lsn.value);
         chunk.set_snapshot_epoch(at.epoch.value);
         chunk.set_entry_checksum(at.checksum);
+        if (const storage::SnapshotPoint point = me->source_->point(); !point.exact())
+          chunk.set_holds_lsn(point.holds.value);
         chunk.set_file_size(me->source_->file_size());
         chunk.set_offset(offset);
         chunk.set_crc(crc32c(*data));

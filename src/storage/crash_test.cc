@@ -249,5 +249,9 @@ TEST(Crash, WouldFindAMarkThatMovesBeforeTheDatabaseFileIsSynced) {
   EXPECT_GT(bad_points({.mark_before_sync = true}, 1), 0U);
 }
 
+TEST(Crash, WouldFindFramesThatAreTakenInWriteOrder) {
+  EXPECT_GT(bad_points({.frames_as_written = true}, 1), 0U);
+}
+
 }  // namespace
 }  // namespace outlast::storage

@@ -24,6 +24,7 @@ DatabaseImpl::DatabaseImpl(std::shared_ptr<ReplicaFiles> files, CommitSink& sink
     : files_(std::move(files)), shim_(std::make_shared<ShimRange>(sink, files_->disk, files_->db_path())) {
   shim_->txn_bytes_max = files_->options.txn_bytes_max;
   shim_->wal_index.limit(files_->options.planted.wal_index_regions);
+  if (files_->options.planted.frames_as_written) shim_->as_written = std::make_unique<FramesAsWritten>();
   shim_->assigned = shim_->published = files_->log->end().lsn.value;
 }
 
@@ -52,6 +53,8 @@ Result<std::shared_ptr<DatabaseImpl>> DatabaseImpl::open(std::shared_ptr<Replica
 Result<std::unique_ptr<Connection>> DatabaseImpl::connect() {
   if (shim_->fenced) return Error(Errc::kFenced, "the range is closed here");
   ASSIGN_OR_RETURN(sqlite3* const db, open_sqlite(shim_->path, SQLITE_OPEN_READWRITE, shim_vfs_name()));
+  if (const int pages = files_->options.cache_pages; pages > 0)
+    sqlite3_exec(db, ("PRAGMA cache_size=" + std::to_string(pages)).c_str(), nullptr, nullptr, nullptr);
   return std::unique_ptr<Connection>(std::make_unique<ConnectionImpl>(db, connections_, shared_from_this()));
 }
 

@@ -22,7 +22,8 @@ Error failure(std::string_view what, const std::string& path, int error) {
   if (error == ENOENT) return {Errc::kNotFound, std::move(text)};
   if (error == EEXIST || error == ENOTEMPTY) return {Errc::kAlreadyExists, std::move(text)};
   if (error == ENOSPC || error == EDQUOT) return {Errc::kDiskFull, text + "; free space on this disk"};
-  if (error == EMFILE || error == ENFILE) return {Errc::kIo, text + "; raise the limit on open files"};
+  // Not kIo: the disk is as good as before, and nothing on it is to be given up for want of a descriptor.
+  if (error == EMFILE || error == ENFILE) return {Errc::kOutOfMemory, text + "; raise the limit on open files"};
   return {Errc::kIo, text + "; check the disk and the permissions of the store"};
 }
 

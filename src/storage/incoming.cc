@@ -13,9 +13,10 @@ namespace {
 const SealedKind kSnapshotKind{"snapshot", 1};
 constexpr std::uint64_t kSyncEveryBytes = std::uint64_t{8} << 20;
 
-std::string name_of(const ReplicaIdentity& identity, const LogPosition& position) {
+std::string name_of(const ReplicaIdentity& identity, const SnapshotPoint& point) {
   return identity.range.to_string() + "/" + identity.replica.to_string() + "/" + identity.store_uuid + "@" +
-         position.lsn.to_string() + "/" + position.epoch.to_string() + "/" + std::to_string(position.checksum);
+         point.at.lsn.to_string() + "/" + point.at.epoch.to_string() + "/" + std::to_string(point.at.checksum) +
+         (point.exact() ? "" : "+" + point.holds.to_string());
 }
 
 }  // namespace
@@ -51,12 +52,12 @@ Result<void> Incoming::note_progress(const std::string& dir, Transfer& transfer)
   return {};
 }
 
-Result<std::uint64_t> Incoming::receive(const ReplicaIdentity& identity, const LogPosition& position,
+Result<std::uint64_t> Incoming::receive(const ReplicaIdentity& identity, const SnapshotPoint& point,
                                         std::uint64_t file_size, std::uint64_t offset, std::string_view data) {
   if (file_size == 0 || file_size % kPageBytes != 0)
     return Error(Errc::kInvalidArgument, "a snapshot of " + std::to_string(file_size) + " bytes is no database file");
   const std::lock_guard lock(mutex_);
-  const std::string name = name_of(identity, position), dir = dir_of(identity.range);
+  const std::string name = name_of(identity, point), dir = dir_of(identity.range);
   auto it = transfers_.find(identity.range);
   if (it == transfers_.end() || it->second.name != name || it->second.size != file_size) {
     if (it != transfers_.end()) transfers_.erase(it);
@@ -82,9 +83,9 @@ Result<std::uint64_t> Incoming::receive(const ReplicaIdentity& identity, const L
   return transfer.received;
 }
 
-Result<std::string> Incoming::seal(const ReplicaIdentity& identity, const LogPosition& position) {
+Result<std::string> Incoming::seal(const ReplicaIdentity& identity, const SnapshotPoint& point) {
   const std::lock_guard lock(mutex_);
-  const std::string name = name_of(identity, position), dir = dir_of(identity.range);
+  const std::string name = name_of(identity, point), dir = dir_of(identity.range);
   auto it = transfers_.find(identity.range);
   if (it == transfers_.end()) {
     auto transfer = resume(dir, name, 0);
@@ -98,8 +99,8 @@ Result<std::string> Incoming::seal(const ReplicaIdentity& identity, const LogPos
                                           std::to_string(transfer.size) + " bytes; send the rest");
   char header[32];
   ASSIGN_OR_RETURN(const std::size_t n, transfer.file->pread(0, header, sizeof header));
-  if (n != sizeof header || std::memcmp(header, "SQLite format 3", 16) != 0 ||
-      std::uint64_t{get_be32(header + 28)} * kPageBytes != transfer.size) {
+  const bool fits = std::uint64_t{get_be32(header + 28)} * kPageBytes == transfer.size;
+  if (n != sizeof header || std::memcmp(header, "SQLite format 3", 16) != 0 || (point.exact() && !fits)) {
     transfers_.erase(it);
     TRY(remove_tree(disk_, dir));
     return Error(Errc::kCorrupt, "the snapshot for range " + identity.range.to_string() +

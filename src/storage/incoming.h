@@ -18,11 +18,12 @@ class Incoming {
  public:
   Incoming(Disk& disk, std::string root) : disk_(disk), root_(std::move(root)) {}
   /// Takes the piece at `offset` and returns the offset that is wanted next; a piece that is not wanted (a repeat, or
-  /// one after a gap) is ignored. A snapshot of another position or replica throws away what was there.
-  Result<std::uint64_t> receive(const ReplicaIdentity& identity, const LogPosition& position, std::uint64_t file_size,
+  /// one after a gap) is ignored. A snapshot of another point or replica throws away what was there.
+  Result<std::uint64_t> receive(const ReplicaIdentity& identity, const SnapshotPoint& point, std::uint64_t file_size,
                                 std::uint64_t offset, std::string_view data);
   /// Checks that the snapshot is whole and syncs it; returns its directory. kInvalidState when something is missing.
-  Result<std::string> seal(const ReplicaIdentity& identity, const LogPosition& position);
+  /// Of one that is not exact the header may be of a later state, of another size.
+  Result<std::string> seal(const ReplicaIdentity& identity, const SnapshotPoint& point);
   void forget(RangeId range);
 
  private:

@@ -9,13 +9,14 @@ namespace {
 class FileSnapshot final : public SnapshotSource {
  public:
   FileSnapshot(std::shared_ptr<ReplicaFiles> files, std::string path, std::unique_ptr<File> file,
-               const LogPosition& position, std::uint64_t size)
-      : files_(std::move(files)), path_(std::move(path)), file_(std::move(file)), position_(position), size_(size) {}
+               const SnapshotPoint& point, std::uint64_t size)
+      : files_(std::move(files)), path_(std::move(path)), file_(std::move(file)), point_(point), size_(size) {}
   ~FileSnapshot() override {
     // What stays behind is removed at the next open of the replica.
     [[maybe_unused]] const bool removed = files_->disk.remove(path_).ok();
   }
-  LogPosition position() const override { return position_; }
+  LogPosition position() const override { return point_.at; }
+  SnapshotPoint point() const override { return point_; }
   std::uint64_t file_size() const override { return size_; }
   Result<std::string> read(std::uint64_t offset, std::size_t bytes) override {
     std::string out(bytes, '\0');
@@ -28,9 +29,16 @@ class FileSnapshot final : public SnapshotSource {
   const std::shared_ptr<ReplicaFiles> files_;
   const std::string path_;
   const std::unique_ptr<File> file_;
-  const LogPosition position_;
+  const SnapshotPoint point_;
   const std::uint64_t size_;
 };
+
+/// A file that a crash has torn may end within a page; the receiver's replay replaces that page.
+Result<void> fill_last_page(File& file) {
+  ASSIGN_OR_RETURN(const std::uint64_t size, file.size());
+  if (size % kPageBytes == 0) return {};
+  return file.truncate((size / kPageBytes + 1) * kPageBytes);
+}
 
 }  // namespace
 
@@ -112,6 +120,7 @@ Result<std::shared_ptr<Database>> ReplicaImpl::open_database(CommitSink& sink) {
   {
     ASSIGN_OR_RETURN(const auto file, files_->disk.open(files_->db_path(), OpenMode::kWrite));
     // Not synced, and the mark stays: after a crash the log does it again. The first checkpoint syncs the file.
+    files_->holds_nothing_above(end.lsn);  // everything committed is in this log
     files_->may_hold_pages_upto(end.lsn);
     auto written =
         apply_entries(*files_->log, applied(), end.lsn, *file, std::size_t{32} << 20, files_->options.planted.image);
@@ -130,19 +139,21 @@ std::string ReplicaImpl::snapshot_path() {
 Result<std::unique_ptr<SnapshotSource>> ReplicaImpl::snapshot() {
   TRY(check_usable());
   const std::string path = snapshot_path();
-  LogPosition position;
+  SnapshotPoint point;
   if (const auto database = database_.lock()) {
-    ASSIGN_OR_RETURN(position, database->copy_to(path));
+    ASSIGN_OR_RETURN(point, database->copy_to(path));
   } else {
-    TRY(check_clean());
-    position = files_->mark();
+    // A leaseholder that does not serve yet cannot bring its file to the log's end, which need not be committed. As the
+    // file is, with the log, it is as good for the receiver as it is here; and it is the only way on when the learner
+    // has to take a dead member's place first (A4.7).
+    point = {files_->mark(), files_->dirty_upto()};
     TRY(files_->disk.copy(files_->db_path(), path));
     ASSIGN_OR_RETURN(const auto copy, files_->disk.open(path, OpenMode::kWrite));
-    TRY(ReplicaFiles::trim_to_header(*copy));
+    TRY(point.exact() ? ReplicaFiles::trim_to_header(*copy) : fill_last_page(*copy));
   }
   ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_->disk.open(path, OpenMode::kRead));
   ASSIGN_OR_RETURN(const std::uint64_t size, file->size());
-  return std::unique_ptr<SnapshotSource>(std::make_unique<FileSnapshot>(files_, path, std::move(file), position, size));
+  return std::unique_ptr<SnapshotSource>(std::make_unique<FileSnapshot>(files_, path, std::move(file), point, size));
 }
 
 Result<Digest> ReplicaImpl::digest() {

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -17,11 +18,24 @@ namespace outlast::storage {
 
 class Disk;
 
-/// A file copy of the database at one LSN, readable while the range goes on. Deleted with the object.
+/// Which state of a database a file is. One that is not exact may hold pages of later entries too, whole or torn, all
+/// of them committed: it is the database at one LSN again when the log has been replayed over it up to `holds`.
+struct SnapshotPoint {
+  SnapshotPoint() = default;
+  SnapshotPoint(const LogPosition& position, Lsn upto = {})  // NOLINT(google-explicit-constructor): most are exact
+      : at(position), holds(std::max(upto, position.lsn)) {}
+  LogPosition at;
+  Lsn holds;
+  bool exact() const { return holds == at.lsn; }
+  friend bool operator==(const SnapshotPoint&, const SnapshotPoint&) = default;
+};
+
+/// A file copy of the database, readable while the range goes on. Deleted with the object.
 class SnapshotSource {
  public:
   virtual ~SnapshotSource() = default;
   virtual LogPosition position() const = 0;
+  virtual SnapshotPoint point() const { return position(); }
   virtual std::uint64_t file_size() const = 0;
   virtual Result<std::string> read(std::uint64_t offset, std::size_t bytes) = 0;
 };
@@ -76,7 +90,8 @@ class Replica {
   /// Leader side: applies the whole log, deletes old WAL files, opens SQLite. Precondition: everything in the log is
   /// committed (A4.3 v). `sink` must outlive the Database.
   virtual Result<std::shared_ptr<Database>> open_database(CommitSink& sink) = 0;
-  /// Copies the database file at a checkpoint (leader) or at applied() (backup).
+  /// Copies the database file at a checkpoint (leader) or at applied() (backup, or a leaseholder that does not serve
+  /// yet). Only the latter need not be exact, after a restart.
   virtual Result<std::unique_ptr<SnapshotSource>> snapshot() = 0;
   /// Hash of the database file at a checkpoint of `at_least` or later. Leader: no commit may run meanwhile.
   virtual Result<Digest> digest() = 0;
@@ -105,12 +120,12 @@ class ReplicaStore {
   /// replica whose disk failed before, see distrust().
   virtual Result<std::unique_ptr<Replica>> open(RangeId range) = 0;
   /// Receives a snapshot piece by piece into `<id>.incoming`, resumable by offset after a restart; `finish` checks
-  /// size, then replaces the replica's files atomically with the file at `position` and an empty log after it.
-  virtual Result<std::uint64_t> receive_snapshot(const ReplicaIdentity& identity, const LogPosition& position,
+  /// size, then replaces the replica's files atomically with the file at `point` and an empty log after it.
+  virtual Result<std::uint64_t> receive_snapshot(const ReplicaIdentity& identity, const SnapshotPoint& point,
                                                  std::uint64_t file_size, std::uint64_t offset,
                                                  std::string_view data) = 0;
   virtual Result<std::unique_ptr<Replica>> finish_snapshot(const ReplicaIdentity& identity,
-                                                           const LogPosition& position) = 0;
+                                                           const SnapshotPoint& point) = 0;
   virtual Result<void> remove(RangeId range) = 0;
   /// Open() refuses this replica from now on, in later processes too, because a sync or a write of it failed
   /// (failed_mark.h). Success: the mark is there, or there is no such replica. remove() takes it away.

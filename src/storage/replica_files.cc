@@ -13,18 +13,23 @@ namespace {
 const SealedKind kReplicaKind{"replica", 1};
 const SealedKind kMarkKind{"mark", 1};
 
-Result<void> write_mark(Disk& disk, const std::string& dir, const LogPosition& mark) {
-  return write_sealed(
-      disk, dir, "mark", kMarkKind,
-      {{"lsn", mark.lsn.to_string()}, {"epoch", mark.epoch.to_string()}, {"checksum", std::to_string(mark.checksum)}});
+Result<void> write_mark(Disk& disk, const std::string& dir, const SnapshotPoint& mark) {
+  Fields fields{{"lsn", mark.at.lsn.to_string()},
+                {"epoch", mark.at.epoch.to_string()},
+                {"checksum", std::to_string(mark.at.checksum)}};
+  if (!mark.exact()) fields.emplace("holds", mark.holds.to_string());
+  return write_sealed(disk, dir, "mark", kMarkKind, fields);
 }
 
-Result<LogPosition> read_mark(Disk& disk, const std::string& dir) {
+Result<SnapshotPoint> read_mark(Disk& disk, const std::string& dir) {
   ASSIGN_OR_RETURN(const Fields fields, read_sealed(disk, dir + "/mark", kMarkKind));
   ASSIGN_OR_RETURN(const std::uint64_t lsn, number_field(fields, "lsn"));
   ASSIGN_OR_RETURN(const std::uint64_t epoch, number_field(fields, "epoch"));
   ASSIGN_OR_RETURN(const std::uint64_t checksum, number_field(fields, "checksum"));
-  return LogPosition{Lsn(lsn), Epoch(epoch), static_cast<std::uint32_t>(checksum)};
+  const LogPosition at{Lsn(lsn), Epoch(epoch), static_cast<std::uint32_t>(checksum)};
+  if (!fields.contains("holds")) return SnapshotPoint(at);
+  ASSIGN_OR_RETURN(const std::uint64_t holds, number_field(fields, "holds"));
+  return SnapshotPoint(at, Lsn(holds));
 }
 
 RangeLogOptions log_options(Disk& disk, const std::string& dir, const ReplicaIdentity& identity) {
@@ -42,12 +47,12 @@ Result<ReplicaIdentity> read_replica_identity(Disk& disk, const std::string& dir
 }
 
 Result<void> ReplicaFiles::lay_out(Disk& disk, const std::string& dir, const ReplicaIdentity& identity,
-                                   const LogPosition& start, const std::string& config) {
+                                   const SnapshotPoint& start, const std::string& config) {
   TRY(write_sealed(disk, dir, "replica", kReplicaKind,
                    {{"range", identity.range.to_string()},
                     {"replica", identity.replica.to_string()},
                     {"store", identity.store_uuid}}));
-  TRY(RangeLog::create(log_options(disk, dir, identity), start, config));
+  TRY(RangeLog::create(log_options(disk, dir, identity), start.at, config));
   return write_mark(disk, dir, start);
 }
 
@@ -56,14 +61,16 @@ Result<void> ReplicaFiles::load() {
   log_from.files = open_files_.get();
   log_from.segment_bytes = options.log_segment_bytes;
   ASSIGN_OR_RETURN(log, RangeLog::open(std::move(log_from)));
-  ASSIGN_OR_RETURN(mark_, read_mark(disk, dir));
+  ASSIGN_OR_RETURN(const SnapshotPoint mark, read_mark(disk, dir));
+  mark_ = mark.at;
+  received_holds_ = mark.holds;
   if (mark_.lsn < log->start().lsn || mark_.lsn > log->end().lsn)
     return Error(Errc::kCorrupt, dir + ": the database file is at " + mark_.lsn.to_string() + ", but the log holds " +
                                      log->start().lsn.to_string() + " to " + log->end().lsn.to_string() +
                                      "; this replica must be rebuilt from another one");
   // A crash may have come between page writes and the mark. Nothing above the log's end was ever written: pages
-  // follow their entry.
-  dirty_upto_ = log->end().lsn.value;
+  // follow their entry, but for those that came with a snapshot.
+  dirty_upto_ = std::max(log->end().lsn, received_holds_).value;
   return {};
 }
 
@@ -77,10 +84,17 @@ void ReplicaFiles::may_hold_pages_upto(Lsn lsn) {
 }
 void ReplicaFiles::holds_nothing_above(Lsn lsn) {
   dirty_upto_ = std::min(dirty_upto_.load(), lsn.value);
+  const std::lock_guard lock(mutex_);
+  received_holds_ = std::min(received_holds_, lsn);
 }
 
 Result<void> ReplicaFiles::move_mark(const LogPosition& mark) {
-  TRY(write_mark(disk, dir, mark));
+  Lsn holds;
+  {
+    const std::lock_guard lock(mutex_);
+    holds = received_holds_;
+  }
+  TRY(write_mark(disk, dir, {mark, holds}));
   {
     const std::lock_guard lock(mutex_);
     mark_ = mark;

@@ -26,7 +26,7 @@ class ReplicaFiles {
 
   /// Writes a new replica at `start` around a database file that is already in `dir`; the mark comes last.
   static Result<void> lay_out(Disk& disk, const std::string& dir, const ReplicaIdentity& identity,
-                              const LogPosition& start, const std::string& config);
+                              const SnapshotPoint& start, const std::string& config);
   /// Reads mark and log. kCorrupt when they contradict each other.
   Result<void> load();
 
@@ -34,6 +34,7 @@ class ReplicaFiles {
   LogPosition mark() const;
   /// The file is known to hold exactly what the mark says: no later page was written before a crash or a close.
   bool clean() const { return mark().lsn.value >= dirty_upto_; }
+  Lsn dirty_upto() const { return Lsn(dirty_upto_.load()); }
   void may_hold_pages_upto(Lsn lsn);
   void holds_nothing_above(Lsn lsn);
   /// Precondition: everything up to `mark` is synced in the database file. Frees log by the retention rule.
@@ -60,6 +61,7 @@ class ReplicaFiles {
   std::shared_ptr<LogRetention> retention_;
   mutable std::mutex mutex_;
   LogPosition mark_;
+  Lsn received_holds_;  ///< Of the snapshot that this replica was made from: written into the mark until it is passed.
   std::atomic<std::uint64_t> dirty_upto_{0};
 };
 

@@ -43,13 +43,13 @@ class DiskReplicaStore final : public ReplicaStore {
   std::vector<ReplicaIdentity> list() const override;
   Result<std::unique_ptr<Replica>> create(const ReplicaIdentity& identity) override;
   Result<std::unique_ptr<Replica>> open(RangeId range) override;
-  Result<std::uint64_t> receive_snapshot(const ReplicaIdentity& identity, const LogPosition& position,
+  Result<std::uint64_t> receive_snapshot(const ReplicaIdentity& identity, const SnapshotPoint& point,
                                          std::uint64_t file_size, std::uint64_t offset,
                                          std::string_view data) override {
-    return incoming_.receive(identity, position, file_size, offset, data);
+    return incoming_.receive(identity, point, file_size, offset, data);
   }
   Result<std::unique_ptr<Replica>> finish_snapshot(const ReplicaIdentity& identity,
-                                                   const LogPosition& position) override;
+                                                   const SnapshotPoint& point) override;
   Result<void> remove(RangeId range) override;
   Result<void> distrust(RangeId range) override;
   Result<std::unique_ptr<Replica>> salvage(RangeId range) override;
@@ -222,11 +222,11 @@ std::string DiskReplicaStore::accepted_config(RangeId range) {
 }
 
 Result<std::unique_ptr<Replica>> DiskReplicaStore::finish_snapshot(const ReplicaIdentity& identity,
-                                                                   const LogPosition& position) {
+                                                                   const SnapshotPoint& point) {
   const RangeId range = identity.range;
   ASSIGN_OR_RETURN(auto in_use, use(range));
-  ASSIGN_OR_RETURN(const std::string incoming, incoming_.seal(identity, position));
-  TRY(ReplicaFiles::lay_out(disk_, incoming, identity, position, accepted_config(range)));
+  ASSIGN_OR_RETURN(const std::string incoming, incoming_.seal(identity, point));
+  TRY(ReplicaFiles::lay_out(disk_, incoming, identity, point, accepted_config(range)));
   const std::string path = path_of(range), old = path + ".old";
   TRY(remove_tree(disk_, old));
   if (exists(disk_, path)) TRY(disk_.rename(path, old));

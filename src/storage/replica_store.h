@@ -18,11 +18,14 @@ struct StoreOptions {
   std::uint64_t log_segment_bytes{std::uint64_t{16} << 20};
   std::uint64_t txn_bytes_max{std::uint64_t{256} << 20};  ///< txn.max_bytes: page images of one transaction.
   std::size_t open_segments_max{256};
-  /// Bugs that the crash test plants to show that it would find them.
+  int cache_pages{
+      0};  ///< SQLite's page cache of one connection; a transaction that changes more spills. 0: SQLite's own.
+  /// Bugs that tests plant to show that they would find them.
   struct Planted {
     ImageChoice image{ImageChoice::kLast};
     bool mark_before_sync{false};             ///< Moves the checkpoint mark although the database file was not synced.
     std::size_t wal_index_regions{SIZE_MAX};  ///< No bug: SQLite finds no memory for more of its wal-index.
+    bool frames_as_written{false};  ///< A commit's pages are taken from SQLite's writes in their order (A5.2).
   } planted;
 };
 

@@ -213,8 +213,9 @@ TEST_F(ReplicaTest, TellsThatItMayHoldLaterPagesAfterReopening) {
   replica_.reset();
   replica_ = std::move(store_->open(RangeId(7))).value();
   EXPECT_EQ(replica_->digest().error().code, Errc::kInvalidState);
-  EXPECT_EQ(replica_->snapshot().error().code, Errc::kInvalidState);
+  EXPECT_EQ(std::move(replica_->snapshot()).value()->point(), SnapshotPoint({}, Lsn(5)));
   ASSERT_TRUE(replica_->apply_to(Lsn(5)).ok());
+  EXPECT_TRUE(std::move(replica_->snapshot()).value()->point().exact());
   EXPECT_TRUE(replica_->digest().ok());
   EXPECT_EQ(replica_->cut_after(Lsn(3)).error().code, Errc::kInvalidState) << "below what the file holds";
 }
@@ -257,6 +258,39 @@ TEST_F(ReplicaTest, ShipsASnapshotInPiecesThroughRestartsWhileCommitsGoOn) {
   ASSERT_TRUE(other->append(*replica_->read(at.lsn, 1 << 30)).ok());
   ASSERT_TRUE(other->sync().ok());
   ASSERT_TRUE(other->apply_to(Lsn(1'000)).ok());
+  EXPECT_EQ(other->digest()->crc, replica_->digest()->crc);
+}
+
+TEST_F(ReplicaTest, ASnapshotThatHoldsLaterPagesIsWholeOnceItsLogHasReachedThem) {
+  fill(6);
+  ASSERT_TRUE(database_->checkpoint().ok());
+  fill(30);
+  ASSERT_TRUE(sink_->flush().ok());
+  step_down();
+  lead();  // writes the whole log into the file, and the mark stays
+  step_down();
+  replica_.reset();
+  replica_ = std::move(store_->open(RangeId(7))).value();
+  const auto snapshot = std::move(replica_->snapshot()).value();
+  const SnapshotPoint point = snapshot->point();
+  ASSERT_EQ(point.at.lsn, Lsn(7));
+  ASSERT_EQ(point.holds, Lsn(37));
+  std::unique_ptr<ReplicaStore> others = open_store(b());
+  const std::string file = *snapshot->read(0, snapshot->file_size());
+  ASSERT_TRUE(others->receive_snapshot(identity(7, "store-b"), point, file.size(), 0, file).ok());
+  EXPECT_FALSE(others->finish_snapshot(identity(7, "store-b"), point.at).ok()) << "it is not exact";
+  auto other = std::move(others->finish_snapshot(identity(7, "store-b"), point)).value();
+  EXPECT_EQ(other->applied(), Lsn(7));
+  for (const std::uint64_t upto : {20U, 37U}) {
+    EXPECT_EQ(other->digest().error().code, Errc::kInvalidState) << "before " << upto;
+    std::vector<LogEntryPtr> entries = *replica_->read(other->log_end().lsn, 1 << 30);
+    std::erase_if(entries, [upto](const LogEntryPtr& entry) { return entry->at.lsn > Lsn(upto); });
+    ASSERT_TRUE(other->append(entries).ok() && other->sync().ok() && other->apply_to(Lsn(upto)).ok());
+    other.reset();
+    other = std::move(others->open(RangeId(7))).value();
+  }
+  ASSERT_TRUE(replica_->apply_to(Lsn(37)).ok());
+  ASSERT_TRUE(other->digest().ok());
   EXPECT_EQ(other->digest()->crc, replica_->digest()->crc);
 }
 

@@ -86,6 +86,7 @@ void note_wal_write(ShimFile* wal, const void* bytes, int count, std::int64_t of
     return;
   }
   wal->fresh = false;
+  if (wal->range->as_written) wal->range->as_written->note(bytes, count);
   if (count == kFrameHeaderBytes)  // of a new frame, or a checksum that is written again
     wal->commit_at = get_be32(static_cast<const char*>(bytes) + 4) != 0 ? offset : -1;
   else  // content follows its header, or overwrites an earlier frame of the same transaction
@@ -124,7 +125,8 @@ int commit(ShimFile* wal) {
   ShimRange& range = *wal->range;
   const std::int64_t last = std::exchange(wal->commit_at, -1);
   if (range.fenced) return refuse(wal, {Errc::kFenced, "the range is closed here"}, SQLITE_IOERR_FSYNC);
-  auto pages = collect_commit(wal->real, range.tail, last, range.txn_bytes_max);
+  auto pages = range.as_written ? Result<CommitPages>(range.as_written->take())
+                                : collect_commit(wal->real, range.tail, last, range.txn_bytes_max);
   if (!pages.ok()) return refuse(wal, std::move(pages).error(), SQLITE_IOERR_FSYNC);
   pages->request = std::exchange(wal->db->connection.request, {});
   auto lsn = range.sink.commit(*std::move(pages));
@@ -209,9 +211,11 @@ void end_write_lock(ShimFile* db) {
 int shim_shm_lock(sqlite3_file* f, int first, int count, int flags) {
   ShimFile* db = mine(f);
   if (first == 0 && db->wal != nullptr) db->wal->commit_at = -1;  // forget a commit that failed half-way
-  if ((flags & SQLITE_SHM_LOCK) != 0)
-    return db->range->wal_index.lock(first, count, (flags & SQLITE_SHM_EXCLUSIVE) != 0, db->held) ? SQLITE_OK
-                                                                                                  : SQLITE_BUSY;
+  if ((flags & SQLITE_SHM_LOCK) != 0) {
+    if (!db->range->wal_index.lock(first, count, (flags & SQLITE_SHM_EXCLUSIVE) != 0, db->held)) return SQLITE_BUSY;
+    if (first == 0 && db->range->as_written) db->range->as_written->clear();
+    return SQLITE_OK;
+  }
   // A view takes the lock to build its wal-index, and never writes.
   if (first == 0 && (db->held.exclusive & 1U) != 0 && !is_view(db)) end_write_lock(db);
   db->range->wal_index.unlock(first, count, db->held);

@@ -12,6 +12,7 @@
 #include "storage/commit_ends.h"
 #include "storage/commit_sink.h"
 #include "storage/disk.h"
+#include "storage/wal_collect.h"
 #include "storage/wal_index.h"
 
 /// The VFS through which the databases of leading ranges are opened. It takes each transaction's pages out of SQLite's
@@ -43,6 +44,7 @@ struct ShimRange {
   std::int64_t tail{32};       ///< End of the last committed frame in the WAL.
   bool commit_in_hold{false};  ///< The holder of the write lock has committed.
   bool dropped{false};         ///< SQLite rolled back what the sink had taken: nothing is committed any more.
+  std::unique_ptr<FramesAsWritten> as_written;  ///< Only for a planted bug.
 };
 
 /// The part of a connection that the shim keeps: its file object for the database.

@@ -64,4 +64,26 @@ Result<CommitPages> collect_commit(sqlite3_file* wal, std::int64_t first, std::i
   return commit;
 }
 
+void FramesAsWritten::note(const void* bytes, int count) {
+  const auto* const text = static_cast<const char*>(bytes);
+  if (count == kFrameHeaderBytes) {
+    page_ = get_be32(text);
+    if (get_be32(text + 4) != 0) commit_.db_pages = get_be32(text + 4);
+  } else if (count == static_cast<int>(kPageBytes)) {
+    commit_.pages.emplace_back(page_, std::string(text, kPageBytes));
+  }
+}
+
+CommitPages FramesAsWritten::take() {
+  std::map<std::uint32_t, std::string> latest;
+  for (auto& [number, image] : commit_.pages) latest[number] = std::move(image);
+  CommitPages out;
+  out.page_size = kPageBytes;
+  out.db_pages = commit_.db_pages;
+  for (auto& [number, image] : latest)
+    if (number <= out.db_pages) out.pages.emplace_back(number, std::move(image));
+  clear();
+  return out;
+}
+
 }  // namespace outlast::storage

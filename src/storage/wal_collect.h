@@ -18,4 +18,17 @@ inline constexpr int kFrameBytes = kFrameHeaderBytes + 4096;
 /// page wins. kTooLarge above `bytes_max`. The request is left empty.
 Result<CommitPages> collect_commit(sqlite3_file* wal, std::int64_t first, std::int64_t last, std::uint64_t bytes_max);
 
+/// Only for a planted bug: one transaction's pages as a naive shim would take them, from the writes in their order. It
+/// takes for granted that the content of a frame follows its header and is written once.
+class FramesAsWritten {
+ public:
+  void note(const void* bytes, int count);
+  void clear() { commit_ = {}; }
+  CommitPages take();
+
+ private:
+  std::uint32_t page_{0};
+  CommitPages commit_;
+};
+
 }  // namespace outlast::storage

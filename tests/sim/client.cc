@@ -91,112 +91,102 @@ void Client::begin_operation() {
   attempt();
 }
 
-std::vector<Client::Step> Client::steps() const {
-  if (!set_up_.empty()) return {{set_up_.front(), {}}};
-  const std::string select = "SELECT v FROM " + std::string(1, object_[0]) + " WHERE k = ?1";
-  const std::string set = "INSERT INTO r(k, v) VALUES (?1, ?2) ON CONFLICT (k) DO UPDATE SET v = excluded.v";
-  switch (op_->kind) {
-    case Kind::kRead:
-      return {{select, {}}};
-    case Kind::kWrite:
-      return {{set, {op_->argument}}};
-    case Kind::kAppend:
-      return {
-          {"INSERT INTO l(k, v) VALUES (?1, ?2) ON CONFLICT (k) DO UPDATE SET v = v || excluded.v", {op_->argument}}};
-    case Kind::kSwap:
-      return {{select, {}, true}, {set, {op_->argument}}, {"", {}, false, true}};
-    case Kind::kInsert:
-      return {{"INSERT INTO s(k, v) VALUES (?1, '1')", {}}};
-    case Kind::kRemove:
-      return {{"DELETE FROM s WHERE k = ?1", {}}};
-  }
-  return {};
-}
-
 void Client::attempt() {
   Process* const process = gateway();
   ++attempt_;
   if (process == nullptr) return end(!sent_write_, std::nullopt);
-  process->loop.plan(cluster_.world.between(20us, 300us), "gateway", [this, process, mine = attempt_] {
+  process->loop.plan(cluster_.world.between(20us, 300us), "gateway", [this, mine = attempt_] {
     if (mine != attempt_) return;
-    const auto row = process->state->find_database("db");
-    const auto known = row ? process->state->routes().find(row->range) : gateway::RouteTable::Known();
-    if (!known.route) return retry();
-    range_ = row->range;
-    send(*known.route);
+    std::optional<gateway::Route> route;
+    if (!find_route(route) || !connect(*route)) return retry();
+    ask(0);
   });
 }
 
-void Client::send(const gateway::Route& route) {
-  Process* const process = gateway();
-  if (process == nullptr) return retry();
+/// By the gateway's table.
+bool Client::find_route(std::optional<gateway::Route>& route) {
+  const Process* const process = gateway();
+  if (process == nullptr) return false;
+  const auto row = process->state->find_database("db");
+  if (!row) return false;
+  route = process->state->routes().find(row->range).route;
+  range_ = row->range;
+  return route.has_value();
+}
+
+/// As its gateway would, in good order.
+void Client::close() {
+  if (!stream_) return;
+  stream_->lingers = false;
+  cluster_.network.cut(stream_);
+  stream_.reset();
+}
+
+bool Client::connect(const gateway::Route& route) {
+  const Process* const process = gateway();
   const bool same = stream_ && stream_->open && route_.node == route.node && route_.incarnation == route.incarnation &&
                     stream_->owners[0] == process->loop.owner();
   route_ = route;
   if (!same) {
-    if (stream_) cluster_.network.cut(stream_);
-    stream_.reset();
+    close();
     const auto view = process->liveness->current(route.node);
-    if (!view || view->peer.incarnation != route.incarnation) return retry();
+    if (!view || view->peer.incarnation != route.incarnation) return false;
     stream_ = cluster_.network.open(gateway_, Cluster::machine_at(view->addr));
-    if (!stream_) return retry();
+    if (!stream_) return false;
+    stream_->lingers = true;
   }
-  ask(0);
-}
-
-proto::ExecRequest Client::request(const Step& step) const {
-  // Unique in the whole history: a leaseholder refuses an id that it has seen.
-  const std::uint64_t id = (static_cast<std::uint64_t>(number_ + 1) << 40U) | attempt_;
-  proto::ExecRequest out;
-  out.set_range(range_.value);
-  out.set_epoch(route_.epoch.value);
-  out.set_timeout_ms(3000);
-  out.set_lock_timeout_ms(2000);
-  out.set_idle_timeout_ms(5000);
-  if (step.commit) {
-    out.mutable_commit()->set_request_id(id);
-    return out;
-  }
-  out.mutable_run()->set_sql(step.sql);
-  out.mutable_run()->set_begin(step.begin);
-  out.mutable_run()->set_request_id(id);
-  if (!set_up_.empty()) return out;
-  auto& params = *out.mutable_run()->add_params();
-  params.add_values()->set_integer(key_);
-  for (const std::string& param : step.params) params.add_values()->set_text(param);
-  return out;
+  return true;
 }
 
 void Client::ask(std::size_t step) {
   const std::vector<Step> all = steps();
   ++attempt_;
+  if (writes(op_->kind) && step + 1 == all.size()) {  // until its COMMIT a transaction is nothing
+    sent_write_ = true;
+    const Lsn after = durable_epoch_ == route_.epoch ? durable_ : Lsn();
+    write_ = {range_, request_id(), route_.epoch, after, cluster_.world.now(), {}};
+  }
+  call(
+      request(all[step]), [this] { broken(); },
+      [this, step](proto::ExecReply reply) { answer(step, std::move(reply)); });
+}
+
+/// One request on the channel; both callbacks only as long as nothing else was begun.
+void Client::call(proto::ExecRequest request, std::function<void()> broke, std::function<void(proto::ExecReply)> got) {
   const std::uint64_t mine = attempt_;
-  if (writes(op_->kind) && step + 1 == all.size()) sent_write_ = true;  // until its COMMIT a transaction is nothing
-  stream_->broken[0] = [this, mine] {
-    if (mine == attempt_) broken();
+  stream_->broken[0] = [this, mine, broke = std::move(broke)] {
+    if (mine == attempt_) broke();
   };
   Process* const target = cluster_.machine(stream_->machines[1]).process.get();
   if (target == nullptr || target->loop.owner() != stream_->owners[1]) return;  // the break is on its way
-  cluster_.network.send(stream_, 1, "exec", [this, target, stream = stream_, step, mine, what = request(all[step])] {
-    target->serve(stream, what, [this, step, mine](proto::ExecReply reply) {
-      if (mine == attempt_) answer(step, std::move(reply));
-    });
-  });
+  cluster_.network.send(stream_, 1, "exec",
+                        [this, target, stream = stream_, mine, got = std::move(got), what = std::move(request)] {
+                          target->serve(stream, what, [this, mine, got](proto::ExecReply reply) {
+                            if (mine == attempt_) got(std::move(reply));
+                          });
+                        });
 }
 
 void Client::answer(std::size_t step, proto::ExecReply reply) {
   const std::size_t last = steps().size() - 1;
+  if (reply.lsn() > 0) {
+    durable_ = Lsn(std::max(reply.lsn(), durable_epoch_ == route_.epoch ? durable_.value : 0));
+    durable_epoch_ = route_.epoch;
+  }
   if (reply.has_error()) {
     const Error error = gateway::to_error(reply);
     if (op_->kind == Kind::kInsert && error.code == Errc::kUniqueViolation) return succeed("1");
     if (last > 0) {  // the transaction goes with its channel
-      cluster_.network.cut(stream_);
-      stream_.reset();
+      close();
     }
     return judge(error, reply.nothing_applied(), true);
   }
   if (step == 0 && last > 0) seen_ = first_value(reply);
   if (step < last) return ask(step + 1);
+  succeed_with(reply);
+}
+
+void Client::succeed_with(const proto::ExecReply& reply) {
   switch (op_->kind) {
     case Kind::kRead:
       return succeed(first_value(reply));
@@ -223,10 +213,17 @@ void Client::judge(const Error& error, bool nothing_applied, bool alive) {
     sent_write_ = false;
     return retry();
   }
-  if (verdict == gateway::Verdict::kUnknown || error.code == Errc::kUnknownOutcome) return end(false, std::nullopt);
+  if (verdict == gateway::Verdict::kUnknown || error.code == Errc::kUnknownOutcome) return in_doubt();
   cluster_.world.trace("client " + std::to_string(number_) + ": " + error.to_string());
   ++histories_.failed;
   end(true, std::nullopt);
+}
+
+void Client::in_doubt() {
+  if (!writes(op_->kind) || !sent_write_) return end(false, std::nullopt);
+  write_.give_up = cluster_.world.now() + 6s;
+  pause_ = 5ms;
+  resolve();
 }
 
 /// Everything so far provably did nothing: once more, or not at all.
@@ -270,8 +267,7 @@ void Client::end(bool known, std::optional<std::string>) {
 
 void Client::process_gone(int machine) {
   if (machine != gateway_) return;
-  if (stream_) cluster_.network.cut(stream_);  // it may still be that of an earlier gateway
-  stream_.reset();
+  close();  // it may still be that of an earlier gateway
   if (!op_) return;
   end(!sent_write_, std::nullopt);
 }

@@ -15,7 +15,7 @@ namespace outlast::sim {
 struct Histories {
   std::map<std::string, std::vector<Operation>> objects;
   std::uint64_t moments{0};
-  std::uint64_t done{0}, unknown{0}, failed{0};
+  std::uint64_t done{0}, unknown{0}, failed{0}, resolved{0};
   Instant last_write{};  ///< When a write was acknowledged last.
 };
 
@@ -38,6 +38,7 @@ class Client {
   void process_gone(int machine);
   Duration think{std::chrono::milliseconds(20)};  ///< Between operations, at most.
   bool at_leader{false};                          ///< Connects where the range is led, and stays there.
+  bool bulk{false};                               ///< Its transactions change more pages than SQLite's cache holds.
 
  private:
   struct Step {
@@ -45,17 +46,36 @@ class Client {
     std::vector<std::string> params;
     bool begin{false}, commit{false};
   };
+  /// The write that was sent last: what is asked when its answer is lost.
+  struct Write {
+    RangeId range;
+    std::uint64_t id{0};
+    Epoch addressed;
+    Lsn after;  ///< Known to be durable in that epoch before.
+    Instant sent{}, give_up{};
+  };
   void next();
   void begin_operation();
   void attempt();
-  void send(const gateway::Route& route);
+  bool find_route(std::optional<gateway::Route>& route);
+  bool connect(const gateway::Route& route);
+  void close();
   void ask(std::size_t step);
+  void call(proto::ExecRequest request, std::function<void()> broke, std::function<void(proto::ExecReply)> got);
   void answer(std::size_t step, proto::ExecReply reply);
   void broken();
   void judge(const Error& error, bool nothing_applied, bool alive);
+  // client_doubt.cc
+  void in_doubt();
+  void resolve();
+  void ask_fate();
+  void told_fate(const proto::ExecReply& reply);
+  void resolve_again();
   void succeed(std::optional<std::string> result);
+  void succeed_with(const proto::ExecReply& reply);
   void end(bool known, std::optional<std::string> result);
   void retry();
+  std::uint64_t request_id() const;
   proto::ExecRequest request(const Step& step) const;
   std::vector<Step> steps() const;
   Process* gateway() const;
@@ -78,10 +98,13 @@ class Client {
   bool sent_write_{false};
   std::optional<std::string> seen_;  ///< By the first statement of a transaction.
   Duration pause_{};
+  Write write_;
   // The connection to a leaseholder.
   StreamPtr stream_;
   gateway::Route route_;
   RangeId range_;
+  Epoch durable_epoch_;
+  Lsn durable_;  ///< Highest LSN that an answer of that epoch depended on.
 };
 
 }  // namespace outlast::sim

@@ -20,9 +20,9 @@ struct HistoryOutcome {
   std::string violation;  ///< Empty: everything held.
   std::uint64_t hash{0};  ///< Of everything that happened.
   std::uint64_t events{0}, messages{0}, entries{0};
-  std::uint64_t done{0}, unknown{0}, failed{0};
+  std::uint64_t done{0}, unknown{0}, failed{0}, resolved{0};
   std::uint64_t undecided{0};  ///< Objects whose history was too hard for the checker.
-  std::uint64_t stuck{0};      ///< A disk was lost or damaged, and the range did not come back in time.
+  std::uint64_t stuck{0};      ///< A range did not come back in time, and the protocol does not promise that it does.
   double recovered_ms{0};      ///< From the end of all faults to the first acknowledged write.
 };
 

@@ -46,7 +46,8 @@ int run(const Arguments& arguments) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const auto began = std::chrono::steady_clock::now();
   std::unordered_set<std::uint64_t> states;
-  std::uint64_t passed = 0, failed = 0, done = 0, unknown = 0, refused = 0, events = 0, undecided = 0, stuck = 0;
+  std::uint64_t passed = 0, failed = 0, done = 0, unknown = 0, refused = 0, events = 0, undecided = 0, stuck = 0,
+                resolved = 0;
   double slowest = 0;
   std::printf("seed %llu\n", static_cast<unsigned long long>(arguments.seed));
   for (std::uint64_t i = 0;; ++i) {
@@ -56,6 +57,7 @@ int run(const Arguments& arguments) {
     const HistoryOutcome outcome = run_history({seed, scenario, planted, arguments.trace, &states});
     done += outcome.done;
     unknown += outcome.unknown;
+    resolved += outcome.resolved;
     refused += outcome.failed;
     events += outcome.events;
     undecided += outcome.undecided;
@@ -77,13 +79,14 @@ int run(const Arguments& arguments) {
   }
   const double took = seconds_since(began);
   std::printf(
-      "%llu histories in %.1f s (%.1f/s), %llu events, %zu distinct states; operations: %llu done, %llu unknown, "
-      "%llu failed; slowest recovery %.0f ms; %llu objects undecided; "
-      "%llu histories stuck after a lost disk\n",
+      "%llu histories in %.1f s (%.1f/s), %llu events, %zu distinct states; operations: %llu done (%llu told "
+      "by RESOLVE), %llu unknown, %llu failed; slowest recovery %.0f ms; %llu objects undecided; "
+      "%llu histories stuck because all of S was lost\n",
       static_cast<unsigned long long>(passed + failed), took, static_cast<double>(passed + failed) / took,
       static_cast<unsigned long long>(events), states.size(), static_cast<unsigned long long>(done),
-      static_cast<unsigned long long>(unknown), static_cast<unsigned long long>(refused), slowest,
-      static_cast<unsigned long long>(undecided), static_cast<unsigned long long>(stuck));
+      static_cast<unsigned long long>(resolved), static_cast<unsigned long long>(unknown),
+      static_cast<unsigned long long>(refused), slowest, static_cast<unsigned long long>(undecided),
+      static_cast<unsigned long long>(stuck));
   std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(passed),
               static_cast<unsigned long long>(failed));
   return failed == 0 && passed > 0 ? 0 : 1;

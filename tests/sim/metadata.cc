@@ -75,13 +75,16 @@ void SimMeta::txn(meta::Txn txn, Duration timeout, Callback<meta::TxnReply> done
   const bool writes = !meta::is_read_only(txn);
   const Duration there = delay();
   if (writes && world.random().below(1000) < weather_.doubt) {
-    const std::uint64_t fate = world.random().below(3);  // never applied, applied, applied long after
+    const std::uint64_t fate = world.random().below(4);  // never applied, applied long after, applied
+    world.trace("the answer to a metadata transaction is lost, which is " + std::string(fate == 0   ? "not applied"
+                                                                                        : fate != 1 ? "applied"
+                                                                                                    : "applied later"));
     if (fate != 0)
-      world.plan(0, fate == 1 ? there : there + world.between(100ms, 1500ms), "meta late",
+      world.plan(0, fate != 1 ? there : there + world.between(100ms, 1500ms), "meta late",
                  [service = &service_, txn = std::move(txn)] {
                    if (service->up) (void)service->apply(txn).ok();
                  });
-    if (world.random().below(2) == 0) answer(there, Error(Errc::kMetaInDoubt, "the answer was lost"));
+    if (world.random().below(4) != 0) answer(there, Error(Errc::kMetaInDoubt, "the answer was lost"));
     return;  // else the time limit says so
   }
   world.plan(0, there, "meta apply",
@@ -89,7 +92,7 @@ void SimMeta::txn(meta::Txn txn, Duration timeout, Callback<meta::TxnReply> done
                if (!service->up) return;  // lost; the time limit tells
                auto reply = service->apply(txn);
                if (alive.expired() || !reachable()) return;
-               answer(delay(), std::move(reply));
+               answer(delay() + weather_.late, std::move(reply));
              });
 }
 

@@ -24,6 +24,7 @@ struct MetaWeather {
   bool cut{false};
   std::uint64_t doubt{0};  ///< Of 1000 transactions that write: the answer is lost; some are applied, at once or late.
   std::uint64_t slow{1};
+  Duration late{};  ///< Answers of transactions come so much later than these were applied.
 };
 
 /// One process's client of it: answers and watches in simulated time, over a way that may be cut, slow or lose answers.

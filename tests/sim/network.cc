@@ -1,5 +1,7 @@
 #include "tests/sim/network.h"
 
+#include <algorithm>
+
 namespace outlast::sim {
 using namespace std::chrono_literals;
 
@@ -10,7 +12,7 @@ Duration Network::delay(int from, int to) {
     const auto it = slow.find(machine);
     return it == slow.end() ? 1 : it->second;
   };
-  return base * factor(from) * factor(to);
+  return base * std::max(factor(from), factor(to));
 }
 
 /// How long a peer waits for a sign of life (keepalive) before it gives a connection up.
@@ -54,8 +56,8 @@ void Network::transmit(const StreamPtr& stream, int towards, const char* kind, T
   if (loop == nullptr || loop->owner() != stream->owners[towards]) return;
   Instant& last = stream->last[towards];
   last = std::max(last + 1us, world_.now() + delay(from, to));
-  loop->plan(last - world_.now(), kind, [stream, deliver = std::move(deliver)]() mutable {
-    if (stream->open) deliver();
+  loop->plan(last - world_.now(), kind, [stream, towards, deliver = std::move(deliver)]() mutable {
+    if (stream->open || (towards == 1 && stream->lingers && !stream->ended)) deliver();
   });
 }
 
@@ -66,7 +68,13 @@ void Network::cut(const StreamPtr& stream) {
     stream->held[end].clear();
     ProcessLoop* loop = hosts_(stream->machines[end]);
     if (loop == nullptr || loop->owner() != stream->owners[end]) continue;
-    loop->plan(world_.between(20us, 2ms), "broken", [stream, end] {
+    Duration notice = world_.between(20us, 2ms);
+    if (end == 1 && stream->lingers) {
+      if (world_.random().below(3) == 0) notice = world_.between(1ms, 300ms);
+      notice = std::max(notice, stream->last[1] - world_.now() + 1us);
+    }
+    loop->plan(notice, "broken", [stream, end] {
+      stream->ended = stream->ended || end == 1;
       if (auto told = std::exchange(stream->broken[end], nullptr)) told();
     });
   }

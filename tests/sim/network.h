@@ -18,6 +18,10 @@ struct Stream {
   std::array<int, 2> machines;
   std::array<Owner, 2> owners;
   bool open{true};
+  /// When it breaks, what was sent to the end that did not open it may still arrive, and that end may hear of it late:
+  /// as with TCP, whose other side is told by a packet of its own.
+  bool lingers{false};
+  bool ended{false};                     ///< ... until it has heard of it.
   std::array<Instant, 2> last;           ///< Arrival of the latest message at each end.
   std::array<std::deque<Task>, 2> held;  ///< Sent on a way that lets nothing through.
   std::array<std::function<void()>, 2> broken;
@@ -46,7 +50,7 @@ class Network {
   /// The process there ended. Its peers hear it at once, or (`quietly`) only when they lose patience.
   void process_gone(int machine, bool quietly);
   void heal();
-  /// Multiplies delays on the ways of this machine.
+  /// Multiplies delays on the ways of this machine; of two such machines the slower one counts.
   std::map<int, std::uint64_t> slow;
   /// Asked for every message sent: a fault may be drawn.
   std::function<void(int from, int to)> on_send = [](int, int) {};

@@ -1,6 +1,9 @@
 #include "tests/sim/oracle.h"
 
+#include <algorithm>
+
 #include "meta/keys.h"
+#include "storage/log_format.h"
 
 namespace outlast::sim {
 namespace {
@@ -29,6 +32,42 @@ Lsn Oracle::committed_end(RangeId range) const {
 void Oracle::on_append(RangeId range, const storage::LogEntry& entry) {
   const auto [it, fresh] = entries_.emplace(std::tuple(range, entry.at.lsn, entry.at.epoch), entry.at);
   if (!fresh && it->second.checksum != entry.at.checksum) fail("I1: two entries at " + text(entry.at));
+  const auto outcome = storage::request_of(entry.payload);
+  if (!outcome.ok() || outcome->gateway == 0) return;
+  std::vector<LogPosition>& places = requests_[outcome->sequence];
+  if (std::ranges::find(places, entry.at) == places.end()) places.push_back(entry.at);
+  if (denied_.contains(outcome->sequence)) suspects_[{range, outcome->sequence}] = entry.at;
+}
+
+void Oracle::on_not_applied(RangeId range, std::uint64_t request) {
+  denied_.insert(request);
+  for (const LogPosition& at : requests_[request]) suspects_[{range, request}] = at;
+  check_denied(range);
+}
+
+/// By what was noted, or by a member that has all that is committed.
+bool Oracle::is_committed(RangeId range, const LogPosition& at) const {
+  const auto found = committed_.find(range);
+  if (found == committed_.end() || found->second.empty() || found->second.rbegin()->first < at.lsn) return false;
+  if (const auto noted = found->second.find(at.lsn); noted != found->second.end()) return noted->second == at;
+  const LogPosition top = found->second.rbegin()->second;
+  const placement::RangeConfig* config = record(range);
+  if (config == nullptr) return false;
+  for (const placement::ReplicaRef& ref : config->insync) {
+    const DiskShadow* disk = disk_of_(ref.node);
+    if (disk == nullptr || !disk->ranges.contains(range)) continue;
+    const Shadow& mine = disk->ranges.at(range);
+    if (mine.damaged || mine.at(top.lsn) != top || mine.start.lsn >= at.lsn) continue;
+    return mine.at(at.lsn) == at;
+  }
+  return false;
+}
+
+void Oracle::check_denied(RangeId range) {
+  for (const auto& [who, at] : suspects_)
+    if (who.first == range && is_committed(range, at))
+      return fail("I8: request " + std::to_string(who.second) + " was said not to be applied and is committed at " +
+                  text(at));
 }
 
 void Oracle::on_record(const meta::KeyValue& kv) {
@@ -54,6 +93,7 @@ void Oracle::note_committed(RangeId range, const LogPosition& at, const std::str
   const auto [it, fresh] = committed_[range].emplace(at.lsn, at);
   if (!fresh && it->second != at)
     fail("I2: " + what + " at " + text(at) + ", where " + text(it->second) + " was committed before");
+  if (fresh && !suspects_.empty()) check_denied(range);
 }
 
 void Oracle::on_acknowledged(RangeId range, Lsn lsn, Epoch epoch) {

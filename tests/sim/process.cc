@@ -1,6 +1,5 @@
 #include "tests/sim/process.h"
 
-#include "executor/local_channel.h"
 #include "meta/databases.h"
 #include "meta/identity.h"
 #include "storage/log_format.h"
@@ -12,13 +11,6 @@ using namespace std::chrono_literals;
 namespace {
 constexpr Duration kAgain = 100ms;
 constexpr Duration kSweep = 100ms;
-
-proto::ExecReply refusal(Errc code) {
-  proto::ExecReply reply;
-  reply.mutable_error()->set_code(std::string(facts(code).name));
-  reply.set_nothing_applied(true);
-  return reply;
-}
 }  // namespace
 
 Process::Process(Cluster& cluster, Machine& machine, Owner owner)
@@ -118,6 +110,7 @@ void Process::become_live() {
   options.params = cluster_.liveness_params();
   options.seed = cluster_.world.random().next();
   options.observer_bugs.timer_kept = cluster_.planted.observer_timer_kept;
+  options.renewer_bugs.deadline_from_answer = cluster_.planted.deadline_from_answer;
   liveness = std::make_unique<meta::LivenessDriver>(*meta, loop, std::move(options));
   office = std::make_unique<meta::Office>(*meta, loop, self(), liveness->fences());
   state->attach(*liveness, *office);
@@ -153,6 +146,8 @@ void Process::open_replicas() {
   // Small, so that members fall behind the log and need snapshots.
   options.log_retain = [] { return storage::LogRetention::Limits{96U << 10, Duration{0}}; };
   options.log_segment_bytes = 32U << 10;
+  options.cache_pages = 10;  // a transaction that changes more spills its pages into the WAL before it commits
+  options.planted.frames_as_written = cluster_.planted.frames_as_written;
   auto opened = storage::open_replica_store(*machine_.disk, machine_.path, options);
   if (!opened.ok()) return leave(opened.error());
   store = watch_store(*std::move(opened), machine_.shadow);
@@ -255,43 +250,6 @@ void Process::take_step(const placement::Step& step, Callback<void> done) {
 
 void Process::place(const placement::Step& step, Callback<void> done) {
   replicas->place(step, std::move(done));
-}
-
-void Process::serve(const StreamPtr& stream, proto::ExecRequest request,
-                    std::move_only_function<void(proto::ExecReply)> got) {
-  auto shared = std::make_shared<std::move_only_function<void(proto::ExecReply)>>(std::move(got));
-  const auto reply_with = [this, stream, shared](proto::ExecReply reply) {
-    cluster_.network.send(stream, 0, "exec reply",
-                          [shared, reply = std::move(reply)]() mutable { (*shared)(std::move(reply)); });
-  };
-  if (!serving_) return reply_with(refusal(Errc::kNotLeaseholder));
-  auto& held = channels_[stream->number];
-  if (held == nullptr) {
-    held = executor->open_channel(incarnation_.value);
-    cluster_.world.trace("node " + node_.to_string() + ": session " + std::to_string(stream->number) + " begins");
-    stream->broken[1] = [this, number = stream->number] {
-      cluster_.world.trace("node " + node_.to_string() + ": session " + std::to_string(number) + " ends");
-      channels_.erase(number);
-    };
-  }
-  auto& channel = static_cast<executor::LocalChannel&>(*held);
-  const RangeId range(request.range());
-  const Epoch epoch(request.epoch());
-  channel.start(std::move(request), [this, range, epoch, reply_with](proto::ExecReply reply) {
-    answered(range, epoch, reply);
-    reply_with(std::move(reply));
-  });
-}
-
-/// I4: no answer leaves before everything that it depends on is durable.
-void Process::answered(RangeId range, Epoch epoch, const proto::ExecReply& reply) {
-  if (reply.lsn() == 0) return;
-  const auto served = replicas->find(range, epoch);
-  if (!served.ok()) return;  // its end is on every member's disk, or the answer would say unknown
-  if (Lsn(reply.lsn()) > (*served)->durable())
-    return cluster_.oracle.fail("I4: an answer of node " + node_.to_string() + " leaves with gate LSN " +
-                                std::to_string(reply.lsn()) + " above the durable " + (*served)->durable().to_string());
-  cluster_.oracle.on_acknowledged(range, Lsn(reply.lsn()), epoch);
 }
 
 }  // namespace outlast::sim

@@ -63,7 +63,7 @@ class Process {
   void look();
   void sweep();
   void take_step(const placement::Step& step, Callback<void> done);
-  void answered(RangeId range, Epoch epoch, const proto::ExecReply& reply);
+  void answered(RangeId range, Epoch epoch, Lsn visible, const proto::ExecReply& reply);
 
   Cluster& cluster_;
   Machine& machine_;

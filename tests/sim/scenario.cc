@@ -6,100 +6,6 @@ namespace outlast::sim {
 using namespace std::chrono_literals;
 using F = Fault;
 
-const std::vector<Scenario>& scenarios() {
-  static const std::vector<Scenario> all = {
-      {"steady", "nothing fails; leases and replicas move", {{F::kTransfer, 3}, {F::kRemoveReplica, 1}}, 800ms, 5s},
-      {"crash",
-       "processes and machines die, also at any single write or message",
-       {{F::kKill, 4}, {F::kPowerOff, 3}, {F::kCrashyWrites, 3}, {F::kCrashyMessages, 3}, {F::kTransfer, 1}},
-       900ms,
-       8s},
-      {"partition",
-       "connections break, machines are cut off",
-       {{F::kCut, 4}, {F::kPartition, 4}, {F::kSlowLink, 2}, {F::kKill, 1}, {F::kTransfer, 1}},
-       700ms,
-       8s},
-      {"isolate",
-       "one machine reaches neither the others nor the metadata, its own clients still reach it",
-       {{F::kIsolate, 5}, {F::kSlowDisk, 1}, {F::kKill, 1}},
-       1200ms,
-       10s,
-       true},
-      {"doubt",
-       "answers of the metadata store are lost while the in-sync set changes",
-       {{F::kMetaDoubt, 6}, {F::kRemoveReplica, 3}, {F::kSlowDisk, 3}, {F::kCut, 4}, {F::kTransfer, 1}},
-       200ms,
-       8s},
-      {"asymmetric",
-       "one direction lets nothing through",
-       {{F::kSilence, 6}, {F::kCut, 1}, {F::kKill, 1}, {F::kTransfer, 1}},
-       500ms,
-       8s},
-      {"pause",
-       "processes are stopped, also in the middle of a step, and go on",
-       {{F::kPause, 4}, {F::kStallInStep, 3}, {F::kTransfer, 1}, {F::kKill, 1}},
-       900ms,
-       10s},
-      {"clock",
-       "clock rates change within the drift, wall clocks jump, processes stop",
-       {{F::kClockRate, 5}, {F::kWallJump, 2}, {F::kPause, 2}, {F::kMetaCut, 2}, {F::kPartition, 1}},
-       700ms,
-       10s},
-      {"disk",
-       "disks are slow, full, fail a write, flip a bit, lose unsynced writes",
-       {{F::kSlowDisk, 2},
-        {F::kFullDisk, 2},
-        {F::kFailingWrite, 2},
-        {F::kBitFlip, 1},
-        {F::kPowerOff, 3},
-        {F::kCrashyWrites, 2}},
-       900ms,
-       8s},
-      {"wipe",
-       "stores are wiped, with or without their identity",
-       {{F::kWipe, 2}, {F::kWipeRanges, 2}, {F::kKill, 2}, {F::kTransfer, 2}},
-       1500ms,
-       9s},
-      {"meta",
-       "the metadata store is out of reach, slow, or loses answers and applies late",
-       {{F::kMetaCut, 2},
-        {F::kMetaOutage, 2},
-        {F::kMetaDoubt, 4},
-        {F::kMetaSlow, 1},
-        {F::kKill, 3},
-        {F::kCut, 2},
-        {F::kTransfer, 2},
-        {F::kRemoveReplica, 1}},
-       500ms,
-       10s},
-      {"restart-all",
-       "every process or every machine restarts at once",
-       {{F::kRestartAll, 4}, {F::kKill, 1}, {F::kPowerOff, 1}},
-       2500ms,
-       9s},
-      {"mixed",
-       "everything",
-       {{F::kKill, 4},         {F::kPowerOff, 3},       {F::kRestartAll, 1},
-        {F::kCrashyWrites, 3}, {F::kCrashyMessages, 2}, {F::kCut, 3},
-        {F::kSilence, 3},      {F::kPartition, 2},      {F::kSlowLink, 1},
-        {F::kPause, 2},        {F::kStallInStep, 2},    {F::kClockRate, 1},
-        {F::kWallJump, 1},     {F::kSlowDisk, 1},       {F::kFullDisk, 1},
-        {F::kFailingWrite, 1}, {F::kBitFlip, 1},        {F::kMetaCut, 2},
-        {F::kMetaOutage, 1},   {F::kMetaDoubt, 2},      {F::kMetaSlow, 1},
-        {F::kTransfer, 3},     {F::kRemoveReplica, 1},  {F::kFenceLive, 1},
-        {F::kWipe, 1}},
-       450ms,
-       10s},
-  };
-  return all;
-}
-
-const Scenario* find_scenario(std::string_view name) {
-  for (const Scenario& scenario : scenarios())
-    if (scenario.name == name) return &scenario;
-  return nullptr;
-}
-
 void Trouble::plan_next() {
   cluster_.world.plan(0, cluster_.world.between(scenario_.gap / 4, scenario_.gap * 7 / 4), "trouble", [this] {
     if (stopped_) return;
@@ -123,6 +29,46 @@ void Trouble::draw() {
     Machine& b = cluster_.any();
     return strike(fault, a, b);
   }
+}
+
+/// Mostly one that leads a range.
+Machine& Trouble::leading(Machine& otherwise) {
+  for (const auto& [range, config] : cluster_.oracle.records())
+    if (const Process* leader = cluster_.leader_of(range); leader != nullptr && cluster_.world.random().below(4) != 0)
+      return *cluster_.find(leader->self().node);
+  return otherwise;
+}
+
+/// A change that is in doubt matters most where commits depend on it: while a learner becomes a member.
+void Trouble::await_learner(Instant until) {
+  later(2ms, 2ms, [this, until] {
+    if (stopped_ || cluster_.world.now() > until) return;
+    for (const auto& [range, config] : cluster_.oracle.records()) {
+      if (config.learners.empty() || !config.leaseholder) continue;
+      Machine* const leader = cluster_.find(config.leaseholder->node);
+      Machine* const learner = cluster_.find(config.learners[0].node);
+      if (leader == nullptr || learner == nullptr) continue;
+      cluster_.world.trace("node " + leader->node.to_string() + ": answers are lost while node " +
+                           learner->node.to_string() + " is a learner");
+      leader->weather.doubt = 900;
+      leader->weather.slow = 50;
+      learner->pace.disk = 20 + cluster_.world.random().below(60);
+      return later(100ms, 600ms, [leader, learner] {
+        leader->weather.doubt = 0, leader->weather.slow = 1;
+        learner->pace.disk = 1;
+      });
+    }
+    await_learner(until);
+  });
+}
+
+void Trouble::isolate(Machine& which, Duration peers_after) {
+  cluster_.set_meta_cut(which, true);
+  later(peers_after + 2s, peers_after + 6s, [this, &which] { cluster_.set_meta_cut(which, false); });
+  if (peers_after == Duration{0}) return strike(F::kPartition, which, which);
+  later(peers_after, peers_after, [this, &which] {
+    if (!stopped_) strike(F::kPartition, which, which);
+  });
 }
 
 void Trouble::strike(Fault fault, Machine& a, Machine& b) {
@@ -156,14 +102,19 @@ void Trouble::strike(Fault fault, Machine& a, Machine& b) {
         for (int i = 0; i < cluster_.size(); ++i)
           cluster_.network.let_through(a.index, i), cluster_.network.let_through(i, a.index);
       });
-    case F::kIsolate: {
-      Machine* which = &a;
-      for (const auto& [range, config] : cluster_.oracle.records())  // mostly one that leads
-        if (const Process* leader = cluster_.leader_of(range); leader != nullptr && world.random().below(4) != 0)
-          which = cluster_.find(leader->self().node);
-      cluster_.set_meta_cut(*which, true);
-      later(2s, 6s, [this, which] { cluster_.set_meta_cut(*which, false); });
-      return strike(F::kPartition, *which, b);
+    case F::kIsolate:
+      return isolate(leading(a), 0s);
+    case F::kFade:
+      return isolate(leading(a), world.between(1600ms, 2200ms));
+    case F::kIsolateLate: {
+      Machine& which = leading(a);
+      // As far apart as the drift allows: its lease is to end before the others' patience all the same.
+      for (int i = 0; i < cluster_.size(); ++i) cluster_.machine(i).clock.set_rate(i == which.index ? -50'000 : 50'000);
+      which.weather.late = world.between(600ms, 740ms);
+      later(4s, 6s, [&which] { which.weather.late = Duration{0}; });
+      return later(1s, 3s, [this, &which] {
+        if (!stopped_) isolate(which, 0s);
+      });
     }
     case F::kSlowLink:
       network.slow[a.index] = 2 + world.random().below(100);
@@ -182,9 +133,13 @@ void Trouble::strike(Fault fault, Machine& a, Machine& b) {
     case F::kMetaCut:
     case F::kMetaOutage:
     case F::kMetaDoubt:
+    case F::kMetaDoubtOfLeader:
     case F::kMetaSlow:
     case F::kFenceLive:
       return strike_metadata(fault, a);
+    case F::kDoubtedPromotion:
+      strike_range(F::kRemoveReplica, b);
+      return await_learner(world.now() + 2s);
     case F::kTransfer:
     case F::kRemoveReplica:
       return strike_range(fault, b);
@@ -205,6 +160,12 @@ void Trouble::strike_metadata(Fault fault, Machine& a) {
     case F::kMetaDoubt:
       a.weather.doubt = 200 + world.random().below(500);
       return later(200ms, 3s, [&a] { a.weather.doubt = 0; });
+    case F::kMetaDoubtOfLeader: {
+      Machine& which = leading(a);
+      which.weather.doubt = 200 + world.random().below(400);
+      which.weather.slow = 1 + world.random().below(60);
+      return later(200ms, 1500ms, [&which] { which.weather.doubt = 0, which.weather.slow = 1; });
+    }
     case F::kMetaSlow:
       a.weather.slow = 5 + world.random().below(100);
       return later(200ms, 3s, [&a] { a.weather.slow = 1; });
@@ -226,6 +187,11 @@ void Trouble::strike_disk(Fault fault, Machine& a) {
     case F::kFullDisk:
       a.disk->set_full(true);
       return later(100ms, 2s, [&a] { a.disk->set_full(false); });
+    case F::kFullMoment: {
+      Machine& which = leading(a);
+      which.disk->set_full(true);
+      return later(1ms, 40ms, [&which] { which.disk->set_full(false); });
+    }
     case F::kFailingWrite:
       if (betrayed_) return;
       betrayed_ = true;

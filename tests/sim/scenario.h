@@ -17,6 +17,8 @@ enum class Fault : std::uint8_t {
   kSilence,         ///< One direction lets nothing through.
   kPartition,       ///< One machine, both directions, all others.
   kIsolate,         ///< The same, and the metadata too: only its own clients reach it.
+  kFade,            ///< The same, but the metadata first and the others about when its lease ends.
+  kIsolateLate,     ///< kIsolate of one whose renewals were answered late.
   kSlowLink,
   kPause,        ///< SIGSTOP.
   kStallInStep,  ///< The same in the middle of what the process does.
@@ -24,11 +26,14 @@ enum class Fault : std::uint8_t {
   kWallJump,
   kSlowDisk,
   kFullDisk,
+  kFullMoment,    ///< Mostly the leaseholder's, for milliseconds: appends fail and it falls back.
   kFailingWrite,  ///< One write or sync fails.
   kBitFlip,       ///< In one range log of one machine of the history.
   kMetaCut,
   kMetaOutage,
   kMetaDoubt,
+  kMetaDoubtOfLeader,  ///< Mostly the leaseholder's answers are lost, and its watches are slow to tell.
+  kDoubtedPromotion,   ///< The same as soon as there is a learner, whose disk is slow then.
   kMetaSlow,
   kTransfer,
   kRemoveReplica,
@@ -43,6 +48,7 @@ struct Scenario {
   Duration gap;                               ///< Between faults, on average.
   Duration length;                            ///< Of the time of trouble.
   bool at_leader{false};                      ///< Clients connect where the range is led.
+  bool bulk{false};                           ///< Transactions that spill out of SQLite's page cache.
 };
 const std::vector<Scenario>& scenarios();
 const Scenario* find_scenario(std::string_view name);
@@ -61,6 +67,9 @@ class Trouble {
   void draw();
   void strike(Fault fault, Machine& a, Machine& b);
   void later(Duration low, Duration high, Task undo);
+  Machine& leading(Machine& otherwise);
+  void await_learner(Instant until);
+  void isolate(Machine& which, Duration peers_after);
   void strike_metadata(Fault fault, Machine& a);
   void strike_disk(Fault fault, Machine& a);
   void strike_range(Fault fault, Machine& b);

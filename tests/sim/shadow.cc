@@ -5,6 +5,7 @@ namespace {
 using storage::LogEntryPtr;
 using storage::Replica;
 using storage::ReplicaIdentity;
+using storage::SnapshotPoint;
 
 class WatchedReplica final : public Replica {
  public:
@@ -97,16 +98,16 @@ class WatchedStore final : public storage::ReplicaStore {
     if (opened.ok()) compare(range, **opened);
     return wrap(std::move(opened), range);
   }
-  Result<std::uint64_t> receive_snapshot(const ReplicaIdentity& identity, const LogPosition& position,
+  Result<std::uint64_t> receive_snapshot(const ReplicaIdentity& identity, const SnapshotPoint& point,
                                          std::uint64_t file_size, std::uint64_t offset,
                                          std::string_view data) override {
-    return real_->receive_snapshot(identity, position, file_size, offset, data);
+    return real_->receive_snapshot(identity, point, file_size, offset, data);
   }
-  Opened finish_snapshot(const ReplicaIdentity& identity, const LogPosition& position) override {
+  Opened finish_snapshot(const ReplicaIdentity& identity, const SnapshotPoint& point) override {
     disk_.ranges.erase(identity.range);  // until it is known which of the two is there
-    auto made = real_->finish_snapshot(identity, position);
+    auto made = real_->finish_snapshot(identity, point);
     if (!made.ok()) return made;
-    disk_.ranges[identity.range] = Shadow{.identity = identity, .start = position, .log = {}, .applied = position};
+    disk_.ranges[identity.range] = Shadow{.identity = identity, .start = point.at, .log = {}, .applied = point.at};
     return wrap(std::move(made), identity.range);
   }
   Result<void> remove(RangeId range) override {

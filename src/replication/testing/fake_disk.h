@@ -40,6 +40,8 @@ struct FakeDisk {
   bool sync_fails{false};
   std::set<RangeId> flipped;     ///< A scrub would find damage here.
   std::set<RangeId> distrusted;  ///< Carry the mark of a failed disk.
+  bool snapshot_fails{false};
+  int snapshots{0};  ///< Asked for.
   bool full{false};
   std::size_t room{0};  ///< So many writes still find space on the full disk.
   bool reserve{true};   ///< The records of configurations always do.
@@ -206,6 +208,8 @@ class FakeReplica final : public storage::Replica {
     return std::shared_ptr<storage::Database>(std::move(database));
   }
   Result<std::unique_ptr<storage::SnapshotSource>> snapshot() override {
+    ++disk_->snapshots;
+    if (disk_->snapshot_fails) return Error(Errc::kDiskFull, "there is no room for a copy");
     return std::unique_ptr<storage::SnapshotSource>(std::make_unique<FakeSnapshot>(files().applied));
   }
   /// The checksum chain stands for the file's content.
@@ -261,15 +265,16 @@ class FakeStore final : public storage::ReplicaStore {
     if (disk_->distrusted.contains(range)) return Error(Errc::kCorrupt, "the disk failed before");
     return std::unique_ptr<storage::Replica>(std::make_unique<FakeReplica>(disk_, range));
   }
-  Result<std::uint64_t> receive_snapshot(const storage::ReplicaIdentity& identity, const LogPosition& position,
+  Result<std::uint64_t> receive_snapshot(const storage::ReplicaIdentity& identity, const storage::SnapshotPoint& point,
                                          std::uint64_t, std::uint64_t offset, std::string_view data) override {
-    disk_->ranges[identity.range].incoming = position;
+    disk_->ranges[identity.range].incoming = point.at;
     return offset + data.size();
   }
-  Opened finish_snapshot(const storage::ReplicaIdentity& identity, const LogPosition& position) override {
+  Opened finish_snapshot(const storage::ReplicaIdentity& identity, const storage::SnapshotPoint& point) override {
+    if (!disk_->ranges.contains(identity.range)) return Error(Errc::kNotFound, "nothing was received");
     RangeFiles& files = disk_->ranges.at(identity.range);
-    if (files.incoming != position) return Error(Errc::kIo, "another snapshot was received");
-    files = RangeFiles{.identity = identity, .start = position, .applied = position};
+    if (files.incoming != point.at) return Error(Errc::kIo, "another snapshot was received");
+    files = RangeFiles{.identity = identity, .start = point.at, .applied = point.at};
     return open(identity.range);
   }
   Result<void> remove(RangeId range) override {
