@@ -43,7 +43,19 @@ std::vector<std::string> related(const std::string& name) {
 Settings::Settings(Store& store)
     : store_(store),
       mirror_(store, std::string(keys::kSettings),
-              [](std::string_view, std::string_view value) -> Result<std::string> { return std::string(value); }) {}
+              [](std::string_view, std::string_view value) -> Result<std::string> { return std::string(value); }) {
+  mirror_.on_batch([this] { answer_written(); });
+}
+
+void Settings::answer_written() {
+  std::vector<Callback<void>> ready;
+  std::erase_if(written_, [&](auto& waiting) {
+    if (waiting.first > mirror_.revision()) return false;
+    ready.push_back(std::move(waiting.second));
+    return true;
+  });
+  for (auto& done : ready) done({});
+}
 
 SettingValue Settings::value(std::string_view name, SettingDef::Type type) const {
   const auto def = find_setting(name);
@@ -106,7 +118,8 @@ void Settings::reset(std::string name, Callback<void> done) {
 void Settings::change(std::string name, std::optional<std::string> text, Callback<void> done) {
   std::vector<std::string> read;
   for (const std::string& one : related(name)) read.push_back(keys::setting(one));
-  Planner plan = [name, text = std::move(text)](const Snapshot& seen) -> Result<Plan> {
+  const auto changed = std::make_shared<bool>(false);  // else no batch will come
+  Planner plan = [name, text = std::move(text), changed](const Snapshot& seen) -> Result<Plan> {
     std::map<std::string, std::string> texts;
     for (const auto& [key, kv] : seen) texts.emplace(keys::rest(key, keys::kSettings), kv.value);
     if (text)
@@ -120,12 +133,16 @@ void Settings::change(std::string name, std::optional<std::string> text, Callbac
       next.ops.push_back(Op::put(key, *text));
     else if (seen.contains(key))
       next.ops.push_back(Op::del(key));
+    *changed = !next.ops.empty();
     return next;
   };
-  update(store_, std::move(read), std::move(plan), [done = std::move(done)](Result<Revision> written) mutable {
-    if (!written.ok()) return done(std::move(written).error());
-    done({});
-  });
+  update(store_, std::move(read), std::move(plan),
+         [this, alive = std::weak_ptr(alive_), changed, done = std::move(done)](Result<Revision> written) mutable {
+           if (!written.ok()) return done(std::move(written).error());
+           if (!*changed || alive.expired()) return done({});
+           written_.emplace_back(*written, std::move(done));
+           answer_written();
+         });
 }
 
 void Settings::on_change(std::move_only_function<void(std::string_view)> sink) {

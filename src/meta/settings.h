@@ -1,8 +1,10 @@
 #pragma once
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "liveness/params.h"
@@ -37,8 +39,8 @@ class Settings {
   /// liveness.renew, .ttl and .drift together.
   liveness::Params liveness_params() const;
 
-  /// Checks type, limits and what must fit another setting, and stores the normalised text. Errors: kUndefinedObject,
-  /// kInvalidArgument, the store's.
+  /// Checks type, limits and what must fit another setting, and stores the normalised text. Success when it is durable
+  /// and in force here; other nodes follow within moments. Errors: kUndefinedObject, kInvalidArgument, the store's.
   void set(std::string name, std::string value, Callback<void> done);
   /// Back to the default.
   void reset(std::string name, Callback<void> done);
@@ -48,8 +50,11 @@ class Settings {
  private:
   SettingValue value(std::string_view name, SettingDef::Type type) const;
   void change(std::string name, std::optional<std::string> text, Callback<void> done);
+  void answer_written();
   Store& store_;
   Mirror<std::string> mirror_;
+  std::vector<std::pair<Revision, Callback<void>>> written_;  ///< Changes that are stored and not in the mirror yet.
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
 }  // namespace outlast::meta
