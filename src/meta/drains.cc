@@ -42,9 +42,9 @@ std::unique_ptr<DrainMirror> mirror_drains(Store& store) {
   });
 }
 
-bool is_draining(const DrainMirror& drains, liveness::Peer peer) {
-  const auto entry = drains.find(keys::drain(peer.node));
-  return entry && entry->value.peer == peer;
+DrainMirror::EntryPtr drain_of(const DrainMirror& drains, liveness::Peer peer) {
+  auto entry = drains.find(keys::drain(peer.node));
+  return entry && entry->value.peer == peer ? entry : nullptr;
 }
 
 void record_drain(Store& store, DrainRecord record, Callback<void> done) {

@@ -24,8 +24,8 @@ Result<DrainRecord> decode_drain_record(std::string_view text);
 
 using DrainMirror = Mirror<DrainRecord>;
 std::unique_ptr<DrainMirror> mirror_drains(Store& store);
-/// Does the record, as this mirror knows it, speak of this very process?
-bool is_draining(const DrainMirror& drains, liveness::Peer peer);
+/// The record, as this mirror knows it, if it speaks of this very process: then that one is draining.
+DrainMirror::EntryPtr drain_of(const DrainMirror& drains, liveness::Peer peer);
 
 // Both call back on the store's loop and may be repeated after any error.
 

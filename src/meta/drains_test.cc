@@ -61,18 +61,18 @@ TEST_F(DrainsTest, BelongsToOneIncarnation) {
   const auto mirror = mirror_drains(other_);
   ASSERT_TRUE(record({.peer = first_, .by = "a"}).ok());
   settle();
-  EXPECT_TRUE(is_draining(*mirror, first_));
-  EXPECT_FALSE(is_draining(*mirror, second_)) << "the next process is not draining";
+  EXPECT_TRUE(drain_of(*mirror, first_));
+  EXPECT_FALSE(drain_of(*mirror, second_)) << "the next process is not draining";
   ASSERT_TRUE(erase(second_).ok());
   settle();
-  EXPECT_TRUE(is_draining(*mirror, first_)) << "another process's undrain changes nothing";
+  EXPECT_TRUE(drain_of(*mirror, first_)) << "another process's undrain changes nothing";
   ASSERT_TRUE(record({.peer = second_, .by = "b"}).ok());
   settle();
-  EXPECT_TRUE(is_draining(*mirror, second_)) << "replaces what the earlier one left behind";
+  EXPECT_TRUE(drain_of(*mirror, second_)) << "replaces what the earlier one left behind";
   ASSERT_TRUE(erase(second_).ok());
   ASSERT_TRUE(erase(second_).ok()) << "twice is once";
   settle();
-  EXPECT_FALSE(is_draining(*mirror, second_));
+  EXPECT_FALSE(drain_of(*mirror, second_));
   EXPECT_EQ(events(), (std::vector<std::string>{"node_undrained", "node_draining", "node_draining"}));
 }
 

@@ -45,9 +45,8 @@ std::string ClusterState::store_of(NodeId node) const {
 }
 
 meta::DrainMirror::EntryPtr ClusterState::drain_of(NodeId node) const {
-  auto entry = drains_->find(meta::keys::drain(node));
-  const auto view = entry ? driver_->current(node) : std::nullopt;
-  return view && view->peer == entry->value.peer ? entry : nullptr;
+  const auto view = driver_->current(node);
+  return view ? meta::drain_of(*drains_, view->peer) : nullptr;
 }
 
 bool ClusterState::draining(NodeId node) const {
@@ -99,6 +98,13 @@ std::string ClusterState::database_of(RangeId range) const {
   for (const auto& entry : databases_->snapshot())
     if (entry->value.range == range) return entry->value.name;
   return {};
+}
+
+std::map<NodeId, std::size_t> ClusterState::leases_by_node() const {
+  std::map<NodeId, std::size_t> leases;
+  for (const auto& entry : ranges_->snapshot())
+    if (const auto& holder = entry->value.leaseholder) ++leases[holder->node];
+  return leases;
 }
 
 placement::ClusterView ClusterState::placement_view() const {

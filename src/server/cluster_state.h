@@ -42,6 +42,7 @@ class ClusterState final : public replication::NodeDirectory {
   std::vector<gateway::DatabaseRow> databases() const;
   std::optional<gateway::DatabaseRow> find_database(const std::string& name) const;
   std::string database_of(RangeId range) const;
+  std::map<NodeId, std::size_t> leases_by_node() const;
   /// What placement decides by. (loop)
   placement::ClusterView placement_view() const;
   /// Newest log entries that every member reads, also one that is not running now: it comes back to the same log.

@@ -137,10 +137,8 @@ std::vector<std::string> NodeDrain::warnings(const DrainView& view) const {
 /// What a drain would do now, and how long at least: drain_wait, and what moving the leases took when it was measured.
 proto::DrainStatus NodeDrain::plan() const {
   proto::DrainStatus out = describe(drainer_.view());
-  const Leases now = leases();
-  std::map<NodeId, std::uint64_t> load, targets;
-  for (const auto& entry : parts_.state.ranges().snapshot())
-    if (const auto& holder = entry->value.leaseholder) ++load[holder->node];
+  std::map<NodeId, std::size_t> load = parts_.state.leases_by_node();
+  std::map<NodeId, std::uint64_t> targets;
   for (const auto& entry : parts_.state.ranges().snapshot()) {
     const placement::RangeConfig& range = entry->value;
     if (!range.leaseholder || range.leaseholder->node != parts_.self.node) continue;

@@ -224,8 +224,7 @@ void NodeDrain::shed_leases() {
   replication::LeaseTransferOptions options;
   for (const auto& entry : parts_.state.nodes().snapshot())
     if (!could_lead(entry->value.node)) options.avoid.insert(entry->value.node);
-  for (const auto& entry : parts_.state.ranges().snapshot())
-    if (const auto& holder = entry->value.leaseholder) ++options.leases[holder->node];
+  options.leases = parts_.state.leases_by_node();
   const std::uint64_t round = ++rounds_;
   auto mover = parts_.replicas.transfer_all(
       std::move(options),

@@ -55,8 +55,7 @@ void Node::transfer_leases(std::optional<NodeId> to, std::size_t at_once,
           node.membership == meta::Membership::kActive && node.store.failure.empty() && !state_->draining(node.node);
       if (!fit || !state_->live(node.node)) options.avoid.insert(node.node);
     }
-    for (const auto& entry : state_->ranges().snapshot())
-      if (const auto& holder = entry->value.leaseholder) ++options.leases[holder->node];
+    options.leases = state_->leases_by_node();
     replicas_->transfer_all(std::move(options), std::move(done));
   });
 }
