@@ -1,6 +1,8 @@
 # The house, bottom to top. Arrows go down only (docs/architecture.md).
 outlast_proto(range)
 outlast_proto(exec)
+outlast_proto(session)
+outlast_proto(handover DEPS session)
 outlast_proto(peer GRPC DEPS range exec)
 outlast_proto(etcd GRPC)
 
@@ -19,10 +21,10 @@ outlast_room(replication DEPS base placement liveness storage meta proto_range)
 outlast_room(tasks DEPS base placement meta replication)
 outlast_room(executor DEPS base storage replication lifecycle proto_exec LIBS PkgConfig::SQLITE3)
 outlast_room(gateway DEPS base executor meta)
-outlast_room(sql DEPS base gateway lifecycle LIBS PkgConfig::SQLITE3 PkgConfig::PROTOBUF_C ${PG_QUERY_LIBRARY})
+outlast_room(sql DEPS base gateway lifecycle proto_session LIBS PkgConfig::SQLITE3 PkgConfig::PROTOBUF_C ${PG_QUERY_LIBRARY})
 outlast_room(rpc DEPS base gateway executor replication proto_peer)
 outlast_room(http DEPS base)
-outlast_room(handover DEPS base meta)
+outlast_room(handover DEPS base meta proto_handover)
 outlast_room(server DEPS base lifecycle http sql rpc handover gateway tasks etcd LIBS Boost::json prometheus-cpp::core)
 outlast_room(cli DEPS server LIBS PkgConfig::LIBPQ Boost::json CLI11::CLI11 fmt::fmt)
 

@@ -1,10 +1,10 @@
 #include "handover/control.h"
 
-#include <sys/socket.h>
-
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+
+#include "handover/fd_passing.h"
 
 namespace outlast::handover {
 namespace {
@@ -13,8 +13,16 @@ constexpr std::pair<Kind, std::string_view> kNames[] = {{Kind::kIncarnation, "in
                                                         {Kind::kReady, "ready"},
                                                         {Kind::kStop, "stop"},
                                                         {Kind::kFatal, "fatal"},
-                                                        {Kind::kStatus, "status"}};
-constexpr std::size_t kPacketMax = 4096;
+                                                        {Kind::kStatus, "status"},
+                                                        {Kind::kHandOver, "hand_over"},
+                                                        {Kind::kState, "state"},
+                                                        {Kind::kOwned, "owned"},
+                                                        {Kind::kRestart, "restart"},
+                                                        {Kind::kRestartStatus, "restart_status"},
+                                                        {Kind::kPlan, "plan"},
+                                                        {Kind::kReload, "reload"},
+                                                        {Kind::kListener, "listener"}};
+constexpr std::size_t kPacketMax = 64 * 1024;
 
 template <class Id>
 void read_id(std::string_view text, Id& id) {
@@ -56,14 +64,20 @@ ControlMessage decode_control(std::string_view packet) {
 
 Result<void> send_control(int fd, const ControlMessage& message) {
   const std::string packet = encode(message);
-  if (send(fd, packet.data(), packet.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(packet.size())) return {};
+  if (send_with_fd(fd, packet, message.fd) == static_cast<ssize_t>(packet.size())) return {};
   return Error(Errc::kUnavailable, std::string("the control channel does not take a message: ") + std::strerror(errno));
 }
 
 Result<std::optional<ControlMessage>> receive_control(int fd) {
-  char packet[kPacketMax];
-  const ssize_t n = recv(fd, packet, sizeof packet, 0);
-  if (n > 0) return std::optional(decode_control({packet, static_cast<std::size_t>(n)}));
+  std::string packet(kPacketMax, '\0');
+  int passed = -1;
+  const ssize_t n = receive_with_fd(fd, packet.data(), packet.size(), passed);
+  if (n > 0) {
+    packet.resize(static_cast<std::size_t>(n));
+    ControlMessage message = decode_control(packet);
+    message.fd = passed;
+    return std::optional(std::move(message));
+  }
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return std::optional<ControlMessage>();
   return Error(Errc::kUnavailable, "the other side of the control channel is gone");
 }

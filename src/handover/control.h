@@ -17,11 +17,22 @@ struct ControlMessage {
     kStop,         ///< Supervisor: stop gracefully.
     kFatal,        ///< Worker: restarting me will not help; `text` says why.
     kStatus,       ///< Worker: what it does now, for people; said again and again while it drains.
+    // A handover (A8). The workers talk to each other over a socket pair of their own; these are for the supervisor.
+    kHandOver,  ///< Supervisor to the old worker: `fd` is your end of the pair; hand over when the new one is ready.
+    kState,     ///< Worker: I have entered the HandoverState named by `text`.
+    kOwned,     ///< New worker: the node is mine; `text` is the workers' half of the receipt, JSON.
+    kRestart,   ///< Worker: somebody wants a restart; `text` is JSON, {"by": …, "id": …}, both may be missing.
+    kRestartStatus,  ///< Supervisor, with every change: JSON, what GET /api/processes.zeroDowntimeRestart answers.
+    kPlan,           ///< Supervisor: what would a handover move? Worker: the answer, JSON.
+    kReload,         ///< Worker: somebody wants the configuration read again. Supervisor: JSON, what changed and what
+                     ///< can only change with a restart, to be put in force and answered.
+    kListener,       ///< Worker to a supervisor that adopts it: `fd` is the listening socket named by `text`.
   };
   Kind kind{Kind::kUnknown};
   NodeId node;
   Incarnation incarnation;
   std::string text;
+  int fd{-1};  ///< Sent along, or received: then the receiver closes it. -1: none.
 };
 std::string encode(const ControlMessage& message);
 ControlMessage decode_control(std::string_view packet);

@@ -12,6 +12,7 @@ namespace outlast::handover {
 
 /// File descriptors that a worker finds open at its start.
 inline constexpr int kControlFd = 3, kSqlFd = 4, kHttpFd = 5;
+inline constexpr int kHandoverFd = 6;  ///< With `worker --standby`: the pair to the old worker (handover/channel.h).
 
 /// Binds and listens on "host:port" (port 0 = any); close-on-exec. kUnavailable names the address.
 Result<int> listen_on(const std::string& address);

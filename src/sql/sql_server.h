@@ -9,6 +9,7 @@
 #include "gateway/cluster.h"
 #include "sql/session/client_session.h"
 #include "sql/session/session_host.h"
+#include "sql/session/session_move.h"
 
 namespace outlast::sql {
 
@@ -41,6 +42,18 @@ class SqlServer {
   void shed(Shedding how);
   /// While shedding: the sessions that are left, as they were a moment ago.
   std::vector<SessionView> sessions_left() const;
+  // Moving sessions to another worker (protocol A8.2).
+  /// From now on every session that comes to a safe point leaves: `sink` gets it, on any thread. Idle ones leave at
+  /// once, those that start up too, with what they have read so far. Accepting is stopped separately.
+  void move_out(std::function<void(LeavingSession)> sink);
+  /// Takes move_out() back: sessions that have not left stay.
+  void keep_sessions();
+  /// What move_out() would find. Blocks for as long as the sessions need to look at themselves.
+  std::vector<MoveView> move_plan() const;
+  /// Goes on with a session that left another worker; takes `fd` over, also on an error. `observer` may be null.
+  /// kInvalidArgument names what of the state cannot be had here; then the client was told 57P01.
+  Result<void> take_in(proto::SessionState state, int fd, std::shared_ptr<SessionObserver> observer);
+
   /// Of connections and statements; closing it refuses new ones with the error that it is given.
   lifecycle::Gate& gate();
 
