@@ -148,6 +148,10 @@ void add_start(Commands& all) {
                      .value_name = "",
                      .target = &worker->start.single_node,
                      .help = "initialise the cluster"});
+  options.push_back({.name = "--standby",
+                     .value_name = "",
+                     .target = &worker->standby,
+                     .help = "take the node over from the worker at descriptor 6"});
   options.push_back(
       {.name = "--supervisor-pid", .value_name = "PID", .target = supervisor_pid.get(), .help = "who started it"});
   all.push_back({.path = "worker",

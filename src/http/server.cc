@@ -132,9 +132,9 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
       BeastResponse response(static_cast<bhttp::status>(out.status), in.version());
       response.set(bhttp::field::content_type, out.content_type);
       response.set(bhttp::field::cache_control, "no-store");
-      response.keep_alive(in.keep_alive());
+      keep = in.keep_alive() && accepting;
+      response.keep_alive(keep);
       response.content_length(out.body.size());
-      keep = in.keep_alive();
       stream.expires_after(30s);
       if (in.method() != bhttp::verb::head) response.body() = std::move(out.body);
       bhttp::response_serializer<bhttp::string_body> serializer(response);
@@ -158,11 +158,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   }
 
   static asio::awaitable<void> accept_all(std::shared_ptr<Impl> self) {
-    while (!self->stopped) {
+    while (!self->stopped && self->accepting) {
       boost::system::error_code error;
       tcp::socket socket = co_await self->acceptor.async_accept(asio::make_strand(self->executor),
                                                                 asio::redirect_error(asio::use_awaitable, error));
-      if (error == asio::error::operation_aborted || self->stopped) co_return;
+      if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor || self->stopped) co_return;
       if (error) {  // out of file descriptors: the listener stays, try again a little later
         asio::steady_timer pause(self->executor, 50ms);
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
@@ -178,7 +178,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   tcp::acceptor acceptor;
   std::map<std::pair<std::string, std::string>, Handler> routes;
   std::atomic<int> connections{0};
-  std::atomic<bool> stopped{false};
+  std::atomic<bool> stopped{false}, accepting{false};
 };
 
 Server::Server(asio::any_io_executor executor) : impl_(std::make_shared<Impl>(asio::make_strand(executor))) {}
@@ -192,16 +192,24 @@ void Server::route(std::string method, std::string path, Handler handler) {
 
 void Server::start(int listen_fd) {
   fcntl(listen_fd, F_SETFL, fcntl(listen_fd, F_GETFL) | O_NONBLOCK);
-  impl_->acceptor.assign(tcp::v4(), listen_fd);
-  asio::co_spawn(impl_->executor, Impl::accept_all(impl_), asio::detached);
+  impl_->accepting = true;
+  asio::post(impl_->executor, [impl = impl_, listen_fd] {
+    impl->acceptor.assign(tcp::v4(), listen_fd);
+    asio::co_spawn(impl->executor, Impl::accept_all(impl), asio::detached);
+  });
 }
 
-void Server::stop() {
-  if (impl_->stopped.exchange(true)) return;
+void Server::pause() {
+  impl_->accepting = false;
   asio::post(impl_->executor, [impl = impl_] {
     boost::system::error_code ignored;
     impl->acceptor.close(ignored);
   });
+}
+
+void Server::stop() {
+  if (impl_->stopped.exchange(true)) return;
+  pause();
 }
 
 }  // namespace outlast::http

@@ -41,7 +41,10 @@ class Server {
   /// Exact path, or a prefix when `path` ends with '/'; the longest match wins. HEAD is answered as GET without body.
   void route(std::string method, std::string path, Handler handler);
   /// Accepts on an inherited listening socket; the socket is never shut down, only this copy is closed at the end.
+  /// Takes the descriptor over. May be called again after pause().
   void start(int listen_fd);
+  /// Accepts no more, and lets each open connection go after its present request: for whoever else has the socket.
+  void pause();
   void stop();
 
  private:

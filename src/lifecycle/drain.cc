@@ -34,13 +34,14 @@ const DrainPhaseRow& row(DrainPhase phase) {
   return kPhases[static_cast<std::size_t>(phase)];
 }
 
-std::optional<Duration> wait_of(DrainPhase phase, const DrainSettings& settings) {
+std::optional<Duration> wait_of(DrainPhase phase, const DrainSettings& settings, bool handover) {
   switch (phase) {
     case kUnready:
-      return settings.drain_wait;
+      return handover ? Duration::zero() : settings.drain_wait;  // no balancer has to notice anything
     case kConnectionWait:
-      return settings.connection_wait;
+      return handover ? Duration::zero() : settings.connection_wait;
     case kTransactionWait:
+      return handover ? settings.handover_wait : settings.query_wait;
     case kFragmentWait:
       return settings.query_wait;
     case kServing:
@@ -52,8 +53,19 @@ std::optional<Duration> wait_of(DrainPhase phase, const DrainSettings& settings)
   return std::nullopt;
 }
 
+bool no_foreign_work(const DrainLoad& load) {
+  return load.foreign_transactions == 0 && load.fragments == 0 && load.loads == 0 && load.jobs == 0;
+}
+
+/// The new worker's sessions work here as long as leases are here, so their work ends after the leases have left, and
+/// on leases that nobody else can take not before they are closed.
+bool handover_left(const DrainLoad& load) {
+  if (load.leases > load.unmovable_leases) return false;
+  return load.unmovable_leases > 0 || no_foreign_work(load);
+}
+
 /// Nothing is left of what the phase waits for.
-bool is_empty(DrainPhase phase, const DrainLoad& load) {
+bool is_empty(DrainPhase phase, const DrainLoad& load, bool handover) {
   switch (phase) {
     case kUnready:
       return false;  // drain_wait has no early exit: balancers need the time
@@ -62,7 +74,7 @@ bool is_empty(DrainPhase phase, const DrainLoad& load) {
     case kTransactionWait:
       return load.connections == 0 && load.transactions == 0;
     case kFragmentWait:
-      return load.foreign_transactions == 0 && load.fragments == 0 && load.loads == 0 && load.jobs == 0;
+      return handover ? handover_left(load) : no_foreign_work(load);
     case kServing:
     case kLeaseTransfer:
     case kStepOut:
@@ -109,7 +121,7 @@ Result<void> DrainMachine::drain(DrainRequest request, Instant now) {
   if (stopping_) return Error(Errc::kInvalidState, "the process is stopping already");
   if (request.rehearsal && draining() && !rehearsing())
     return Error(Errc::kInvalidState, "a drain is under way: there is nothing to rehearse");
-  if (!draining() || (rehearsing() && !request.rehearsal)) {
+  if (!draining() || (rehearsing() && !request.rehearsal) || (request.handover && !request_.handover)) {
     request_ = request;
     history_.clear();
     end_ = DrainEnd::kNone;
@@ -136,7 +148,7 @@ void DrainMachine::enter(DrainPhase next, Instant now) {
 }
 
 std::optional<Instant> DrainMachine::wait_until(const DrainSettings& settings, const DrainLoad& load) const {
-  const std::optional<Duration> wait = wait_of(phase_, settings);
+  const std::optional<Duration> wait = wait_of(phase_, settings, request_.handover);
   if (!wait || request_.rehearsal) return std::nullopt;
   const Instant until = history_.back().at + *wait;
   return request_.deadline ? std::min(until, *request_.deadline - load.tail) : until;
@@ -144,6 +156,10 @@ std::optional<Instant> DrainMachine::wait_until(const DrainSettings& settings, c
 
 /// Complete, forced, or not yet: nothing may be left but what force gives up.
 DrainEnd DrainMachine::verdict(const DrainLoad& load) const {
+  if (request_.handover) {
+    const bool done = load.connections == 0 && load.transactions == 0 && !load.office && handover_left(load);
+    return done ? DrainEnd::kComplete : DrainEnd::kNone;
+  }
   if (load.work() > 0 || load.office || load.leases > load.unmovable_leases) return DrainEnd::kNone;
   if (load.leases == 0) return DrainEnd::kComplete;
   return request_.force ? DrainEnd::kForced : DrainEnd::kNone;
@@ -159,7 +175,7 @@ DrainPhase DrainMachine::advance(Instant now, const DrainSettings& settings, con
     case kConnectionWait:
     case kTransactionWait:
     case kFragmentWait:
-      if (is_empty(phase_, load) || now >= *wait_until(settings, load))
+      if (is_empty(phase_, load, request_.handover) || now >= *wait_until(settings, load))
         enter(static_cast<DrainPhase>(static_cast<int>(phase_) + 1), now);
       break;
     case kLeaseTransfer:
@@ -179,10 +195,10 @@ DrainPhase DrainMachine::advance(Instant now, const DrainSettings& settings, con
 DrainOrders DrainMachine::orders() const {
   DrainOrders out;
   if (!draining()) return out;
-  out.ready = request_.rehearsal;
-  out.refused = row(phase_).refused;
+  out.ready = request_.rehearsal || request_.handover;
+  if (!request_.handover) out.refused = row(phase_).refused;
   out.shed_leases = true;
-  out.close_idle = phase_ >= kTransactionWait;
+  out.close_idle = phase_ >= kTransactionWait && !request_.handover;
   out.close_all = phase_ > kTransactionWait;
   out.roll_back_foreign = phase_ > kFragmentWait;
   out.step_out = phase_ >= kStepOut;
@@ -193,6 +209,8 @@ DrainOrders DrainMachine::orders() const {
 DrainBlocker DrainMachine::blocker(Instant now, const DrainSettings& settings, const DrainLoad& load) const {
   if (phase_ == kServing || phase_ == kDrained) return DrainBlocker::kNone;
   if (request_.rehearsal) return load.leases > load.unmovable_leases ? DrainBlocker::kLeases : DrainBlocker::kNone;
+  if (request_.handover && phase_ >= kFragmentWait && load.connections == 0 && !handover_left(load))
+    return load.leases > load.unmovable_leases ? DrainBlocker::kLeases : DrainBlocker::kForeignWork;
   if (phase_ == kUnready) return now < *wait_until(settings, load) ? DrainBlocker::kWait : DrainBlocker::kNone;
   if (phase_ == kConnectionWait) return load.connections > 0 ? DrainBlocker::kConnections : DrainBlocker::kNone;
   if (load.transactions > 0) return DrainBlocker::kTransactions;
@@ -203,7 +221,7 @@ DrainBlocker DrainMachine::blocker(Instant now, const DrainSettings& settings, c
   const bool left = load.leases > 0 || load.office || (phase_ == kStepOut && load.insync > 0);
   if (left && !load.metadata) return DrainBlocker::kMetadata;
   if (load.office || load.leases > load.unmovable_leases) return DrainBlocker::kLeases;
-  if (load.leases > 0 && !request_.force) return DrainBlocker::kSingleReplica;
+  if (load.leases > 0 && !request_.force && !request_.handover) return DrainBlocker::kSingleReplica;
   return phase_ == kStepOut && load.insync > 0 ? DrainBlocker::kInSync : DrainBlocker::kNone;
 }
 

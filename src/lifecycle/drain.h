@@ -27,6 +27,7 @@ struct DrainSettings {
   Duration connection_wait{0};                    ///< Longest stay in kConnectionWait.
   Duration query_wait{std::chrono::seconds(10)};  ///< Longest stay in kTransactionWait, and once more in kFragmentWait.
   Duration lease_transfer_wait{std::chrono::seconds(5)};  ///< Between two progress lines; decides nothing.
+  Duration handover_wait{std::chrono::seconds(10)};  ///< handover.transaction_wait: kTransactionWait of a handover.
   /// What a graceful end may take at most, lease transfers aside: the seed's sum.
   Duration sum() const { return drain_wait + connection_wait + 2 * query_wait + lease_transfer_wait; }
 };
@@ -51,8 +52,11 @@ struct DrainLoad {
 
 /// How a drain was asked for.
 struct DrainRequest {
-  bool force{false};                ///< End although unmovable leases are left; they become unavailable.
-  bool rehearsal{false};            ///< The leases leave and nothing else changes, until undrain().
+  bool force{false};      ///< End although unmovable leases are left; they become unavailable.
+  bool rehearsal{false};  ///< The leases leave and nothing else changes, until undrain().
+  /// To a new worker of the node (protocol A8): it serves the clients, so the node stays ready and refuses nothing;
+  /// sessions move instead of being closed, and leases that nobody else can take are left to the new worker.
+  bool handover{false};
   std::optional<Instant> deadline;  ///< The process is killed then: waits are cut short to leave `tail` for the leases.
 };
 
@@ -109,7 +113,7 @@ class DrainMachine {
   };
 
   /// kServing to kUnready. While a drain is under way it only adds `force` and an earlier deadline; a rehearsal under
-  /// way becomes the drain. kInvalidState after stop(), and for a rehearsal while a drain is under way.
+  /// way becomes the drain, either of them a handover. kInvalidState after stop(), and for a rehearsal while a drain is under way.
   Result<void> drain(DrainRequest request, Instant now);
   /// Back to kServing, whatever the phase; closed sessions stay closed, leases return by placement. Repeating it
   /// changes nothing. kInvalidState after stop().

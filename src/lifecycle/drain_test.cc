@@ -57,6 +57,49 @@ TEST_F(DrainTest, ConnectionsMayCloseByThemselvesForTheirTime) {
   EXPECT_EQ(settle(), kDrained);
 }
 
+TEST_F(DrainTest, AHandoverStaysReadyRefusesNobodyAndWaitsForSessionsToMove) {
+  settings_.drain_wait = settings_.connection_wait = 1h;  // for balancers: none has to notice
+  load_.connections = 3;
+  load_.leases = 2;
+  begin({.handover = true});
+  EXPECT_EQ(settle(), kTransactionWait);
+  EXPECT_TRUE(machine_.orders().ready);
+  EXPECT_TRUE(machine_.orders().refused.empty());
+  EXPECT_TRUE(machine_.orders().shed_leases);
+  EXPECT_FALSE(machine_.orders().close_idle);
+  load_.connections = 0;
+  load_.fragments = 4;  // of the new worker's sessions, as long as the leases are here
+  EXPECT_EQ(settle(), kFragmentWait);
+  EXPECT_TRUE(machine_.orders().refused.empty());
+  load_.leases = 0;
+  EXPECT_EQ(settle(), kFragmentWait);
+  load_.fragments = 0;
+  load_.insync = 1;
+  EXPECT_EQ(settle(), kStepOut);
+  load_.insync = 0;
+  EXPECT_EQ(settle(), kDrained);
+  EXPECT_EQ(machine_.end(), DrainEnd::kComplete);
+}
+
+TEST_F(DrainTest, AHandoverClosesWhatHasNotMovedAfterItsWait) {
+  settings_.handover_wait = 7s;
+  load_.connections = 1;
+  begin({.handover = true});
+  now_ += 7s - 1ns;
+  EXPECT_EQ(settle(), kTransactionWait);
+  EXPECT_FALSE(machine_.orders().close_all);
+  now_ += 1ns;
+  EXPECT_NE(settle(), kTransactionWait);
+  EXPECT_TRUE(machine_.orders().close_all);
+}
+
+TEST_F(DrainTest, AHandoverLeavesLeasesThatNobodyElseCanTakeToTheNewWorker) {
+  load_.leases = load_.unmovable_leases = 1;
+  load_.fragments = 9;  // never none under load: the new worker's sessions go on here until the range is closed
+  begin({.handover = true});
+  EXPECT_EQ(settle(), kDrained);
+}
+
 TEST_F(DrainTest, TransactionsFinishWithinQueryWaitThenTheRestIsClosed) {
   load_.connections = 3;
   load_.transactions = 1;

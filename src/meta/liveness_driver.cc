@@ -275,10 +275,19 @@ std::vector<PeerView> LivenessDriver::peers() const {
 
 std::optional<PeerView> LivenessDriver::current(NodeId node) const {
   std::lock_guard lock(mutex_);
-  std::optional<PeerView> newest;
-  for (const auto& [peer, view] : views_)
-    if (peer.node == node && view.state != liveness::State::kFenced) newest = view;  // in order of incarnation
-  return newest;
+  std::optional<PeerView> best;
+  for (const auto& [peer, view] : views_) {  // in order of incarnation
+    if (peer.node != node || view.state == liveness::State::kFenced) continue;
+    if (!best || best->phase == Phase::kStandby || view.phase != Phase::kStandby) best = view;
+  }
+  return best;
+}
+
+std::optional<PeerView> LivenessDriver::find(liveness::Peer peer) const {
+  std::lock_guard lock(mutex_);
+  const auto it = views_.find(peer);
+  if (it == views_.end() || it->second.state == liveness::State::kFenced) return std::nullopt;
+  return it->second;
 }
 
 }  // namespace outlast::meta

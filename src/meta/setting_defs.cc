@@ -17,6 +17,13 @@ constexpr double kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB, kTiB = 102
 
 std::vector<SettingDef> make_defs() {
   std::vector<SettingDef> defs{
+      {"handover.transaction_wait",
+       Type::kDuration,
+       "10s",
+       0,
+       10 * kHour,
+       {},
+       "in a zero-downtime restart: longest wait for open transactions; sessions that are left get 57P01"},
       {"kv.replication_factor",
        Type::kInt,
        "3",

@@ -41,6 +41,10 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void advance();
   void step(placement::Step step, Callback<void> done);
   void transfer(NodeId target, Callback<void> done);
+  /// Like the first half of a transfer: calls back when no write transaction is open, all is durable and nothing begins
+  /// any more, until end_hold(). For a handover of a range that no other node can lead. kDeadline as transfer().
+  void hold(Callback<void> done);
+  void end_hold();
   /// The range was idle for removal.idle: dead members leave S now (A3, lazy removal).
   void remove_dead();
   /// The disk here has no room any more, or has room again.
@@ -130,6 +134,7 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void maybe_checkpoint();
   void checkpoint();
   // transfer.cc
+  void begin_transfer(NodeId target, Incarnation incarnation, Callback<void> done);
   void transfer_locked(Result<WriterLock::Hold> hold);
   void transfer_step();
   void transfer_done(Result<void> result);

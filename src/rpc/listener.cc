@@ -10,6 +10,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <future>
 
 #include "rpc/remote_channel.h"
 
@@ -37,36 +38,40 @@ Listener::Listener(Services services, std::vector<asio::any_io_executor> executo
     : services_(std::move(services)),
       executors_(std::move(executors)),
       calls_(std::move(calls)),
-      strand_(asio::make_strand(executors_.front())),
-      acceptor_(strand_) {}
+      strand_(asio::make_strand(executors_.front())) {}
 
 Result<int> Listener::listen(const std::string& address) {
   ASSIGN_OR_RETURN(const auto parts, split_address(address));
   boost::system::error_code error;
   Tcp::resolver resolver(strand_);
+  const auto acceptor = std::make_shared<Tcp::acceptor>(strand_);
   const auto found = resolver.resolve(parts.first, parts.second, Tcp::resolver::passive, error);
   if (!error) {
     const Tcp::endpoint where = found.begin()->endpoint();
-    acceptor_.open(where.protocol(), error);
-    if (!error) acceptor_.set_option(Tcp::acceptor::reuse_address(true), error);
-    if (!error) acceptor_.bind(where, error);
-    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+    acceptor->open(where.protocol(), error);
+    if (!error) acceptor->set_option(Tcp::acceptor::reuse_address(true), error);
+    if (!error) acceptor->bind(where, error);
+    if (!error) acceptor->listen(asio::socket_base::max_listen_connections, error);
   }
   if (error)
     return Error(Errc::kUnavailable, "cannot listen on " + address + " for other nodes (" + error.message() +
                                          "): the address is taken or not ours; choose another --listen-addr");
-  fcntl(acceptor_.native_handle(), F_SETFD, FD_CLOEXEC);
-  const int port = acceptor_.local_endpoint().port();
-  asio::co_spawn(strand_, accept_forever(shared_from_this()), asio::detached);
+  fcntl(acceptor->native_handle(), F_SETFD, FD_CLOEXEC);
+  const int port = acceptor->local_endpoint().port();
+  {
+    const std::lock_guard lock(mutex_);
+    acceptors_.push_back(acceptor);
+  }
+  asio::co_spawn(strand_, accept_forever(shared_from_this(), acceptor), asio::detached);
   return port;
 }
 
-asio::awaitable<void> Listener::accept_forever(std::shared_ptr<Listener> self) {
+asio::awaitable<void> Listener::accept_forever(std::shared_ptr<Listener> self, Acceptor acceptor) {
   for (;;) {
     auto strand = asio::make_strand(self->executors_[self->next_executor_++ % self->executors_.size()]);
     Tcp::socket socket(strand);
-    const auto [error] = co_await self->acceptor_.async_accept(socket, kTuple);
-    if (!self->acceptor_.is_open()) co_return;
+    const auto [error] = co_await acceptor->async_accept(socket, kTuple);
+    if (!acceptor->is_open()) co_return;
     if (!error) {
       fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
       asio::co_spawn(strand, take(self, std::move(socket)), asio::detached);
@@ -101,7 +106,6 @@ void Listener::serve_calls(Tcp::socket socket) {
   const std::lock_guard lock(mutex_);
   if (stopped_) return;
   grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
-  connection.listener_fd = acceptor_.native_handle();
   connection.fd = socket.release();
   fcntl(connection.fd, F_SETFL, fcntl(connection.fd, F_GETFL) | O_NONBLOCK);
   calls_->HandleNewConnection(&connection);
@@ -148,15 +152,20 @@ void Listener::remember(std::shared_ptr<Connection> connection) {
 
 void Listener::stop() {
   std::vector<std::weak_ptr<Connection>> open;
+  std::vector<Acceptor> acceptors;
   {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
     open.swap(connections_);
+    acceptors.swap(acceptors_);
   }
-  asio::post(strand_, [self = shared_from_this()] {
+  std::promise<void> closed;
+  asio::post(strand_, [&] {
     boost::system::error_code ignored;
-    self->acceptor_.close(ignored);
+    for (const Acceptor& acceptor : acceptors) acceptor->close(ignored);
+    closed.set_value();
   });
+  closed.get_future().wait();  // the next process of this node binds the same addresses
   for (const auto& weak : open)
     if (const auto connection = weak.lock()) connection->close();
   std::unique_lock lock(mutex_);

@@ -163,6 +163,11 @@ Result<std::unique_ptr<Server>> Server::start(const std::string& address, Servic
   return server;
 }
 
+Result<void> Server::also_listen(const std::string& address) {
+  const auto port = listener_->listen(address);
+  return port.ok() ? Result<void>() : Result<void>(port.error());
+}
+
 void Server::stop() {
   if (!server_) return;
   listener_->stop();

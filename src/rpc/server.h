@@ -46,6 +46,8 @@ class Server {
                                                std::vector<boost::asio::any_io_executor> executors);
   ~Server();
   int port() const { return port_; }
+  /// Serves this address too. Errors as start().
+  Result<void> also_listen(const std::string& address);
   /// Ends every call and stream and waits for it; the executors and PeerLinks' must still run.
   void stop();
 

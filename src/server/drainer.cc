@@ -19,14 +19,18 @@ Drainer::~Drainer() {
 }
 
 Result<void> Drainer::drain(lifecycle::DrainRequest request, std::string by) {
-  const bool begins = !machine_.draining() || (machine_.rehearsing() && !request.rehearsal);
+  const bool begins = !machine_.draining() || (machine_.rehearsing() && !request.rehearsal) ||
+                      (request.handover && !machine_.request().handover);
   TRY(machine_.drain(request, loop_.now()));
   if (begins) {
     by_ = std::move(by);
     since_micros_ = loop_.wall_micros();
     progress_at_ = loop_.now();
     at_start_ = ports_.load();
-    ports_.report(request.rehearsal ? "rehearsal of a drain" : "drain request received with doDrain = true", view());
+    ports_.report(request.handover    ? "leaving for a new worker"
+                  : request.rehearsal ? "rehearsal of a drain"
+                                      : "drain request received with doDrain = true",
+                  view());
   }
   look();
   return {};

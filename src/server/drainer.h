@@ -67,6 +67,7 @@ class Drainer {
   std::int64_t since_micros() const { return since_micros_; }
   bool draining() const { return machine_.draining(); }
   bool rehearsing() const { return machine_.rehearsing(); }
+  bool handing_over() const { return machine_.draining() && machine_.request().handover; }
   lifecycle::DrainOrders orders() const { return machine_.orders(); }
 
  private:

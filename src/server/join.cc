@@ -42,12 +42,13 @@ std::string new_uuid() {
   return text;
 }
 
-Result<Membership> join_cluster(Loop& loop, meta::Store& meta, storage::StoreDir& store,
+Result<Membership> join_cluster(Loop& loop, meta::Store& meta, storage::StoreDir& store, bool standby,
                                 const std::function<bool()>& give_up) {
   ASSIGN_OR_RETURN(const meta::ClusterRecord cluster,
                    ask_until<meta::ClusterRecord>(loop, give_up, Errc::kNotInitialised,
                                                   [&](auto done) { meta::read_cluster(meta, std::move(done)); }));
   TRY(store.check_cluster(cluster.id));
+  if (standby && store.is_new()) return Error(Errc::kInvalidState, "a standby worker needs a store that is in use");
   if (store.is_new()) {
     ASSIGN_OR_RETURN(const NodeId node, ask_until<NodeId>(loop, give_up, Errc::kMetaConflict, [&](auto done) {
                        meta::allocate_node_id(meta, std::move(done));
@@ -60,7 +61,7 @@ Result<Membership> join_cluster(Loop& loop, meta::Store& meta, storage::StoreDir
                    ask_until<Incarnation>(loop, give_up, Errc::kMetaConflict, [&](auto done) {
                      meta::draw_incarnation(meta, identity.node, std::move(done));
                    }));
-  TRY(store.record_incarnation(incarnation));
+  if (!standby) TRY(store.record_incarnation(incarnation));
   return Membership{cluster.id, identity.store_uuid, identity.node, incarnation};
 }
 

@@ -1,10 +1,7 @@
 #include "server/node.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
 #include <spdlog/spdlog.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -32,23 +29,17 @@ using handover::ControlMessage;
 namespace {
 // After the drain: for what came back or had nowhere to go.
 constexpr Duration kStopSessions = 1s, kStopLeases = 1s;
-
-void tell_supervisor(const ControlMessage& message) {
-  if (auto sent = handover::send_control(handover::kControlFd, message); !sent.ok())
-    spdlog::warn("{}", sent.error().message);
-}
 }  // namespace
 
 Node::Node(WorkerOptions options) : options_(std::move(options)) {}
 
 // What others point to goes last: see the order of members. Everything that lives on the loop is destroyed there.
 Node::~Node() {
-  if (supervisor_watch_.joinable()) {
-    const std::uint64_t one = 1;
-    (void)!write(wake_fd_, &one, sizeof one);
-    supervisor_watch_.join();
-  }
-  if (wake_fd_ >= 0) close(wake_fd_);
+  link_.reset();
+  loop_.run_and_wait([this] {
+    handover_in_.reset();
+    handover_out_.reset();
+  });
   loop_.run_and_wait([this] { range_admin_.reset(); });  // its open answers end with it
   if (http_) http_->stop();
   if (remote_) remote_->stop();
@@ -79,7 +70,7 @@ Node::~Node() {
 Result<void> Node::open_store_and_meta() {
   disk_ = storage::make_posix_disk();
   ASSIGN_OR_RETURN(store_, storage::open_store(*disk_, options_.start.store));
-  TRY(store_->acquire_lock());
+  if (!options_.standby) TRY(store_->acquire_lock());
   ASSIGN_OR_RETURN(meta_, open_meta(options_.start.meta, loop_));
   if (options_.start.single_node) {
     const auto made = wait_on<void>(loop_, [&](Callback<void> done) {
@@ -108,7 +99,6 @@ void Node::start_http() {
                    {.drain = [this](proto::DrainRequest request,
                                     Callback<proto::DrainStatus> done) { drain(std::move(request), std::move(done)); },
                     .not_ready = [this] { return not_ready(); }});
-  http_->start(handover::kHttpFd);
 }
 
 Result<void> Node::start_rpc() {
@@ -126,19 +116,21 @@ Result<void> Node::start_rpc() {
   links_ = std::make_unique<rpc::PeerLinks>(loop_, loop_.executor(), hello, std::move(events));
   remote_ = std::make_unique<rpc::RemoteChannels>(hello);
   rpc_client_ = std::make_unique<rpc::Client>(hello);
-  ASSIGN_OR_RETURN(rpc_server_, rpc::Server::start(options_.start.listen_addr, services(), io_.executors()));
-  std::string host = options_.start.advertise_addr;
-  if (host.empty()) host = options_.start.listen_addr.substr(0, options_.start.listen_addr.rfind(':'));
+  // Each process has its own address (A8.1); the configured one is free for a standby when the old worker has gone.
+  const std::string bind_host = options_.start.listen_addr.substr(0, options_.start.listen_addr.rfind(':'));
+  const std::string address = options_.standby ? bind_host + ":0" : options_.start.listen_addr;
+  ASSIGN_OR_RETURN(rpc_server_, rpc::Server::start(address, services(), io_.executors()));
+  const std::string host = options_.start.advertise_addr.empty() ? bind_host : options_.start.advertise_addr;
   rpc_addr_ = host + ":" + std::to_string(rpc_server_->port());
   return {};
 }
 
-Result<void> Node::start_liveness() {
+Result<void> Node::start_liveness(meta::Phase phase) {
   if (const std::string dir = life_lock_directory(options_.start.meta); !dir.empty()) {
     ASSIGN_OR_RETURN(life_locks_, meta::LifeLocks::open(dir));
     TRY(life_locks_->hold(self()));
   }
-  tell_supervisor({ControlMessage::Kind::kIncarnation, member_.node, member_.incarnation, {}});
+  tell_supervisor(ControlMessage::Kind::kIncarnation);
   const auto ready = [this] {
     bool ready = false;
     loop_.run_and_wait([&] { ready = state_->ready(); });
@@ -179,7 +171,7 @@ Result<void> Node::start_liveness() {
       placer_->nudge();
     });
   });
-  return wait_on<void>(loop_, [this](Callback<void> done) { liveness_->start(meta::Phase::kLive, std::move(done)); });
+  return wait_on<void>(loop_, [this, phase](Callback<void> done) { liveness_->start(phase, std::move(done)); });
 }
 
 Result<void> Node::start_replicas() {
@@ -214,21 +206,25 @@ Result<void> Node::start_replicas() {
         replication_parameters(state_->settings()));
     range_admin_ = std::make_unique<RangeAdmin>(RangeAdmin::Ports{
         loop_, *meta_, *rpc_client_, *state_, *liveness_, *office_, *replicas_, member_.node, options_.start.meta});
+  });
+  executor_ = std::make_unique<executor::Executor>(*replicas_, sql_pool_, clock_, executor::Parameters(),
+                                                   connection_setup(clock_));
+  // Only now may a route lead here.
+  loop_.run_and_wait([this] {
     replicas_->start();
     refresh_peers();
   });
+  sweep_forever();
   return {};
 }
 
-Result<void> Node::start_gateway() {
-  executor_ = std::make_unique<executor::Executor>(*replicas_, sql_pool_, clock_, executor::Parameters(),
-                                                   connection_setup(clock_));
+void Node::start_gateway() {
   channels_ = std::make_unique<gateway::LocalOrRemoteChannels>(
       member_.node, member_.incarnation,
       [this] { return executor_->open_channel(replication::gateway_number(member_.node, member_.incarnation)); },
       [this](NodeId node, Incarnation incarnation) -> Result<std::unique_ptr<executor::Channel>> {
-        const auto view = liveness_->current(node);
-        if (!view || view->peer.incarnation != incarnation || view->addr.empty())
+        const auto view = liveness_->find({node, incarnation});
+        if (!view || view->addr.empty())
           return Error(Errc::kUnavailable, "node " + node.to_string() + " has no live process of that incarnation");
         return remote_->open(node, incarnation, view->addr);
       });
@@ -237,8 +233,6 @@ Result<void> Node::start_gateway() {
   options.sessions_max = options_.start.max_connections;
   sql_ = std::make_unique<sql::SqlServer>(io_.executors(), *cluster_, clock_, options);
   sql_addr_ = handover::address_of(handover::kSqlFd);
-  sweep_forever();
-  return {};
 }
 
 /// The node's record, NODE.json, and the SQL port.
@@ -274,26 +268,40 @@ void Node::start_placement() {
 }
 
 Result<void> Node::start() {
+  watch_supervisor();
   TRY(open_store_and_meta());
   start_http();
-  watch_supervisor();
-  ASSIGN_OR_RETURN(member_, join_cluster(loop_, *meta_, *store_, [this] { return wait_for_end(0s) != Ending::kNone; }));
+  if (!options_.standby) http_->start(fcntl(handover::kHttpFd, F_DUPFD_CLOEXEC, 0));
+  ASSIGN_OR_RETURN(member_, join_cluster(loop_, *meta_, *store_, options_.standby,
+                                         [this] { return wait_for_end(0s) != Ending::kNone; }));
   TRY(start_rpc());
+  if (options_.standby) return start_standby();
   TRY(announce());
-  TRY(start_liveness());
+  TRY(start_liveness(meta::Phase::kLive));
+  TRY(own_node());
+  return {};
+}
+
+/// With the store: everything that was not done in standby.
+Result<void> Node::own_node() {
   TRY(start_replicas());
-  TRY(start_gateway());
+  if (!options_.standby) start_gateway();
   start_placement();
   start_drain();
-  serving_ = true;
-  TRY(sql_->listen(handover::kSqlFd));
+  owning_ = true;
+  if (!options_.standby) {
+    serving_ = true;
+    TRY(sql_->listen(fcntl(handover::kSqlFd, F_DUPFD_CLOEXEC, 0)));
+  }
   const NodeFile file{member_.node, member_.incarnation, options_.supervisor_pid, getpid(), rpc_addr_,
                       sql_addr_,    http_addr_};
   TRY(write_node_file(store_->path(), file));
+  TRY(link_->allow_adoption(store_->path(), member_.node, member_.incarnation));
+  loop_.run_and_wait([this] { handover_out_ = std::make_unique<HandoverOut>(handover_out_ports()); });
   spdlog::info("node {} incarnation {} serves: {}", member_.node.value, member_.incarnation.value, encode(file));
   std::printf("%s\n", encode(file).c_str());
   std::fflush(stdout);
-  tell_supervisor({ControlMessage::Kind::kReady, member_.node, member_.incarnation, {}});
+  tell_supervisor(ControlMessage::Kind::kReady, OUTLAST_VERSION);
   return {};
 }
 
@@ -307,16 +315,10 @@ int Node::run() {
                        error.code == Errc::kStoreLocked || error.code == Errc::kInvalidArgument ||
                        error.code == Errc::kCorrupt || error.code == Errc::kInvalidState ||
                        error.code == Errc::kInvalidAuthorization;
-    if (final) tell_supervisor({ControlMessage::Kind::kFatal, member_.node, member_.incarnation, error.message});
+    if (final) tell_supervisor(ControlMessage::Kind::kFatal, error.message);
     return final ? handover::kExitFatal : 1;
   }
-  const Ending ending = wait_for_end(Duration::max());
-  if (ending == Ending::kStop) drain_to_stop();
-  if (ending == Ending::kStop || ending == Ending::kStoreFailed) stop_gracefully();
-  if (ending == Ending::kStoreFailed) return 1;  // a new process follows, once more and more slowly while it fails
-  if (ending == Ending::kFenced) spdlog::warn("this incarnation is fenced: the process ends, a new one follows");
-  if (ending != Ending::kStop) _exit(1);  // fenced or orphaned: nothing may be served any more, not even politely
-  return handover::kExitStopped;
+  return serve();
 }
 
 /// The full drain, whatever was drained before.
@@ -348,7 +350,11 @@ void Node::stop_gracefully() {
 }
 
 void Node::say(const std::string& what) {
-  tell_supervisor({ControlMessage::Kind::kStatus, member_.node, member_.incarnation, what});
+  tell_supervisor(ControlMessage::Kind::kStatus, what);
+}
+
+void Node::tell_supervisor(ControlMessage::Kind kind, std::string text) {
+  link_->tell({.kind = kind, .node = member_.node, .incarnation = member_.incarnation, .text = std::move(text)});
 }
 
 void Node::refresh_peers() {
@@ -390,30 +396,25 @@ void Node::sweep_forever() {
   });
 }
 
-/// Reads the control channel: a stop request, or the supervisor's death, which ends the worker too.
-void Node::watch_supervisor() {
-  wake_fd_ = eventfd(0, EFD_CLOEXEC);
-  fcntl(handover::kControlFd, F_SETFL, fcntl(handover::kControlFd, F_GETFL) | O_NONBLOCK);
-  supervisor_watch_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), "supervisor");
-    for (;;) {
-      pollfd fds[2] = {{handover::kControlFd, POLLIN, 0}, {wake_fd_, POLLIN, 0}};
-      if (poll(fds, 2, -1) < 0) continue;
-      if (fds[1].revents != 0) return;
-      const auto message = handover::receive_control(handover::kControlFd);
-      if (!message.ok()) return end(Ending::kOrphaned);
-      if (message->has_value() && (*message)->kind == ControlMessage::Kind::kStop) end(Ending::kStop);
-    }
-  });
-}
-
 void Node::end(Ending how) {
-  if (how == Ending::kOrphaned) _exit(1);  // nobody would restart or fence this worker: end before doing harm
   const std::lock_guard lock(mutex_);
   if (ending_ == Ending::kNone || how == Ending::kFenced) ending_ = how;
   if (how == Ending::kFenced && left_) return;  // our own fence, the last act of a stop
   if (how == Ending::kFenced && (ending_soon_ || stopping_)) _exit(1);
   ended_.notify_all();
+}
+
+void Node::ask_for(Step step) {
+  const std::lock_guard lock(mutex_);
+  step_ = step;
+  ended_.notify_all();
+}
+
+/// Waits for something to do, or for the end: kNone.
+Node::Step Node::next_step() {
+  std::unique_lock lock(mutex_);
+  ended_.wait(lock, [this] { return ending_ != Ending::kNone || step_ != Step::kNone; });
+  return ending_ != Ending::kNone ? Step::kNone : std::exchange(step_, Step::kNone);
 }
 
 Node::Ending Node::wait_for_end(Duration at_most) {
@@ -427,7 +428,7 @@ Node::Ending Node::wait_for_end(Duration at_most) {
 }
 
 std::string Node::not_ready() const {
-  if (!serving_) return "the node is starting, or waits for `outlast init`";
+  if (!serving_) return stopping_ ? "the node is shutting down" : "the node is starting, or waits for `outlast init`";
   if (stopping_) return "the node is shutting down";
   if (draining_now_) return "the node is draining: connect to another one";
   if (liveness_->is_fenced()) return "this process of the node is fenced";
@@ -441,6 +442,7 @@ int work(const WorkerOptions& options) {
   for (const int s : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) std::signal(s, SIG_IGN);
   storage::configure_sqlite();
   for (const int fd : {handover::kControlFd, handover::kSqlFd, handover::kHttpFd}) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  if (options.standby) fcntl(handover::kHandoverFd, F_SETFD, FD_CLOEXEC);
   if (auto log = open_log(options.start.log_file, options.start.log_level, "worker"); !log.ok()) {
     std::fprintf(stderr, "outlast: %s\n", log.error().message.c_str());
     return handover::kExitFatal;

@@ -1,8 +1,8 @@
 #pragma once
 #include <atomic>
-#include <boost/asio/executor_work_guard.hpp>
+#include <condition_variable>
 #include <memory>
-#include <thread>
+#include <mutex>
 #include <vector>
 
 #include "executor/executor.h"
@@ -17,6 +17,8 @@
 #include "rpc/server.h"
 #include "server/asio_loop.h"
 #include "server/cluster_state.h"
+#include "server/handover_in.h"
+#include "server/handover_out.h"
 #include "server/http_api.h"
 #include "server/io_threads.h"
 #include "server/join.h"
@@ -24,6 +26,8 @@
 #include "server/node_drain.h"
 #include "server/options.h"
 #include "server/range_admin.h"
+#include "server/restarts.h"
+#include "server/supervisor_link.h"
 #include "sql/sql_server.h"
 #include "storage/log_writer.h"
 #include "storage/replica_store.h"
@@ -33,7 +37,8 @@ namespace outlast::server {
 
 /// One worker process: all rooms of a node put together. Start-up order (protocol A2, A8): store lock, metadata,
 /// identity and incarnation (told to the supervisor), the node-to-node listener, the first liveness record, replicas,
-/// gateway, SQL. Thread-safety: run() on the main thread.
+/// gateway, SQL. A standby worker does all that needs no store first, serves clients through others, and goes on when
+/// the worker before it has released the store (node_handover.cc). Thread-safety: run() on the main thread.
 class Node {
  public:
   explicit Node(WorkerOptions options);
@@ -44,14 +49,29 @@ class Node {
   int run();
 
  private:
-  enum class Ending : std::uint8_t { kNone, kStop, kStoreFailed, kFenced, kOrphaned };
+  /// What the main thread is woken for.
+  enum class Ending : std::uint8_t {
+    kNone,
+    kStop,
+    kStoreFailed,
+    kFenced,
+    kHandedOver,  ///< Another worker owns the node, the receipt is written.
+  };
+  enum class Step : std::uint8_t {
+    kNone,
+    kOwn,      ///< Standby: the store is free.
+    kRelease,  ///< Handover: the store has to be closed.
+  };
   Result<void> start();
+  Result<void> start_standby();
+  Result<void> own_node();
+  Result<void> take_store();
   Result<void> open_store_and_meta();
   void start_http();
   Result<void> start_rpc();
-  Result<void> start_liveness();
+  Result<void> start_liveness(meta::Phase phase);
   Result<void> start_replicas();
-  Result<void> start_gateway();
+  void start_gateway();
   Result<void> announce();
   void start_placement();
   void start_drain();
@@ -76,8 +96,24 @@ class Node {
   void ensure_default_database();
   void sweep_forever();
   void watch_supervisor();
+  void on_supervisor(handover::ControlMessage message);
+  void tell_supervisor(handover::ControlMessage::Kind kind, std::string text = {});
+  void tell_state(handover::HandoverState state);
+  void supervisor_lost();
+  void restart_ended(const std::string& receipt);
   Ending wait_for_end(Duration at_most);
   void end(Ending how);
+  void ask_for(Step step);
+  Step next_step();
+  // A handover (node_handover.cc).
+  HandoverOut::Ports handover_out_ports();
+  HandoverIn::Ports handover_in_ports();
+  void accept_clients(bool accept);
+  int serve();
+  void release_node();
+  bool hold_kept_leases(Instant until);
+  void close_store();
+  std::string handover_plan() const;
   void drain_to_stop();
   void stop_gracefully();
   void say(const std::string& what);
@@ -88,8 +124,8 @@ class Node {
   SystemClock clock_;
   AsioLoop loop_;
   IoThreads io_{2};
-  std::thread supervisor_watch_;
-  int wake_fd_{-1};  ///< eventfd: ends supervisor_watch_.
+  Restarts restarts_;
+  std::unique_ptr<SupervisorLink> link_;
 
   std::unique_ptr<storage::Disk> disk_;
   std::unique_ptr<storage::StoreDir> store_;
@@ -121,13 +157,18 @@ class Node {
   std::unique_ptr<http::Server> http_;
   std::unique_ptr<tasks::Placer> placer_;
   std::unique_ptr<NodeDrain> drain_;
+  std::unique_ptr<HandoverOut> handover_out_;
+  std::unique_ptr<HandoverIn> handover_in_;
+  Callback<proto::HandoverReleased> released_;  ///< Waits for the main thread.
   std::unique_ptr<meta::Housekeeping> housekeeping_;
   Metrics metrics_;
 
   std::mutex mutex_;
   std::condition_variable ended_;
   Ending ending_{Ending::kNone};  // under mutex_
+  Step step_{Step::kNone};        // under mutex_
   std::atomic<bool> serving_{false}, ending_soon_{false}, stopping_{false}, left_{false};
+  std::atomic<bool> owning_{false};             ///< The store is ours and ranges are served.
   std::atomic<bool> confirm_all_reads_{false};  ///< sql.reads is "confirmed".
   std::atomic<bool> draining_now_{false};       ///< The readiness probe fails because of a drain.
   std::atomic<std::uint32_t> log_format_{1};    ///< Of what this node writes: see ClusterState::log_format.

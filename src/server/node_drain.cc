@@ -42,7 +42,9 @@ Drainer::Ports NodeDrain::ports() {
     record(wish, by, std::move(done));
   };
   out.report = [this](const std::string& event, const DrainView& view) { report(event, view); };
-  out.drained = [this](const DrainView& view) { keep_receipt(view); };
+  out.drained = [this](const DrainView& view) {
+    if (!view.request.handover) keep_receipt(view);
+  };
   return out;
 }
 
@@ -78,6 +80,18 @@ void NodeDrain::drain_for_stop(Duration grace, Task done) {
   if (grace > Duration::zero()) wanted.deadline = parts_.loop.now() + grace;
   (void)drainer_.drain(wanted, "the process's stop");
   drainer_.when_drained(std::move(done), true);
+}
+
+void NodeDrain::hand_over(Task done) {
+  drained_by_operator_ = drainer_.draining() && !drainer_.rehearsing();
+  begin_receipt();
+  (void)drainer_.drain({.handover = true}, "zero-downtime restart");
+  drainer_.when_drained(std::move(done), false);
+}
+
+void NodeDrain::stay() {
+  (void)drainer_.undrain();
+  if (std::exchange(drained_by_operator_, false)) (void)drainer_.drain({}, "an operator");
 }
 
 Result<void> NodeDrain::rehearse(Duration time, const std::string& by) {
@@ -117,7 +131,8 @@ lifecycle::DrainSettings NodeDrain::settings() const {
   return {.drain_wait = all.duration("server.shutdown.drain_wait"),
           .connection_wait = all.duration("server.shutdown.connection_wait"),
           .query_wait = all.duration("server.shutdown.query_wait"),
-          .lease_transfer_wait = all.duration("server.shutdown.lease_transfer_wait")};
+          .lease_transfer_wait = all.duration("server.shutdown.lease_transfer_wait"),
+          .handover_wait = all.duration("handover.transaction_wait")};
 }
 
 /// Another node that may be given leases.

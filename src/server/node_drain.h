@@ -43,6 +43,13 @@ class NodeDrain {
   /// The drain that ends with the process, whatever else was asked for: `done` runs when it may end. `grace`: how long
   /// the process has before it is killed; 0 = nobody said.
   void drain_for_stop(Duration grace, Task done);
+  /// The leaving of a handover (protocol A8): `done` runs when no session and nothing that another node could take is
+  /// left. Takes the place of an operator's drain, which the new worker has to carry on.
+  void hand_over(Task done);
+  /// Takes hand_over() back; an operator's drain goes on.
+  void stay();
+  bool draining() const { return drained_by_operator_ || (drainer_.draining() && !drainer_.handing_over()); }
+  std::uint64_t leases_moved() const { return leases_moved_; }
   proto::DrainStatus status() const;
   /// Says at once when the settings do not fit into what a stop is given.
   void check_grace(Duration grace) const;
@@ -79,6 +86,7 @@ class NodeDrain {
 
   const Parts parts_;
   bool stopping_{false}, gave_up_{false};
+  bool drained_by_operator_{false};  ///< Before the handover that is under way.
   std::shared_ptr<replication::LeaseMover> mover_;
   std::uint64_t rounds_{0}, ended_rounds_{0};
   Instant said_at_{};

@@ -77,7 +77,7 @@ rpc::Services Node::services() {
   };
   services.stop = [this] { end(Ending::kStop); };
   services.admit = [this](const rpc::Hello& hello) -> Result<void> {
-    if (!serving_) return Error(Errc::kNotReady, "the node is starting; ask another one, or again");
+    if (!owning_) return Error(Errc::kNotReady, "the node is starting; ask another one, or again");
     const auto entry = state_->nodes().find(meta::keys::node(hello.node));
     if (entry && entry->value.membership == meta::Membership::kDecommissioned)
       return Error(Errc::kFenced, "node " + hello.node.to_string() + " was decommissioned and is not served any more");
@@ -155,6 +155,7 @@ void Node::add_metrics() {
     counter("outlast_gateway_unknown_total", "Writes whose outcome nobody knows", gateway.unknown.load());
     counter("outlast_gateway_transactions_lost_total", "Transactions that lost their leaseholder",
             gateway.transactions_lost.load());
+    if (!owning_) return;
     const executor::Counters& executor = executor_->counters();
     counter("outlast_executor_reads_total", "Reads run here", executor.reads.load());
     counter("outlast_executor_writes_total", "Writes run here", executor.writes.load());

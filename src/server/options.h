@@ -26,6 +26,7 @@ struct StartOptions {
 struct WorkerOptions {
   StartOptions start;
   int supervisor_pid{0};
+  bool standby{false};  ///< Another worker owns the node: take it over from it (protocol A8).
 };
 
 }  // namespace outlast::server

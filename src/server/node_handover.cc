@@ -1,0 +1,302 @@
+// Node: one worker hands the node over to the next (protocol A8).
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/post.hpp>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <thread>
+
+#include "base/parse.h"
+#include "handover/supervisor.h"
+#include "meta/events.h"
+#include "server/blocking.h"
+#include "server/node.h"
+#include "server/node_file.h"
+
+namespace outlast::server {
+using namespace std::chrono_literals;
+using handover::ControlMessage;
+
+namespace {
+constexpr Duration kLockPoll = 5ms;
+constexpr Duration kStandbyLook = 2ms;
+constexpr Duration kHoldAgain = 50ms;     ///< Between two attempts to hold what nobody else can lead.
+constexpr Duration kForeignWait = 500ms;  ///< Work that began before the hold gets so long while all else waits.
+constexpr Duration kReleaseLeases = 1s;
+constexpr Duration kAnswersFlush = 300ms;
+}  // namespace
+
+/// The end of a restart: its last word for a worker that handed over, an event for the one that owns the node.
+void Node::restart_ended(const std::string& receipt) {
+  loop_.post([this, receipt] {
+    if (handover_out_ && handover_out_->released()) return end(Ending::kHandedOver);
+    if (!owning_) return;
+    boost::system::error_code error;
+    const boost::json::value details = boost::json::parse(receipt, error);
+    if (error || !details.is_object()) return;
+    meta::append_event(*meta_,
+                       {.time_micros = loop_.wall_micros(),
+                        .type = "node_restarted",
+                        .node = member_.node,
+                        .details = details.get_object()},
+                       [](const Result<void>&) {});
+  });
+}
+
+void Node::watch_supervisor() {
+  restarts_.on_receipt = [this](const std::string& receipt) { restart_ended(receipt); };
+  SupervisorLink::Events events;
+  events.message = [this](ControlMessage message) { on_supervisor(std::move(message)); };
+  events.lost = [this] { supervisor_lost(); };
+  events.stop = [this] { end(Ending::kStop); };
+  events.adopted = [this](int pid) {
+    const NodeFile file{member_.node, member_.incarnation, pid, getpid(), rpc_addr_, sql_addr_, http_addr_};
+    if (auto written = write_node_file(store_->path(), file); !written.ok())
+      spdlog::warn("{}", written.error().message);
+  };
+  link_ = std::make_unique<SupervisorLink>(std::move(events));
+}
+
+void Node::on_supervisor(ControlMessage message) {
+  switch (message.kind) {
+    case ControlMessage::Kind::kStop:
+      return end(Ending::kStop);
+    case ControlMessage::Kind::kHandOver:
+      return loop_.post([this, fd = message.fd] {
+        if (handover_out_) return handover_out_->begin(fd);
+        close(fd);  // starting itself: the standby worker sees that nobody hands over
+      });
+    case ControlMessage::Kind::kRestartStatus:
+      return restarts_.note(std::move(message.text));
+    case ControlMessage::Kind::kReload:
+      return restarts_.reloaded(std::move(message.text));
+    case ControlMessage::Kind::kPlan:
+      return tell_supervisor(ControlMessage::Kind::kPlan, handover_plan());
+    default:
+      if (message.fd >= 0) close(message.fd);  // of a newer version
+  }
+}
+
+/// A worker without a supervisor serves on; one that only keeps sessions for a handover has nobody left to wait for.
+void Node::supervisor_lost() {
+  restarts_.abandon();
+  loop_.post([this] {
+    if (handover_out_ && handover_out_->released()) end(Ending::kHandedOver);
+  });
+}
+
+/// The gateway without the store: clients are served through other workers, above all the one that hands over.
+Result<void> Node::start_standby() {
+  TRY(start_liveness(meta::Phase::kStandby));
+  start_gateway();
+  loop_.run_and_wait(
+      [this] { handover_in_ = std::make_unique<HandoverIn>(handover_in_ports(), handover::kHandoverFd); });
+  serving_ = true;
+  loop_.run_and_wait([this] { handover_in_->ready(); });
+  return {};
+}
+
+HandoverIn::Ports Node::handover_in_ports() {
+  return {.loop = loop_,
+          .sql = *sql_,
+          .self = self(),
+          .accept_clients = [this] { accept_clients(true); },
+          .own = [this] { ask_for(Step::kOwn); },
+          .entered = [this](handover::HandoverState state) { tell_state(state); },
+          .held = [this] { return cluster_->counters().repeated_unseen.load(); }};
+}
+
+void Node::tell_state(handover::HandoverState state) {
+  tell_supervisor(ControlMessage::Kind::kState, std::string(to_string(state)));
+}
+
+HandoverOut::Ports Node::handover_out_ports() {
+  return {.loop = loop_,
+          .sql = *sql_,
+          .self = self(),
+          .transaction_wait = [this] { return state_->settings().duration("handover.transaction_wait"); },
+          .accept_clients = [this](bool accept) { accept_clients(accept); },
+          .leave = [this](Task done) { drain_->hand_over(std::move(done)); },
+          .stay = [this] { drain_->stay(); },
+          .close =
+              [this](Callback<proto::HandoverReleased> done) {
+                released_ = std::move(done);
+                ask_for(Step::kRelease);
+              },
+          .entered = [this](handover::HandoverState state) { tell_state(state); }};
+}
+
+void Node::accept_clients(bool accept) {
+  if (!accept) {
+    sql_->stop_accepting();
+    http_->pause();
+    return;
+  }
+  http_->start(fcntl(handover::kHttpFd, F_DUPFD_CLOEXEC, 0));
+  if (auto listening = sql_->listen(fcntl(handover::kSqlFd, F_DUPFD_CLOEXEC, 0)); !listening.ok())
+    spdlog::error("{}", listening.error().message);
+}
+
+/// Serves until the end, and returns the exit code for the supervisor.
+int Node::serve() {
+  for (;;) {
+    const Step step = next_step();
+    if (step == Step::kOwn) {
+      if (auto taken = take_store(); !taken.ok()) {
+        spdlog::error("handover: cannot take the node over: {}", taken.error().message);
+        return 1;
+      }
+      continue;
+    }
+    if (step == Step::kRelease) {
+      release_node();
+      continue;
+    }
+    switch (wait_for_end(0s)) {
+      case Ending::kNone:
+        continue;
+      case Ending::kStop:
+        if (!owning_) return handover::kExitStopped;
+        drain_to_stop();
+        stop_gracefully();
+        return handover::kExitStopped;
+      case Ending::kStoreFailed:
+        stop_gracefully();
+        return 1;  // a new process follows, once more and more slowly while it fails
+      case Ending::kHandedOver:
+        if (restarts_.answered()) std::this_thread::sleep_for(kAnswersFlush);
+        return handover::kExitStopped;
+      case Ending::kFenced:
+        spdlog::warn("this incarnation is fenced: the process ends, a new one follows");
+        _exit(1);  // nothing may be served any more, not even politely
+    }
+  }
+}
+
+/// The store is free, or about to be: a process that died lets go of its lock as it goes.
+Result<void> Node::take_store() {
+  for (;;) {
+    auto locked = store_->acquire_lock();
+    if (locked.ok()) break;
+    if (locked.error().code != Errc::kStoreLocked) return locked;
+    if (wait_for_end(kLockPoll) != Ending::kNone) return Error(Errc::kShuttingDown, "stopped in a handover");
+  }
+  TRY(store_->record_incarnation(member_.incarnation));
+  TRY(announce());
+  if (!options_.start.listen_addr.ends_with(":0"))
+    if (auto also = rpc_server_->also_listen(options_.start.listen_addr); !also.ok())
+      spdlog::warn("the command line does not reach this process at its usual address: {}", also.error().message);
+  loop_.run_and_wait([this] { liveness_->set_phase(meta::Phase::kLive); });
+  TRY(own_node());
+  std::string receipt;
+  loop_.run_and_wait([this, &receipt] { receipt = handover_in_->owned(); });
+  tell_state(handover::HandoverState::kOwned);
+  handover::hold_point("new", handover::HandoverState::kOwned);
+  tell_supervisor(ControlMessage::Kind::kOwned, receipt);
+  return {};
+}
+
+/// No session is left here and no lease that another node could take: close the store and let go of it.
+void Node::release_node() {
+  const Instant began = loop_.now();
+  proto::HandoverReleased released;
+  released.set_last_incarnation(member_.incarnation.value);
+  loop_.run_and_wait([&] { released.set_leases_moved(drain_->leases_moved()); });
+  const Duration patience = state_->settings().duration("handover.transaction_wait");
+  const std::size_t kept = state_->leases_by_node()[member_.node];
+  if (kept > 0 && !hold_kept_leases(began + patience))
+    spdlog::warn("handover: transactions stayed open for {}: they are rolled back", format_duration(patience));
+  released.set_leases_kept(kept);
+  const Instant held = loop_.now();
+  close_store();
+  released.set_closing_ns((loop_.now() - held).count());
+  spdlog::info("handover: the store is released after {} ms",
+               std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - began).count());
+  loop_.post(
+      [this, released = std::move(released)]() mutable { std::exchange(released_, nullptr)(std::move(released)); });
+}
+
+/// Nothing begins any more on what this node alone can lead, and what had begun has ended: statements wait at their
+/// gateways for the new worker. While something takes longer, everybody goes on, and it is tried again.
+bool Node::hold_kept_leases(Instant until) {
+  const std::uint64_t own = replication::gateway_number(member_.node, member_.incarnation);
+  for (;;) {
+    const auto failed =
+        wait_on<std::size_t>(loop_, [this](Callback<std::size_t> done) { replicas_->hold_leases(std::move(done)); });
+    const Instant limit = loop_.now() + kForeignWait;
+    const auto busy = [&] {
+      const executor::ForeignWork work = executor_->foreign_work(own);
+      return work.transactions + work.statements > 0;
+    };
+    bool waiting = failed.ok() && *failed == 0;
+    while (waiting && busy() && loop_.now() < limit) std::this_thread::sleep_for(kStandbyLook);
+    if (waiting && !busy()) return true;
+    if (loop_.now() >= until) return false;
+    loop_.run_and_wait([this] { replicas_->end_hold(); });
+    std::this_thread::sleep_for(kHoldAgain);
+  }
+}
+
+/// What ~Node does for everything that has to do with the store, in the same order; the loop, metadata and HTTP stay.
+void Node::close_store() {
+  stopping_ = true;
+  serving_ = owning_ = false;
+  // HTTP handlers run on this thread and look at `serving_` before they touch what goes now.
+  std::promise<void> seen;
+  boost::asio::post(io_.first(), [&seen] { seen.set_value(); });
+  seen.get_future().wait();
+  link_->end_adoption();
+  (void)wait_on<std::size_t>(loop_, [this](Callback<std::size_t> done) {
+    range_admin_.reset();
+    placer_.reset();
+    drain_.reset();
+    replicas_->shutdown(kReleaseLeases, std::move(done));
+  });
+  remote_->stop();
+  loop_.run_and_wait([this] { links_->stop(); });
+  rpc_server_->stop();
+  sql_pool_.stop();
+  std::promise<void> sessions_ended;
+  sql_->stop(0s, [&] { sessions_ended.set_value(); });
+  sessions_ended.get_future().wait();
+  sql_.reset();
+  cluster_.reset();
+  executor_.reset();
+  workers_.stop();
+  log_writer_.reset();
+  loop_.run_and_wait([this] {
+    store_health_.reset();
+    replicas_.reset();
+  });
+  replica_store_.reset();
+  left_ = true;
+  (void)wait_on<void>(loop_, [this](Callback<void> done) { liveness_->fence_self("handed over", std::move(done)); });
+  store_->release_lock();
+}
+
+std::string Node::handover_plan() const {
+  namespace json = boost::json;
+  std::uint64_t now = 0;
+  json::array later, never;
+  for (const sql::MoveView& view : sql_->move_plan()) {
+    if (view.when == sql::MoveView::When::kNow) {
+      ++now;
+      continue;
+    }
+    json::array& list = view.when == sql::MoveView::When::kLater ? later : never;
+    list.push_back(json::object{{"session", view.session}, {"reason", view.reason}});
+  }
+  const std::uint64_t leases = state_->leases_by_node()[member_.node];
+  return json::serialize(
+      json::object{{"node", member_.node.value},
+                   {"incarnation", member_.incarnation.value},
+                   {"version", OUTLAST_VERSION},
+                   {"sessions", {{"move", now}, {"wait", std::move(later)}, {"reconnect", std::move(never)}}},
+                   {"transaction_wait", state_->settings().text("handover.transaction_wait").value()},
+                   {"leases", leases}});
+}
+
+}  // namespace outlast::server
