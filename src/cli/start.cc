@@ -11,6 +11,7 @@
 #include "cli/groups.h"
 #include "cli/local_cluster.h"
 #include "rpc/client.h"
+#include "server/check.h"
 #include "server/init.h"
 #include "server/supervise.h"
 
@@ -76,10 +77,67 @@ Option meta_option(std::string& meta, bool required) {
           .required = required};
 }
 
-int start_single(StartOptions& options) {
+Option config_option(std::string& config) {
+  return {
+      .name = "--config",
+      .value_name = "FILE",
+      .target = &config,
+      .help = "TOML file with these options, named without the dashes; the command line wins. A restart reads it again",
+      .in_file = false};
+}
+
+Option single_node_option(bool& single_node) {
+  return {.name = "--single-node",
+          .value_name = "",
+          .target = &single_node,
+          .help = "initialise the cluster: this node is all of it, as with `outlast start-single-node`",
+          .in_file = false};
+}
+
+/// What `start` and its check have beside the node's own options.
+struct StartCommand {
+  StartOptions start;
+  bool check{false};
+};
+
+int check_only(const StartOptions& options) {
+  const auto disk = storage::make_posix_disk();
+  const Result<server::CheckReport> report = server::check_start(*disk, options);
+  if (!report.ok()) {
+    std::fprintf(stderr, "outlast: %s\n", report.error().message.c_str());
+    return kUsage;
+  }
+  std::puts(server::to_json(*report).c_str());
+  return kDone;
+}
+
+int start_node(StartCommand& command) {
+  std::erase(command.start.given, "--check");
+  return command.check ? check_only(command.start) : server::supervise(command.start);
+}
+
+int start_single(StartCommand& command) {
+  StartOptions& options = command.start;
   options.single_node = true;
-  if (options.meta.empty()) options.meta = "embedded:" + options.store + "/meta";
-  return server::supervise(options);
+  options.given.push_back("--single-node");
+  if (options.meta.empty()) {
+    options.meta = "embedded:" + options.store + "/meta";
+    options.given.push_back("--meta=" + options.meta);
+  }
+  return start_node(command);
+}
+
+/// Every option of the commands that start a node.
+std::vector<Option> command_options(StartCommand& command, bool meta_required) {
+  std::vector<Option> options = start_options(command.start);
+  options.push_back(meta_option(command.start.meta, meta_required));
+  options.push_back(config_option(command.start.config));
+  options.push_back({.name = "--check",
+                     .value_name = "",
+                     .target = &command.check,
+                     .help = "start nothing: say as JSON whether this program could start here, with these options",
+                     .in_file = false});
+  return options;
 }
 
 struct StopOptions {
@@ -117,47 +175,54 @@ int stop_node(const StopOptions& o) {
 }  // namespace
 
 void add_start(Commands& all) {
-  auto start = std::make_shared<StartOptions>();
-  std::vector<Option> options = start_options(*start);
-  options.push_back(meta_option(start->meta, true));
+  auto start = std::make_shared<StartCommand>();
+  std::vector<Option> options = command_options(*start, true);
+  options.push_back(single_node_option(start->start.single_node));
   all.push_back(
       {.path = "start",
        .summary = "Start a node of a cluster",
        .details =
            "The process that you start supervises the node: it keeps its pid, starts the working process again when\n"
-           "that dies, and stops on SIGTERM. A new cluster waits for `outlast init`.\n\n"
-           "  outlast start --store=/data/n1 --meta=embedded:/data/meta --sql-addr=127.0.0.1:26257",
+           "that dies, replaces it on SIGUSR2 (docs/restart.md), and stops on SIGTERM. A new cluster waits for\n"
+           "`outlast init`. --check returns 0 and one JSON object, or 2 and a sentence that says what is wrong.\n\n"
+           "  outlast start --store=/data/n1 --meta=embedded:/data/meta --sql-addr=127.0.0.1:26257\n"
+           "  outlast start --config=/etc/outlast.toml --check",
        .options = options,
-       .run = [start] { return server::supervise(*start); }});
+       .run = [start] { return start_node(*start); },
+       .config = &start->start.config,
+       .given = &start->start.given});
 
-  auto single = std::make_shared<StartOptions>();
-  options = start_options(*single);
-  options.push_back(meta_option(single->meta, false));
+  auto single = std::make_shared<StartCommand>();
   all.push_back({.path = "start-single-node",
                  .summary = "Start a cluster of one node",
                  .details = "Initialises itself; metadata lies in the store unless --meta says otherwise.\n\n"
                             "  outlast start-single-node --store=/tmp/one\n  psql -h 127.0.0.1 -p 26257 defaultdb",
-                 .options = options,
-                 .run = [single] { return start_single(*single); }});
+                 .options = command_options(*single, false),
+                 .run = [single] { return start_single(*single); },
+                 .config = &single->start.config,
+                 .given = &single->start.given});
 
   auto worker = std::make_shared<server::WorkerOptions>();
   auto supervisor_pid = std::make_shared<std::int64_t>(0);
   options = start_options(worker->start);
   options.push_back(meta_option(worker->start.meta, true));
-  options.push_back({.name = "--single-node",
-                     .value_name = "",
-                     .target = &worker->start.single_node,
-                     .help = "initialise the cluster"});
-  options.push_back(
-      {.name = "--supervisor-pid", .value_name = "PID", .target = supervisor_pid.get(), .help = "who started it"});
+  options.push_back(config_option(worker->start.config));
+  options.push_back(single_node_option(worker->start.single_node));
+  options.push_back({.name = "--supervisor-pid",
+                     .value_name = "PID",
+                     .target = supervisor_pid.get(),
+                     .help = "who started it",
+                     .in_file = false});
   all.push_back({.path = "worker",
                  .summary = "What `outlast start` runs; not for people",
                  .details = "",
                  .options = options,
-                 .run = [worker, supervisor_pid] {
-                   worker->supervisor_pid = static_cast<int>(*supervisor_pid);
-                   return server::work(*worker);
-                 }});
+                 .run =
+                     [worker, supervisor_pid] {
+                       worker->supervisor_pid = static_cast<int>(*supervisor_pid);
+                       return server::work(*worker);
+                     },
+                 .config = &worker->start.config});
 }
 
 void add_init(Commands& all) {
