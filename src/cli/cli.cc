@@ -135,6 +135,13 @@ std::vector<std::string> words_behind(const std::string& path, int argc, const c
   return {argv + skipped, argv + argc};
 }
 
+/// After parsing.
+Result<void> settle(const Tree& tree, const Command& command, int argc, const char* const* argv) {
+  TRY(tree.complete(command));
+  if (command.given != nullptr) *command.given = words_behind(command.path, argc, argv);
+  return {};
+}
+
 }  // namespace
 
 int run_command_line(int argc, const char* const* argv, const Commands& commands) {
@@ -151,12 +158,22 @@ int run_command_line(int argc, const char* const* argv, const Commands& commands
     std::fputs(named->help().c_str(), named == &tree.app() ? stdout : stderr);
     return named == &tree.app() ? kDone : kUsage;
   }
-  if (auto completed = tree.complete(*command); !completed.ok()) {
-    std::fprintf(stderr, "outlast: %s\n", completed.error().message.c_str());
+  if (auto settled = settle(tree, *command, argc, argv); !settled.ok()) {
+    std::fprintf(stderr, "outlast: %s\n", settled.error().message.c_str());
     return kUsage;
   }
-  if (command->given != nullptr) *command->given = words_behind(command->path, argc, argv);
   return command->run();
+}
+
+Result<void> read_command_line(int argc, const char* const* argv, const Command& command) {
+  Tree tree;
+  tree.add(command);
+  try {
+    tree.app().parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return Error(Errc::kInvalidArgument, e.what());
+  }
+  return settle(tree, command, argc, argv);
 }
 
 int run(int argc, char** argv) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/loop.h"
+#include "base/result.h"
 
 namespace outlast::cli {
 
@@ -66,5 +67,7 @@ Commands all_commands();
 
 /// Parses and runs. Errors of the command line go to stderr with kUsage, help to stdout with kDone.
 int run_command_line(int argc, const char* const* argv, const Commands& commands);
+/// Parses the words of this one command and runs nothing. kInvalidArgument says what makes no sense.
+Result<void> read_command_line(int argc, const char* const* argv, const Command& command);
 
 }  // namespace outlast::cli

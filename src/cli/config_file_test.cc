@@ -104,6 +104,19 @@ TEST_F(ConfigOnCommandLineTest, TheCommandLineWinsWhereverItStands) {
   EXPECT_EQ(count_, 2);
 }
 
+TEST_F(ConfigOnCommandLineTest, ReadsItAgainWithoutRunning) {
+  const std::string config = "--config=" + file_;
+  const char* const argv[] = {"outlast", "go", config.c_str()};
+  Command command = commands_[0];
+  command.run = []() -> int { throw std::runtime_error("run"); };
+  ASSERT_TRUE(read_command_line(3, argv, command).ok());
+  EXPECT_EQ(count_, 5);
+  std::ofstream(file_) << "count = 12\n";
+  const auto again = read_command_line(3, argv, command);
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().message, file_ + ":1: count: 12 is not between -9223372036854775808 and 9");
+}
+
 TEST_F(ConfigOnCommandLineTest, WhatIsRequiredMayStandInEither) {
   EXPECT_EQ(parse({"--count=2"}), kUsage);
   EXPECT_EQ(parse({"--store=/mine"}), kDone);
