@@ -2,12 +2,13 @@
 #include "cli/cli.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <map>
-#include <memory>
+#include <set>
 #include <sstream>
 
-#include "base/parse.h"
 #include "cli/command.h"
+#include "cli/config_file.h"
 
 namespace outlast::cli {
 namespace {
@@ -20,71 +21,34 @@ constexpr const char* kGroupSummaries[][2] = {
     {"workload", "Put load on a cluster and check what it kept"},
 };
 
-template <class T, class Parse>
-CLI::Option* add_parsed(CLI::App& app, const Option& o, T* target, Parse parse, const std::string& shown) {
-  const std::function<void(const std::string&)> read = [name = o.name, target, parse](const std::string& word) {
-    auto value = parse(word);
-    if (!value.ok()) throw CLI::ValidationError(name, value.error().message);
-    *target = std::move(value).value();
-  };
-  auto* option = app.add_option_function<std::string>(o.name, read, o.help)->take_last();
-  if (!shown.empty()) option->default_str(shown);
-  return option;
-}
-
-Result<std::int64_t> parse_limited(const std::string& text, std::int64_t min, std::int64_t max) {
-  auto number = parse_int(text);
-  if (number.ok() && (*number < min || *number > max))
-    return Error(Errc::kInvalidArgument,
-                 text + " is not between " + std::to_string(min) + " and " + std::to_string(max));
-  return number;
-}
-
-Result<double> parse_real(const std::string& text) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0')
-    return Error(Errc::kInvalidArgument, "\"" + text + "\" is not a number, such as 1.5");
-  return value;
-}
-
-/// One overload for each kind of target.
+/// One overload for each kind of option that CLI11 distinguishes.
 struct AddOption {
   CLI::App& app;
   const Option& o;
 
-  CLI::Option* operator()(std::string* target) const {
-    auto* option = app.add_option(o.name, *target, o.help)->take_last();
-    if (!target->empty()) option->default_str(*target);
-    if (!o.choices.empty()) option->check(CLI::IsMember(o.choices));
-    return option;
-  }
   CLI::Option* operator()(bool* target) const { return app.add_flag(o.name, *target, o.help); }
-  CLI::Option* operator()(std::int64_t* target) const {
-    const auto parse = [min = o.min, max = o.max](const std::string& text) { return parse_limited(text, min, max); };
-    return add_parsed(app, o, target, parse, std::to_string(*target));
-  }
-  CLI::Option* operator()(double* target) const {
-    std::ostringstream shown;
-    shown << *target;
-    return add_parsed(app, o, target, parse_real, shown.str());
-  }
-  CLI::Option* operator()(Duration* target) const {
-    const auto parse = [](const std::string& text) { return parse_duration(text); };
-    return add_parsed(app, o, target, parse, format_duration(*target));
-  }
-  CLI::Option* operator()(Bytes* target) const {
-    const auto parse = [](const std::string& text) -> Result<Bytes> {
-      auto bytes = parse_bytes(text);
-      if (!bytes.ok()) return std::move(bytes).error();
-      return Bytes{*bytes};
-    };
-    return add_parsed(app, o, target, parse, format_bytes(target->value));
-  }
   CLI::Option* operator()(std::vector<std::string>* target) const {
     auto* option = app.add_option(o.name, *target, o.help);
     if (o.name.starts_with("-")) option->delimiter(',')->allow_extra_args(false);
     return option;
+  }
+  template <class T>
+  CLI::Option* operator()(T*) const {
+    const std::function<void(const std::string&)> read = [option = &o](const std::string& word) {
+      auto value = read_option(*option, word);
+      if (!value.ok()) throw CLI::ValidationError(option->name, value.error().message);
+      assign(*option, std::move(value).value());
+    };
+    auto* option = app.add_option_function<std::string>(o.name, read, help())->take_last();
+    if (const std::string shown = shown_default(o); !shown.empty()) option->default_str(shown);
+    return option;
+  }
+
+ private:
+  std::string help() const {
+    std::string choices;
+    for (const std::string& choice : o.choices) choices += (choices.empty() ? "" : ", ") + choice;
+    return choices.empty() ? o.help : o.help + " (" + choices + ")";
   }
 };
 
@@ -113,7 +77,8 @@ class Tree {
     for (const Option& option : command.options) {
       auto* added = std::visit(AddOption{*at, option}, option.target);
       if (!option.value_name.empty()) added->type_name(option.value_name);
-      if (option.required) added->required();
+      if (option.required && command.config == nullptr) added->required();
+      options_[&option] = added;
     }
     runs_[at] = &command;
   }
@@ -129,7 +94,28 @@ class Tree {
     return found == runs_.end() ? nullptr : found->second;
   }
 
+  /// Of what the command line did not say, after parsing: the configuration file, then the required options.
+  Result<void> complete(const Command& command) const {
+    if (command.config == nullptr) return {};
+    std::vector<ConfigEntry> entries;
+    if (!command.config->empty()) {
+      ASSIGN_OR_RETURN(entries, read_config(*command.config, command.options));
+    }
+    std::set<const Option*> known;
+    for (ConfigEntry& entry : entries) {
+      known.insert(entry.option);
+      if (!given(*entry.option)) assign(*entry.option, std::move(entry.value));
+    }
+    for (const Option& option : command.options)
+      if (option.required && !given(option) && !known.contains(&option))
+        return Error(Errc::kInvalidArgument, option.name + " is required: on the command line, or as `" +
+                                                 option.name.substr(2) + "` in the file of --config");
+    return {};
+  }
+
  private:
+  bool given(const Option& option) const { return options_.at(&option)->count() > 0; }
+
   static std::string summary_of(const std::string& group) {
     for (const auto& [name, summary] : kGroupSummaries)
       if (group == name) return summary;
@@ -139,7 +125,22 @@ class Tree {
   CLI::App app_{"Outlast: a clustered SQL and event store that outlasts its nodes.", "outlast"};
   std::map<std::string, CLI::App*> nodes_;
   std::map<CLI::App*, const Command*> runs_;
+  std::map<const Option*, CLI::Option*> options_;
 };
+
+/// What stands behind "start" or "node status".
+std::vector<std::string> words_behind(const std::string& path, int argc, const char* const* argv) {
+  const auto skipped = 2 + std::ranges::count(path, ' ');
+  if (argc <= skipped) return {};
+  return {argv + skipped, argv + argc};
+}
+
+/// After parsing.
+Result<void> settle(const Tree& tree, const Command& command, int argc, const char* const* argv) {
+  TRY(tree.complete(command));
+  if (command.given != nullptr) *command.given = words_behind(command.path, argc, argv);
+  return {};
+}
 
 }  // namespace
 
@@ -157,7 +158,22 @@ int run_command_line(int argc, const char* const* argv, const Commands& commands
     std::fputs(named->help().c_str(), named == &tree.app() ? stdout : stderr);
     return named == &tree.app() ? kDone : kUsage;
   }
+  if (auto settled = settle(tree, *command, argc, argv); !settled.ok()) {
+    std::fprintf(stderr, "outlast: %s\n", settled.error().message.c_str());
+    return kUsage;
+  }
   return command->run();
+}
+
+Result<void> read_command_line(int argc, const char* const* argv, const Command& command) {
+  Tree tree;
+  tree.add(command);
+  try {
+    tree.app().parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return Error(Errc::kInvalidArgument, e.what());
+  }
+  return settle(tree, command, argc, argv);
 }
 
 int run(int argc, char** argv) {

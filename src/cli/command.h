@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/loop.h"
+#include "base/result.h"
 
 namespace outlast::cli {
 
@@ -34,6 +35,7 @@ struct Option {
   bool required{false};
   std::vector<std::string> choices;             ///< When given, the only values allowed (strings only).
   std::int64_t min{INT64_MIN}, max{INT64_MAX};  ///< Limits of an integer.
+  bool in_file{true};                           ///< May stand in the command's configuration file, if it has one.
 };
 
 /// One command of the tree. A file of src/cli describes its group in a function `void add_<group>(Commands&)`; the
@@ -53,6 +55,10 @@ struct Command {
   std::string details;  ///< Shown below the options of --help: a few sentences and examples.
   std::vector<Option> options;
   std::function<int()> run;  ///< Returns an ExitCode; called at most once, after all options were read.
+  /// The target of an option that names a TOML file (cli/config_file.h): what the command line does not say is read
+  /// from there, required options too.
+  const std::string* config{nullptr};
+  std::vector<std::string>* given{nullptr};  ///< Gets the words behind the command's path, as they were given.
 };
 using Commands = std::vector<Command>;
 
@@ -61,5 +67,7 @@ Commands all_commands();
 
 /// Parses and runs. Errors of the command line go to stderr with kUsage, help to stdout with kDone.
 int run_command_line(int argc, const char* const* argv, const Commands& commands);
+/// Parses the words of this one command and runs nothing. kInvalidArgument says what makes no sense.
+Result<void> read_command_line(int argc, const char* const* argv, const Command& command);
 
 }  // namespace outlast::cli

@@ -122,7 +122,8 @@ void add_demo(Commands& all) {
                   "  outlast demo\n"
                   "  outlast demo --scenario=crash --duration=1m --report=/tmp/crash.json\n"
                   "  outlast demo --meta=etcd\n"
-                  "  outlast demo --scenario=drain --duration=90s --report=/tmp/drain.json",
+                  "  outlast demo --scenario=drain --duration=90s --report=/tmp/drain.json\n"
+                  "  outlast demo --scenario=restart --duration=90s --report=/tmp/restart.json",
        .options =
            {{.name = "--nodes", .value_name = "N", .target = &o->nodes, .help = "how many nodes", .min = 1, .max = 15},
             {.name = "--duration", .value_name = "TIME", .target = &o->duration, .help = "how long the load runs"},
@@ -143,8 +144,9 @@ void add_demo(Commands& all) {
              .target = &o->scenario,
              .help = "steady: nothing happens; crash: kill -9 of workers and whole nodes under load; drain: a rolling "
                      "restart "
-                     "behind HAProxy, with clients that never repeat anything",
-             .choices = {"steady", "crash", "drain"}},
+                     "behind HAProxy, with clients that never repeat anything; restart: working processes replaced in "
+                     "turn, with clients that stay connected and never repeat anything",
+             .choices = {"steady", "crash", "drain", "restart"}},
             {.name = "--meta",
              .value_name = "KIND",
              .target = &o->meta,

@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 #include <cmath>
 
+#include "cli/demo_restart_report.h"
 #include "server/json_views.h"
 
 namespace outlast::cli {
@@ -169,6 +170,7 @@ std::vector<std::string> failures(const DemoReport& report) {
   else if (*report.under_replicated_after != 0)
     why.push_back(fmt::format("{} ranges lack replicas after the run", *report.under_replicated_after));
   if (drain) drain_failures(report, why);
+  if (report.scenario == "restart") restart_failures(report, why);
   if (!crash && !drain) return why;
   if (crash && report.events.empty()) why.push_back("nothing was killed");
   if (!report.p99_ratio) why.push_back("the latencies during and between the events were not measured");
@@ -201,6 +203,7 @@ std::string to_json(const DemoReport& report) {
       {"under_replicated_after",
        report.under_replicated_after ? json::value(*report.under_replicated_after) : json::value()},
       {"complaints", words(report.complaints)}};
+  if (report.scenario == "restart") add_restart_fields(report, all);
   return json::serialize(all) + "\n";
 }
 
@@ -220,9 +223,10 @@ std::string summary(const DemoReport& report) {
   if (!report.events.empty())
     text += fmt::format(
         "events      {} {}, p99 during them {} x the rest's{}\n", report.events.size(),
-        report.scenario == "drain" ? "drains" : "kills", times(report.p99_ratio),
+        report.scenario == "crash" ? "kills" : report.scenario + "s", times(report.p99_ratio),
         report.p99_ratio_with_restart ? " (" + times(report.p99_ratio_with_restart) + " x with stop and start)" : "");
   if (report.scenario == "drain") text += connections_text(report);
+  if (report.scenario == "restart") text += restart_summary(report);
   for (const auto& [code, count] : s.by_sqlstate) text += fmt::format("            {} x {}\n", count, code);
   for (const std::string& complaint : report.complaints) text += "            first " + complaint + "\n";
   const auto why = failures(report);

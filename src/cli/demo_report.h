@@ -1,4 +1,5 @@
 #pragma once
+#include <boost/json/object.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,7 +12,7 @@ namespace outlast::cli {
 /// Something that the demo did to the cluster.
 struct DemoEvent {
   double at_seconds{0};                       ///< Since the load began.
-  std::string kind;                           ///< "kill_worker", "kill_node" or "drain".
+  std::string kind;                           ///< "kill_worker", "kill_node", "drain" or "restart".
   int node{0};                                ///< Counted from 1.
   std::optional<double> ready_after_seconds;  ///< Until the node said ready again; empty: it did not.
 };
@@ -38,10 +39,11 @@ struct DemoReport {
   std::vector<std::string> complaints;
   double p50_ms{0}, p99_ms{0}, max_ms{0}, max_pause_ms{0};
   std::optional<double> p99_ratio;  ///< During the events / the rest: 2 s around each kill; each drain's own time.
-  std::optional<double> p99_ratio_with_restart;  ///< Drain only: the same until each node was wholly back.
-  std::vector<proto::DrainStatus> receipts;      ///< One for each drain, in order.
-  std::size_t receipts_wanted{0};
-  std::vector<CheckResult> read_back;  ///< One for each node.
+  std::optional<double> p99_ratio_with_restart;       ///< Drain only: the same until each node was wholly back.
+  std::vector<proto::DrainStatus> receipts;           ///< One for each drain, in order.
+  std::vector<boost::json::object> restart_receipts;  ///< One for each restart that is over, in order, with its node.
+  std::size_t receipts_wanted{0};                     ///< Of either kind.
+  std::vector<CheckResult> read_back;                 ///< One for each node.
   std::optional<ReplicaComparison> replicas;
   std::optional<std::uint64_t> under_replicated_after;
 };

@@ -29,6 +29,7 @@ Demo::Demo(const DemoOptions& options, const InterruptScope& interrupt, const st
       cluster_({.dir = dir, .meta = meta, .give_up = [&interrupt] { return interrupt.interrupted(); }}),
       chaos_(static_cast<std::uint64_t>(options.seed), nodes(), options.crash_every, options.duration),
       rounds_(nodes(), static_cast<int>(options.rounds), options.duration, drain_ports()),
+      restarts_(nodes(), options.duration, restart_ports()),
       states_(static_cast<std::size_t>(nodes())) {
   report_.scenario = options.scenario;
   report_.seed = static_cast<std::uint64_t>(options.seed);
@@ -78,7 +79,7 @@ Result<void> Demo::wait_replicated(Duration timeout) {
 
 Result<void> Demo::load() {
   LoadRecord record;
-  WorkloadRun run(drains() ? naive_plan() : plan_, record);
+  WorkloadRun run(drains() ? naive_plan() : restarts() ? patient_plan() : plan_, record);
   load_began_ = Steady::now();
   run.start();
   while (goes_on()) {
@@ -95,17 +96,18 @@ Result<void> Demo::load() {
   return {};
 }
 
-/// A slow machine gets twice the time to finish its rounds of drains.
+/// A slow machine gets twice the time to finish its rounds.
 bool Demo::goes_on() const {
-  return elapsed() < options_.duration || (drains() && !rounds_.finished() && elapsed() < 2 * options_.duration);
+  return elapsed() < options_.duration || (in_rounds() && !rounds_finished() && elapsed() < 2 * options_.duration);
 }
 
 Result<void> Demo::keep_going() {
-  if (interrupt_.wait(drains() ? 20ms : 50ms)) return Error(Errc::kCancelled, "interrupted");
+  if (interrupt_.wait(in_rounds() ? 20ms : 50ms)) return Error(Errc::kCancelled, "interrupted");
   for (int i = 0; i < nodes(); ++i) tend(i);
-  if (Steady::now() - looked_ > (drains() ? kLookOften : kLookEvery)) look();
+  if (Steady::now() - looked_ > (in_rounds() ? kLookOften : kLookEvery)) look();
   if (options_.scenario == "crash")
     if (const auto step = chaos_.next(elapsed(), healed_)) strike(*step);
+  if (restarts()) restarts_.step(elapsed());
   if (!drains()) return {};
   if (!haproxy_.running()) return Error(Errc::kUnavailable, "HAProxy has ended: see haproxy.log (--keep keeps it)");
   rounds_.step(elapsed());

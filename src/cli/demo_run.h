@@ -9,6 +9,7 @@
 #include "cli/demo_chaos.h"
 #include "cli/demo_drain.h"
 #include "cli/demo_report.h"
+#include "cli/demo_restart.h"
 #include "cli/haproxy_process.h"
 #include "cli/interrupt.h"
 #include "cli/local_cluster.h"
@@ -42,6 +43,9 @@ class Demo {
   int nodes() const { return static_cast<int>(options_.nodes); }
   int wanted_rf() const { return std::min(3, nodes()); }
   bool drains() const { return options_.scenario == "drain"; }
+  bool restarts() const { return options_.scenario == "restart"; }
+  bool in_rounds() const { return drains() || restarts(); }
+  bool rounds_finished() const { return drains() ? rounds_.finished() : restarts_.finished(); }
   NodeState& state(int node) { return states_[static_cast<std::size_t>(node)]; }
   Duration elapsed() const { return Steady::now() - load_began_; }
 
@@ -54,6 +58,10 @@ class Demo {
   DrainRounds::Ports drain_ports();
   WorkloadPlan naive_plan() const;
   bool leases_level() const;
+  // The scenario restart (demo_run_restart.cc).
+  Result<std::uint64_t> ask_restart(int node, RestartTrigger trigger);
+  RestartRounds::Ports restart_ports();
+  WorkloadPlan patient_plan() const;
   // While the load runs.
   Result<void> keep_going();
   bool goes_on() const;
@@ -65,6 +73,7 @@ class Demo {
   void take_numbers(const LoadRecord& record);
   void take_ratio(const LatencyTimeline& timeline);
   void take_drains(const LatencyTimeline& timeline);
+  void take_restarts();
 
   const DemoOptions& options_;
   const InterruptScope& interrupt_;
@@ -73,6 +82,7 @@ class Demo {
   HaproxyProcess haproxy_;
   ChaosPlan chaos_;
   DrainRounds rounds_;
+  RestartRounds restarts_;
   std::vector<NodeState> states_;
   std::map<std::string, std::unique_ptr<rpc::AdminClient>> admins_;  ///< By address.
   std::vector<GatewayKill> kills_;  ///< By index of the node, which is that of its url.

@@ -40,7 +40,9 @@ void Demo::take_numbers(const LoadRecord& record) {
   report_.p99_ms = all.quantile_ms(0.99);
   report_.max_ms = record.max_latency_ms();
   report_.max_pause_ms = record.max_pause_ms();
-  drains() ? take_drains(timeline) : take_ratio(timeline);
+  if (drains()) return take_drains(timeline);
+  if (restarts()) take_restarts();
+  take_ratio(timeline);
 }
 
 void Demo::take_ratio(const LatencyTimeline& timeline) {

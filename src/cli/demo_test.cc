@@ -6,6 +6,7 @@
 #include "cli/demo_drain.h"
 #include "cli/demo_proof.h"
 #include "cli/demo_report.h"
+#include "cli/demo_restart.h"
 #include "cli/http_get.h"
 #include "cli/local_cluster.h"
 #include "cli/scoreboard.h"
@@ -38,6 +39,13 @@ DemoReport good(const char* scenario) {
     r.receipts[0].set_end("complete");
     r.receipts_wanted = 1;
   }
+  if (r.scenario == "restart") {
+    r.restart_receipts = {boost::json::parse(R"({"id":7,"node":1,"outcome":"completed","duration_ms":{"total":1300},
+        "sessions":{"moved":8,"not_moved":[],"lost":0,"pause_ms":{"max":40}}})")
+                              .as_object()};
+    r.receipts_wanted = 1;
+    r.max_pause_ms = 60.5;
+  }
   return r;
 }
 
@@ -45,6 +53,7 @@ TEST(DemoReport, PassesOnlyACompleteRun) {
   EXPECT_TRUE(failures(good("steady")).empty());
   EXPECT_TRUE(failures(good("crash")).empty());
   EXPECT_TRUE(failures(good("drain")).empty());
+  EXPECT_TRUE(failures(good("restart")).empty());
 }
 
 /// One way to spoil a good report, and the scenario that it spoils.
@@ -65,38 +74,49 @@ TEST_P(DemoReportSpoiled, Fails) {
 
 INSTANTIATE_TEST_SUITE_P(
     Each, DemoReportSpoiled,
-    testing::Values(Spoiler{"Unfinished", "steady", [](DemoReport& r) { r.finished = false; }},
-                    Spoiler{"NothingRan", "steady", [](DemoReport& r) { r.statements.ok = 0; }},
-                    Spoiler{"NothingAcked", "steady", [](DemoReport& r) { r.read_back.assign(3, CheckResult{}); }},
-                    Spoiler{"FailedStatement", "steady", [](DemoReport& r) { r.statements.failed = 1; }},
-                    Spoiler{"UnknownWithoutCrash", "steady", [](DemoReport& r) { r.statements.unknown = 1; }},
-                    Spoiler{"UnknownThoughTheGatewayLived", "crash", [](DemoReport& r) { ++r.statements.unknown; }},
-                    Spoiler{"WrongAnswer", "crash", [](DemoReport& r) { r.statements.unnamed = 1; }},
-                    Spoiler{"MissingAtOneNode", "steady", [](DemoReport& r) { r.read_back[2].missing = 1; }},
-                    Spoiler{"Duplicated", "crash", [](DemoReport& r) { r.read_back[0].duplicated = 1; }},
-                    Spoiler{"Resurrected", "crash", [](DemoReport& r) { r.read_back[0].resurrected = 1; }},
-                    Spoiler{"NeverAskedFor", "steady", [](DemoReport& r) { r.read_back[1].unasked = 1; }},
-                    Spoiler{"Balance", "steady", [](DemoReport& r) { r.read_back[1].broken_balances = 1; }},
-                    Spoiler{"NodeNotRead", "steady", [](DemoReport& r) { r.read_back.pop_back(); }},
-                    Spoiler{"ReplicasNotMeasured", "steady", [](DemoReport& r) { r.replicas.reset(); }},
-                    Spoiler{"NoRanges", "steady", [](DemoReport& r) { r.replicas->ranges = 0; }},
-                    Spoiler{"ReplicasDiffer", "steady", [](DemoReport& r) { r.replicas->different = 1; }},
-                    Spoiler{"ReplicasNotAtOneLsn", "steady", [](DemoReport& r) { r.replicas->not_compared = 1; }},
-                    Spoiler{"ReplicationUnknown", "steady", [](DemoReport& r) { r.under_replicated_after.reset(); }},
-                    Spoiler{"UnderReplicated", "crash", [](DemoReport& r) { r.under_replicated_after = 1; }},
-                    Spoiler{"NothingKilled", "crash", [](DemoReport& r) { r.events.clear(); }},
-                    Spoiler{"RatioNotMeasured", "crash", [](DemoReport& r) { r.p99_ratio.reset(); }},
-                    Spoiler{"FailedInADrain", "drain", [](DemoReport& r) { r.statements.failed = 1; }},
-                    Spoiler{"UnknownInADrain", "drain", [](DemoReport& r) { r.statements.unknown = 1; }},
-                    Spoiler{"ConnectionLost", "drain", [](DemoReport& r) { r.connections.lost = 1; }},
-                    Spoiler{"ConnectionRefused", "drain", [](DemoReport& r) { r.connections.refused = 1; }},
-                    Spoiler{"SessionCut", "drain", [](DemoReport& r) { r.receipts[0].set_sessions_cut(1); }},
-                    Spoiler{"ForcedDrain", "drain", [](DemoReport& r) { r.receipts[0].set_end("forced"); }},
-                    Spoiler{"DrainMissing", "drain", [](DemoReport& r) { r.receipts_wanted = 2; }},
-                    Spoiler{"DrainNotMeasured", "drain", [](DemoReport& r) { r.p99_ratio.reset(); }},
-                    Spoiler{"NotBackFromADrain", "drain",
-                            [](DemoReport& r) { r.events[0].ready_after_seconds.reset(); }},
-                    Spoiler{"NeverCameBack", "crash", [](DemoReport& r) { r.events[0].ready_after_seconds.reset(); }}),
+    testing::Values(
+        Spoiler{"Unfinished", "steady", [](DemoReport& r) { r.finished = false; }},
+        Spoiler{"NothingRan", "steady", [](DemoReport& r) { r.statements.ok = 0; }},
+        Spoiler{"NothingAcked", "steady", [](DemoReport& r) { r.read_back.assign(3, CheckResult{}); }},
+        Spoiler{"FailedStatement", "steady", [](DemoReport& r) { r.statements.failed = 1; }},
+        Spoiler{"UnknownWithoutCrash", "steady", [](DemoReport& r) { r.statements.unknown = 1; }},
+        Spoiler{"UnknownThoughTheGatewayLived", "crash", [](DemoReport& r) { ++r.statements.unknown; }},
+        Spoiler{"WrongAnswer", "crash", [](DemoReport& r) { r.statements.unnamed = 1; }},
+        Spoiler{"MissingAtOneNode", "steady", [](DemoReport& r) { r.read_back[2].missing = 1; }},
+        Spoiler{"Duplicated", "crash", [](DemoReport& r) { r.read_back[0].duplicated = 1; }},
+        Spoiler{"Resurrected", "crash", [](DemoReport& r) { r.read_back[0].resurrected = 1; }},
+        Spoiler{"NeverAskedFor", "steady", [](DemoReport& r) { r.read_back[1].unasked = 1; }},
+        Spoiler{"Balance", "steady", [](DemoReport& r) { r.read_back[1].broken_balances = 1; }},
+        Spoiler{"NodeNotRead", "steady", [](DemoReport& r) { r.read_back.pop_back(); }},
+        Spoiler{"ReplicasNotMeasured", "steady", [](DemoReport& r) { r.replicas.reset(); }},
+        Spoiler{"NoRanges", "steady", [](DemoReport& r) { r.replicas->ranges = 0; }},
+        Spoiler{"ReplicasDiffer", "steady", [](DemoReport& r) { r.replicas->different = 1; }},
+        Spoiler{"ReplicasNotAtOneLsn", "steady", [](DemoReport& r) { r.replicas->not_compared = 1; }},
+        Spoiler{"ReplicationUnknown", "steady", [](DemoReport& r) { r.under_replicated_after.reset(); }},
+        Spoiler{"UnderReplicated", "crash", [](DemoReport& r) { r.under_replicated_after = 1; }},
+        Spoiler{"NothingKilled", "crash", [](DemoReport& r) { r.events.clear(); }},
+        Spoiler{"RatioNotMeasured", "crash", [](DemoReport& r) { r.p99_ratio.reset(); }},
+        Spoiler{"FailedInADrain", "drain", [](DemoReport& r) { r.statements.failed = 1; }},
+        Spoiler{"UnknownInADrain", "drain", [](DemoReport& r) { r.statements.unknown = 1; }},
+        Spoiler{"ConnectionLost", "drain", [](DemoReport& r) { r.connections.lost = 1; }},
+        Spoiler{"ConnectionRefused", "drain", [](DemoReport& r) { r.connections.refused = 1; }},
+        Spoiler{"SessionCut", "drain", [](DemoReport& r) { r.receipts[0].set_sessions_cut(1); }},
+        Spoiler{"ForcedDrain", "drain", [](DemoReport& r) { r.receipts[0].set_end("forced"); }},
+        Spoiler{"DrainMissing", "drain", [](DemoReport& r) { r.receipts_wanted = 2; }},
+        Spoiler{"DrainNotMeasured", "drain", [](DemoReport& r) { r.p99_ratio.reset(); }},
+        Spoiler{"NotBackFromADrain", "drain", [](DemoReport& r) { r.events[0].ready_after_seconds.reset(); }},
+        Spoiler{"FailedInARestart", "restart", [](DemoReport& r) { r.statements.failed = 1; }},
+        Spoiler{"LostInARestart", "restart", [](DemoReport& r) { r.connections.lost = 1; }},
+        Spoiler{"ToldToGoInARestart", "restart", [](DemoReport& r) { r.connections.closed_idle = 1; }},
+        Spoiler{"RefusedInARestart", "restart", [](DemoReport& r) { r.connections.refused = 1; }},
+        Spoiler{"TooFewRestarts", "restart", [](DemoReport& r) { r.receipts_wanted = 2; }},
+        Spoiler{"RolledBack", "restart", [](DemoReport& r) { r.restart_receipts[0]["outcome"] = "rolled_back"; }},
+        Spoiler{"NotMoved", "restart",
+                [](DemoReport& r) {
+                  r.restart_receipts[0]["sessions"] =
+                      boost::json::parse(R"({"not_moved":[{"session":"3","reason":"COPY"}]})");
+                }},
+        Spoiler{"NeverCameBack", "crash", [](DemoReport& r) { r.events[0].ready_after_seconds.reset(); }}),
     [](const auto& info) { return info.param.name; });
 
 TEST(DemoReport, HasEveryFieldOfItsMeaning) {
@@ -175,6 +195,84 @@ TEST_F(DrainRoundsTest, NamesTheStepThatHangsAndTouchesNoOtherNode) {
   EXPECT_EQ(all.trouble(), "node 1 did not drain within 30 s");
   EXPECT_EQ(log_.find("stop"), std::string::npos);
   EXPECT_EQ(all.turns().size(), 1U);
+}
+
+TEST(DemoReport, HasTheFieldsOfARestart) {
+  const auto json = boost::json::parse(to_json(good("restart"))).as_object();
+  EXPECT_EQ(json.at("longest_pause_ms").to_number<double>(), 60.5);
+  EXPECT_EQ(json.at("longest_pause_in_receipts_ms").to_number<int>(), 40);
+  EXPECT_EQ(json.at("restart_ms").at("median").to_number<int>(), 1300);
+  EXPECT_EQ(json.at("receipts").as_array().size(), 1U);
+  EXPECT_NE(summary(good("restart")).find("restarts    1 of 1 wanted, median 1300 ms"), std::string::npos);
+}
+
+/// A cluster that restarts at once.
+class RestartRoundsTest : public testing::Test {
+ protected:
+  RestartRounds rounds(Duration end) {
+    return {3,
+            end,
+            {.ask = [this](int node, RestartTrigger trigger) -> Result<std::uint64_t> {
+               if (refuses_) return Error(Errc::kUnavailable, "nobody answers");
+               asked_.emplace_back(node, trigger);
+               return asked_.size();
+             },
+             .receipt = [this](int, std::uint64_t id) -> std::optional<boost::json::object> {
+               if (!answers_) return std::nullopt;
+               return boost::json::object{{"id", id}, {"outcome", "completed"}};
+             },
+             .healed = [this] { return healed_; },
+             .say = [](const std::string&) {}}};
+  }
+  void run(RestartRounds& all, Duration from, Duration to) {
+    for (Duration now = from; now < to && !all.finished(); now += 100ms) all.step(now);
+  }
+  std::vector<std::pair<int, RestartTrigger>> asked_;
+  bool answers_{true}, healed_{true}, refuses_{false};
+};
+
+TEST_F(RestartRoundsTest, EveryNodeInTurnByEveryTriggerUntilTheTimeIsOver) {
+  auto all = rounds(20s);
+  run(all, 0s, 30s);
+  EXPECT_TRUE(all.finished());
+  EXPECT_EQ(all.trouble(), "");
+  ASSERT_GE(asked_.size(), 18U);
+  for (std::size_t i = 0; i < asked_.size(); ++i) EXPECT_EQ(asked_[i].first, static_cast<int>(i % 3));
+  for (int node = 0; node < 3; ++node)
+    for (const auto trigger : {RestartTrigger::kSignal, RestartTrigger::kStore, RestartTrigger::kHttp})
+      EXPECT_NE(std::ranges::find(asked_, std::pair(node, trigger)), asked_.end()) << node << to_string(trigger);
+  for (const RestartTurn& turn : all.turns()) EXPECT_TRUE(turn.over && turn.healed);
+}
+
+TEST_F(RestartRoundsTest, TheNextOneWaitsForTheReceiptAndForEveryReplica) {
+  auto all = rounds(60s);
+  answers_ = false;
+  run(all, 0s, 10s);
+  EXPECT_EQ(asked_.size(), 1U);
+  answers_ = true, healed_ = false;
+  run(all, 10s, 20s);
+  EXPECT_EQ(asked_.size(), 1U);
+  healed_ = true;
+  run(all, 20s, 22s);
+  EXPECT_GT(asked_.size(), 1U);
+}
+
+TEST_F(RestartRoundsTest, WhatHangsOrIsRefusedEndsItWithASentence) {
+  auto silent = rounds(600s);
+  answers_ = false;
+  run(silent, 0s, 600s);
+  EXPECT_EQ(silent.trouble(), "node 1 has no receipt of restart 1 after 120 s");
+  refuses_ = true;
+  auto refused = rounds(60s);
+  run(refused, 0s, 60s);
+  EXPECT_EQ(refused.trouble(), "node 1 cannot be restarted by SIGUSR2: nobody answers");
+}
+
+TEST(RestartsWanted, TwentyInNinetySecondsAndInProportion) {
+  EXPECT_EQ(restarts_wanted(90s), 20U);
+  EXPECT_EQ(restarts_wanted(10min), 20U);
+  EXPECT_EQ(restarts_wanted(45s), 10U);
+  EXPECT_EQ(restarts_wanted(1s), 1U);
 }
 
 TEST(ChaosPlan, KillsWorkersAndWholeNodesInTurnAndRepeatsItself) {

@@ -68,12 +68,13 @@ Result<HttpAnswer> parse_http_answer(std::string_view bytes) {
   return answer;
 }
 
-Result<HttpAnswer> http_get(const std::string& address, const std::string& path, Duration timeout) {
+namespace {
+Result<HttpAnswer> ask(const std::string& address, const std::string& head, Duration timeout) {
   const auto deadline = Steady::now() + timeout;
   Socket socket;
   TRY(open(address, socket, deadline));
   // HTTP/1.0: the answer ends with the connection, and never comes in chunks.
-  const std::string request = "GET " + path + " HTTP/1.0\r\nHost: " + address + "\r\n\r\n";
+  const std::string request = head + "Host: " + address + "\r\n\r\n";
   if (::send(socket.fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size()))
     return Error(Errc::kUnavailable, address + " does not take a request");
   std::string bytes;
@@ -87,6 +88,30 @@ Result<HttpAnswer> http_get(const std::string& address, const std::string& path,
     bytes.append(buffer, static_cast<std::size_t>(n));
     if (bytes.size() > kAnswerMax) return Error(Errc::kTooLarge, address + " answers without end");
   }
+}
+
+}  // namespace
+
+Result<HttpAnswer> http_get(const std::string& address, const std::string& path, Duration timeout) {
+  return ask(address, "GET " + path + " HTTP/1.0\r\n", timeout);
+}
+
+Result<HttpAnswer> http_post(const std::string& address, const std::string& path, Duration timeout) {
+  return ask(address, "POST " + path + " HTTP/1.0\r\nContent-Length: 0\r\n", timeout);
+}
+
+std::string url_encoded(std::string_view text) {
+  constexpr char kHex[] = "0123456789ABCDEF";
+  constexpr std::string_view kPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (kPlain.contains(c))
+      out += c;
+    else
+      out.append({'%', kHex[byte >> 4], kHex[byte & 15]});
+  }
+  return out;
 }
 
 }  // namespace outlast::cli

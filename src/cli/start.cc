@@ -11,6 +11,7 @@
 #include "cli/groups.h"
 #include "cli/local_cluster.h"
 #include "rpc/client.h"
+#include "server/check.h"
 #include "server/init.h"
 #include "server/supervise.h"
 
@@ -54,6 +55,10 @@ std::vector<Option> start_options(StartOptions& o) {
        .target = &o.grace,
        .help = "how long the process manager waits for a stop before it kills (TimeoutStopSec, "
                "terminationGracePeriodSeconds): a drain then does first what hurts most; 0s: nobody said"},
+      {.name = "--pid-file",
+       .value_name = "FILE",
+       .target = &o.pid_file,
+       .help = "where the supervisor's pid stands while the node serves; it stays the same over restarts"},
       {.name = "--log-file", .value_name = "FILE", .target = &o.log_file, .help = "where the log goes; empty: stderr"},
       {.name = "--log-level",
        .value_name = "LEVEL",
@@ -76,10 +81,93 @@ Option meta_option(std::string& meta, bool required) {
           .required = required};
 }
 
-int start_single(StartOptions& options) {
+Option config_option(std::string& config) {
+  return {
+      .name = "--config",
+      .value_name = "FILE",
+      .target = &config,
+      .help = "TOML file with these options, named without the dashes; the command line wins. A restart reads it again",
+      .in_file = false};
+}
+
+Option single_node_option(bool& single_node) {
+  return {.name = "--single-node",
+          .value_name = "",
+          .target = &single_node,
+          .help = "initialise the cluster: this node is all of it, as with `outlast start-single-node`",
+          .in_file = false};
+}
+
+/// What `start` and its check have beside the node's own options.
+struct StartCommand {
+  StartOptions start;
+  bool check{false};
+};
+
+int check_only(const StartOptions& options) {
+  const auto disk = storage::make_posix_disk();
+  const Result<server::CheckReport> report = server::check_start(*disk, options);
+  if (!report.ok()) {
+    std::fprintf(stderr, "outlast: %s\n", report.error().message.c_str());
+    return kUsage;
+  }
+  std::puts(server::to_json(*report).c_str());
+  return kDone;
+}
+
+/// Every option of the commands that start a node.
+std::vector<Option> command_options(StartCommand& command, bool meta_required) {
+  std::vector<Option> options = start_options(command.start);
+  options.push_back(meta_option(command.start.meta, meta_required));
+  options.push_back(config_option(command.start.config));
+  options.push_back({.name = "--check",
+                     .value_name = "",
+                     .target = &command.check,
+                     .help = "start nothing: say as JSON whether this program could start here, with these options",
+                     .in_file = false});
+  return options;
+}
+
+/// `start`, and `start-single-node` with `single`.
+Command start_command(const std::shared_ptr<StartCommand>& command, bool single) {
+  std::vector<Option> options = command_options(*command, !single);
+  if (!single) options.push_back(single_node_option(command->start.single_node));
+  return {.path = single ? "start-single-node" : "start",
+          .summary = "",
+          .details = "",
+          .options = std::move(options),
+          .run = [] { return kDone; },
+          .config = &command->start.config,
+          .given = &command->start.given};
+}
+
+/// What start-single-node means beyond its options.
+void complete(StartOptions& options, bool single) {
+  std::erase(options.given, "--check");
+  if (!single) return;
   options.single_node = true;
-  if (options.meta.empty()) options.meta = "embedded:" + options.store + "/meta";
-  return server::supervise(options);
+  options.given.push_back("--single-node");
+  if (!options.meta.empty()) return;
+  options.meta = "embedded:" + options.store + "/meta";
+  options.given.push_back("--meta=" + options.meta);
+}
+
+/// The words once more, with the file as it is now.
+Result<StartOptions> read_again(const std::vector<std::string>& words, bool single) {
+  const auto fresh = std::make_shared<StartCommand>();
+  const Command command = start_command(fresh, single);
+  std::vector<const char*> argv{"outlast", command.path.c_str()};
+  for (const std::string& word : words) argv.push_back(word.c_str());
+  TRY(read_command_line(static_cast<int>(argv.size()), argv.data(), command));
+  complete(fresh->start, single);
+  return fresh->start;
+}
+
+int start_node(StartCommand& command, bool single) {
+  StartOptions& options = command.start;
+  options.read_again = [words = options.given, single] { return read_again(words, single); };
+  complete(options, single);
+  return command.check ? check_only(options) : server::supervise(options);
 }
 
 struct StopOptions {
@@ -117,51 +205,49 @@ int stop_node(const StopOptions& o) {
 }  // namespace
 
 void add_start(Commands& all) {
-  auto start = std::make_shared<StartOptions>();
-  std::vector<Option> options = start_options(*start);
-  options.push_back(meta_option(start->meta, true));
-  all.push_back(
-      {.path = "start",
-       .summary = "Start a node of a cluster",
-       .details =
-           "The process that you start supervises the node: it keeps its pid, starts the working process again when\n"
-           "that dies, and stops on SIGTERM. A new cluster waits for `outlast init`.\n\n"
-           "  outlast start --store=/data/n1 --meta=embedded:/data/meta --sql-addr=127.0.0.1:26257",
-       .options = options,
-       .run = [start] { return server::supervise(*start); }});
-
-  auto single = std::make_shared<StartOptions>();
-  options = start_options(*single);
-  options.push_back(meta_option(single->meta, false));
-  all.push_back({.path = "start-single-node",
-                 .summary = "Start a cluster of one node",
-                 .details = "Initialises itself; metadata lies in the store unless --meta says otherwise.\n\n"
-                            "  outlast start-single-node --store=/tmp/one\n  psql -h 127.0.0.1 -p 26257 defaultdb",
-                 .options = options,
-                 .run = [single] { return start_single(*single); }});
+  const auto add = [&all](bool single, const char* summary, const char* details) {
+    auto command = std::make_shared<StartCommand>();
+    Command& added = all.emplace_back(start_command(command, single));
+    added.summary = summary;
+    added.details = details;
+    added.run = [command, single] { return start_node(*command, single); };
+  };
+  add(false, "Start a node of a cluster",
+      "The process that you start supervises the node: it keeps its pid, starts the working process again when\n"
+      "that dies, replaces it on SIGUSR2 (docs/restart.md), and stops on SIGTERM. A new cluster waits for\n"
+      "`outlast init`. --check returns 0 and one JSON object, or 2 and a sentence that says what is wrong.\n\n"
+      "  outlast start --store=/data/n1 --meta=embedded:/data/meta --sql-addr=127.0.0.1:26257\n"
+      "  outlast start --config=/etc/outlast.toml --check");
+  add(true, "Start a cluster of one node",
+      "Initialises itself; metadata lies in the store unless --meta says otherwise.\n\n"
+      "  outlast start-single-node --store=/tmp/one\n  psql -h 127.0.0.1 -p 26257 defaultdb");
 
   auto worker = std::make_shared<server::WorkerOptions>();
   auto supervisor_pid = std::make_shared<std::int64_t>(0);
-  options = start_options(worker->start);
+  std::vector<Option> options = start_options(worker->start);
   options.push_back(meta_option(worker->start.meta, true));
-  options.push_back({.name = "--single-node",
-                     .value_name = "",
-                     .target = &worker->start.single_node,
-                     .help = "initialise the cluster"});
+  options.push_back(config_option(worker->start.config));
+  options.push_back(single_node_option(worker->start.single_node));
   options.push_back({.name = "--standby",
                      .value_name = "",
                      .target = &worker->standby,
-                     .help = "take the node over from the worker at descriptor 6"});
-  options.push_back(
-      {.name = "--supervisor-pid", .value_name = "PID", .target = supervisor_pid.get(), .help = "who started it"});
+                     .help = "take the node over from the worker at descriptor 6",
+                     .in_file = false});
+  options.push_back({.name = "--supervisor-pid",
+                     .value_name = "PID",
+                     .target = supervisor_pid.get(),
+                     .help = "who started it",
+                     .in_file = false});
   all.push_back({.path = "worker",
                  .summary = "What `outlast start` runs; not for people",
                  .details = "",
                  .options = options,
-                 .run = [worker, supervisor_pid] {
-                   worker->supervisor_pid = static_cast<int>(*supervisor_pid);
-                   return server::work(*worker);
-                 }});
+                 .run =
+                     [worker, supervisor_pid] {
+                       worker->supervisor_pid = static_cast<int>(*supervisor_pid);
+                       return server::work(*worker);
+                     },
+                 .config = &worker->start.config});
 }
 
 void add_init(Commands& all) {

@@ -17,16 +17,24 @@ Result<std::unique_ptr<meta::Store>> open_meta(const std::string& url, Loop& loo
     ASSIGN_OR_RETURN(std::unique_ptr<etcd::EtcdStore> store, etcd::open_etcd(options, loop));
     return std::unique_ptr<meta::Store>(std::move(store));
   }
-  if (!url.starts_with(kEmbedded) || url.size() == kEmbedded.size())
-    return Error(Errc::kInvalidArgument,
-                 "--meta=" + url +
-                     " is not understood: write embedded:DIR, a directory that all nodes of this machine share, or "
-                     "etcd://HOST:PORT,HOST:PORT for nodes on several machines");
+  TRY(check_meta_url(url));
   const std::filesystem::path dir = url.substr(kEmbedded.size());
   std::error_code error;
   std::filesystem::create_directories(dir, error);
   if (error) return Error(Errc::kIo, "cannot make the metadata directory " + dir.string() + ": " + error.message());
   return meta::open_embedded(dir, loop);
+}
+
+Result<void> check_meta_url(const std::string& url) {
+  if (url.starts_with(etcd::kScheme)) {
+    const auto options = etcd::parse_url(url);
+    return options.ok() ? Result<void>() : options.error();
+  }
+  if (url.starts_with(kEmbedded) && url.size() > kEmbedded.size()) return {};
+  return Error(Errc::kInvalidArgument,
+               "--meta=" + url +
+                   " is not understood: write embedded:DIR, a directory that all nodes of this machine share, or "
+                   "etcd://HOST:PORT,HOST:PORT for nodes on several machines");
 }
 
 std::string life_lock_directory(const std::string& meta_url) {

@@ -13,6 +13,9 @@ namespace outlast::server {
 /// docs/metadata.md's. Errors: kInvalidArgument for another kind, with the forms that this version knows; the store's.
 Result<std::unique_ptr<meta::Store>> open_meta(const std::string& url, Loop& loop);
 
+/// Is this such a URL? Opens nothing. kInvalidArgument as open_meta.
+Result<void> check_meta_url(const std::string& url);
+
 /// The directory where the processes of one machine prove their deaths to each other (meta/life_locks.h); empty for a
 /// store that spans machines.
 std::string life_lock_directory(const std::string& meta_url);

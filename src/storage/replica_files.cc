@@ -33,11 +33,14 @@ Result<SnapshotPoint> read_mark(Disk& disk, const std::string& dir) {
 }
 
 RangeLogOptions log_options(Disk& disk, const std::string& dir, const ReplicaIdentity& identity) {
-  const std::string name = identity.store_uuid + "/" + identity.range.to_string() + "/" + identity.replica.to_string();
-  return {.disk = &disk, .dir = dir, .salt = crc32c(name)};
+  return {.disk = &disk, .dir = dir, .salt = log_salt(identity)};
 }
 
 }  // namespace
+
+std::uint32_t log_salt(const ReplicaIdentity& identity) {
+  return crc32c(identity.store_uuid + "/" + identity.range.to_string() + "/" + identity.replica.to_string());
+}
 
 Result<ReplicaIdentity> read_replica_identity(Disk& disk, const std::string& dir) {
   ASSIGN_OR_RETURN(const Fields fields, read_sealed(disk, dir + "/replica", kReplicaKind));

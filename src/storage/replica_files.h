@@ -66,5 +66,7 @@ class ReplicaFiles {
 };
 
 Result<ReplicaIdentity> read_replica_identity(Disk& disk, const std::string& dir);
+/// Seeds the checksums of this replica's log (log_format.h).
+std::uint32_t log_salt(const ReplicaIdentity& identity);
 
 }  // namespace outlast::storage
