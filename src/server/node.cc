@@ -18,6 +18,7 @@
 #include "server/meta_url.h"
 #include "server/node_file.h"
 #include "server/ports.h"
+#include "server/restart_api.h"
 #include "server/supervise.h"
 #include "storage/log_format.h"
 #include "storage/vfs_shim.h"
@@ -99,6 +100,7 @@ void Node::start_http() {
                    {.drain = [this](proto::DrainRequest request,
                                     Callback<proto::DrainStatus> done) { drain(std::move(request), std::move(done)); },
                     .not_ready = [this] { return not_ready(); }});
+  add_restart_routes(*http_, restart_ports());
 }
 
 Result<void> Node::start_rpc() {

@@ -26,6 +26,7 @@
 #include "server/node_drain.h"
 #include "server/options.h"
 #include "server/range_admin.h"
+#include "server/restart_api.h"
 #include "server/restarts.h"
 #include "server/supervisor_link.h"
 #include "sql/sql_server.h"
@@ -98,6 +99,7 @@ class Node {
   void watch_supervisor();
   void on_supervisor(handover::ControlMessage message);
   void tell_supervisor(handover::ControlMessage::Kind kind, std::string text = {});
+  RestartPorts restart_ports();
   void tell_state(handover::HandoverState state);
   void supervisor_lost();
   void restart_ended(const std::string& receipt);

@@ -27,6 +27,10 @@ constexpr Duration kHoldAgain = 50ms;     ///< Between two attempts to hold what
 constexpr Duration kForeignWait = 500ms;  ///< Work that began before the hold gets so long while all else waits.
 constexpr Duration kReleaseLeases = 1s;
 constexpr Duration kAnswersFlush = 300ms;
+
+Error no_supervisor() {
+  return {Errc::kUnavailable, "nobody supervises this process now: start the node's supervisor again"};
+}
 }  // namespace
 
 /// The end of a restart: its last word for a worker that handed over, an event for the one that owns the node.
@@ -78,6 +82,25 @@ void Node::on_supervisor(ControlMessage message) {
     default:
       if (message.fd >= 0) close(message.fd);  // of a newer version
   }
+}
+
+RestartPorts Node::restart_ports() {
+  RestartPorts ports;
+  ports.restart = [this](std::string text, Callback<std::string> done) {
+    if (!link_->connected()) return done(no_supervisor());
+    restarts_.when_accepted(std::move(done));
+    tell_supervisor(ControlMessage::Kind::kRestart, std::move(text));
+  };
+  ports.status = [this] { return restarts_.status(); };
+  ports.when_finished = [this](std::uint64_t id, Callback<std::string> done) {
+    restarts_.when_finished(id, std::move(done));
+  };
+  ports.reload = [this](Callback<std::string> done) {
+    if (!link_->connected()) return done(no_supervisor());
+    restarts_.when_reloaded(std::move(done));
+    tell_supervisor(ControlMessage::Kind::kReload);
+  };
+  return ports;
 }
 
 /// A worker without a supervisor serves on; one that only keeps sessions for a handover has nobody left to wait for.

@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t kReceiptsKept = 20;
 
 Error gone() {
-  return {Errc::kUnavailable, "this process cannot tell any more how the restart ended: ask the node again"};
+  return {Errc::kShuttingDown, "this process cannot tell any more how that ended: ask the node again"};
 }
 }  // namespace
 
@@ -50,7 +50,7 @@ void Restarts::note(std::string status) {
 
 std::string Restarts::status() const {
   const std::lock_guard lock(mutex_);
-  return status_.empty() ? "{\"state\":\"idle\"}" : status_;
+  return status_;
 }
 
 void Restarts::when_accepted(Callback<std::string> done) {

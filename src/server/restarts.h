@@ -19,10 +19,10 @@ class Restarts {
 
   /// The supervisor's status, JSON.
   void note(std::string status);
-  std::string status() const;
+  std::string status() const;  ///< Empty: it has not said anything yet.
   /// The status that follows a request which was just sent.
   void when_accepted(Callback<std::string> done);
-  /// The receipt of restart `id`, at once when it is known; kUnavailable when this worker goes before.
+  /// The receipt of restart `id`, at once when it is known; kShuttingDown when this worker goes before.
   void when_finished(std::uint64_t id, Callback<std::string> done);
   void when_reloaded(Callback<std::string> done);
   void reloaded(std::string answer);
