@@ -53,6 +53,13 @@ struct Limits {
   Duration idle_in_transaction_timeout{std::chrono::seconds(60)};
 };
 
+/// The latest answer that a client got: durable in that epoch.
+struct Seen {
+  RangeId range;
+  Epoch epoch;
+  Lsn lsn;
+};
+
 /// One client's SQL state at its gateway: database, transaction, routing. Statements go to the leaseholder of the
 /// database's range, here or elsewhere. A statement that provably did nothing is repeated unseen while its deadline
 /// allows; a transaction that lost its leaseholder fails with kTransactionLost (40001); a write whose fate nobody knows
@@ -66,6 +73,10 @@ class Session {
   virtual const std::string& database() const = 0;
   virtual TxnStatus status() const = 0;
   virtual Limits& limits() = 0;
+  /// For a session that moves to another worker: what it saw, and going on with that there. Nobody is asked, not even
+  /// whether the database still exists: the next statement finds out.
+  virtual Seen seen() const = 0;
+  virtual void resume(std::string database, Seen seen) = 0;
 
   /// Outside a transaction: in one of its own. An error inside a transaction fails it (25P02 until its end).
   virtual boost::asio::awaitable<Result<Rows>> run(Statement statement) = 0;

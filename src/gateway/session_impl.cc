@@ -39,6 +39,11 @@ boost::asio::awaitable<Result<void>> SessionImpl::use_database(std::string name)
   co_return Result<void>();
 }
 
+void SessionImpl::resume(std::string database, Seen seen) {
+  database_ = std::move(database);
+  seen_ = seen;
+}
+
 Result<void> SessionImpl::usable() const {
   if (status_ == TxnStatus::kFailed) return aborted();
   return {};

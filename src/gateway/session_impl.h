@@ -21,6 +21,8 @@ class SessionImpl final : public Session {
   const std::string& database() const override { return database_; }
   TxnStatus status() const override { return status_; }
   Limits& limits() override { return limits_; }
+  Seen seen() const override { return seen_; }
+  void resume(std::string database, Seen seen) override;
   boost::asio::awaitable<Result<Rows>> run(Statement statement) override;
   boost::asio::awaitable<Result<Rows>> fetch(std::uint64_t portal, std::uint64_t max_rows) override;
   boost::asio::awaitable<void> close_portal(std::uint64_t portal) override;
@@ -94,11 +96,7 @@ class SessionImpl final : public Session {
   std::map<std::uint64_t, Portal> portals_;
   std::uint64_t next_portal_{1};
   SeededRandom random_;
-  struct {
-    RangeId range;
-    Epoch epoch;
-    Lsn lsn;
-  } seen_;  ///< Latest gate of an answer: durable in that epoch.
+  Seen seen_;
 
   std::mutex mutex_;  ///< Of what interrupt() touches.
   ChannelPtr running_;

@@ -51,6 +51,11 @@ Result<Ticket> Gate::admit(WorkKind kind) {
   return refusal_of(kind);
 }
 
+Ticket Gate::take_over(WorkKind kind) {
+  mine().counts[at(kind)].admitted.fetch_add(1, std::memory_order_seq_cst);
+  return Ticket(this, kind);
+}
+
 Error Gate::refusal_of(WorkKind kind) const {
   const std::lock_guard lock(mutex_);
   return refusals_[at(kind)];

@@ -46,6 +46,8 @@ class Gate {
 
   /// A ticket, or the refusal that close() was given. The refusal is counted.
   Result<Ticket> admit(WorkKind kind);
+  /// A ticket for work that another process admitted and that goes on here, whether `kind` is refused or not.
+  Ticket take_over(WorkKind kind);
   /// Refuses `kind` from now on; its code says the SQLSTATE, HTTP and gRPC status and the retry advice. Replaces an
   /// earlier refusal.
   void close(WorkKind kind, Error refusal);

@@ -49,13 +49,17 @@ class SqlServer {
   /// From now on every session that comes to a safe point leaves: `sink` gets it, on any thread. Idle ones leave at
   /// once, those that start up too, with what they have read so far. Accepting is stopped separately.
   void move_out(std::function<void(LeavingSession)> sink);
-  /// Takes move_out() back: sessions that have not left stay.
+  /// Takes move_out() back: sessions that have not left stay. The sink may still be called for one that just leaves.
   void keep_sessions();
-  /// What move_out() would find. Blocks for as long as the sessions need to look at themselves.
+  /// What move_out() would find. Blocks for as long as the sessions need to look at themselves (2 s at most, then
+  /// those that have not are missing); not to be called on an executor's thread.
   std::vector<MoveView> move_plan() const;
   /// Goes on with a session that left another worker; takes `fd` over, also on an error. `observer` may be null.
   /// kInvalidArgument names what of the state cannot be had here; then the client was told 57P01.
   Result<void> take_in(proto::SessionState state, int fd, std::shared_ptr<SessionObserver> observer);
+
+  /// A cancel request that came to another worker (SessionOptions::forward_cancel). False: no such session is here.
+  bool cancel(std::int32_t pid, std::string_view key);
 
   /// Of connections and statements; closing it refuses new ones with the error that it is given.
   lifecycle::Gate& gate();

@@ -69,18 +69,30 @@ FakeSession::~FakeSession() {
 }
 
 asio::awaitable<Result<void>> FakeSession::use_database(std::string name) {
-  const std::string path = cluster_.path_of(name);
-  if (path.empty()) co_return Error(Errc::kUndefinedDatabase, "database \"" + name + "\" does not exist");
+  if (cluster_.path_of(name).empty())
+    co_return Error(Errc::kUndefinedDatabase, "database \"" + name + "\" does not exist");
   if (db_ != nullptr) sqlite3_close_v2(std::exchange(db_, nullptr));
-  if (sqlite3_open(path.c_str(), &db_) != SQLITE_OK) co_return Error(Errc::kIo, "cannot open " + path);
+  database_ = std::move(name);
+  co_return Result<void>();
+}
+
+void FakeSession::resume(std::string database, gateway::Seen seen) {
+  database_ = std::move(database);
+  seen_ = seen;
+}
+
+Result<void> FakeSession::open() {
+  if (db_ != nullptr) return {};
+  const std::string path = cluster_.path_of(database_);
+  if (path.empty()) return Error(Errc::kUndefinedDatabase, "database \"" + database_ + "\" does not exist");
+  if (sqlite3_open(path.c_str(), &db_) != SQLITE_OK) return Error(Errc::kIo, "cannot open " + path);
   sqlite3_extended_result_codes(db_, 1);
   sqlite3_busy_timeout(db_, 5000);
   // "name" is a name and never a string, as in PostgreSQL.
   sqlite3_db_config(db_, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
   sqlite3_db_config(db_, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
-  register_fake_functions(db_, name);
-  database_ = name;
-  co_return execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON");
+  register_fake_functions(db_, database_);
+  return execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON");
 }
 
 Error FakeSession::sqlite_error() {
@@ -88,11 +100,13 @@ Error FakeSession::sqlite_error() {
 }
 
 Result<void> FakeSession::execute(const std::string& sql) {
+  TRY(open());
   if (sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) return sqlite_error();
   return {};
 }
 
 Result<StatementPtr> FakeSession::prepare(const std::string& sql) {
+  TRY(open());
   sqlite3_stmt* statement = nullptr;
   if (sqlite3_prepare_v2(db_, sql.data(), static_cast<int>(sql.size()), &statement, nullptr) != SQLITE_OK)
     return sqlite_error();

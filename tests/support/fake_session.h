@@ -26,6 +26,8 @@ class FakeSession final : public gateway::Session {
   const std::string& database() const override { return database_; }
   gateway::TxnStatus status() const override { return status_; }
   gateway::Limits& limits() override { return limits_; }
+  gateway::Seen seen() const override { return seen_; }
+  void resume(std::string database, gateway::Seen seen) override;
   boost::asio::awaitable<Result<gateway::Rows>> run(gateway::Statement statement) override;
   boost::asio::awaitable<Result<gateway::Rows>> fetch(std::uint64_t portal, std::uint64_t max_rows) override;
   boost::asio::awaitable<void> close_portal(std::uint64_t portal) override;
@@ -47,6 +49,7 @@ class FakeSession final : public gateway::Session {
   boost::asio::awaitable<std::optional<Result<gateway::Rows>>> fetch_here(std::uint64_t portal, std::uint64_t max_rows);
   Result<StatementPtr> prepare(const std::string& sql);
   Result<void> execute(const std::string& sql);
+  Result<void> open();
   Result<gateway::Rows> read_piece(OpenPortal open, std::uint64_t max_rows);
   Result<gateway::Rows> failed(Error error);
   Result<void> start_transaction();
@@ -54,9 +57,10 @@ class FakeSession final : public gateway::Session {
 
   FakeCluster& cluster_;
   std::string database_;
-  sqlite3* db_{nullptr};
+  sqlite3* db_{nullptr};  ///< Opened by the first statement.
   gateway::TxnStatus status_{gateway::TxnStatus::kIdle};
   gateway::Limits limits_;
+  gateway::Seen seen_;
   bool begun_{false};  ///< BEGIN has reached SQLite.
   std::map<std::uint64_t, OpenPortal> portals_;
   std::uint64_t next_portal_{1};

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "tests/wire/talk.h"
 #include "tests/wire/test_server.h"
 #include "tests/wire/wire_client.h"
 
@@ -17,26 +18,6 @@ constexpr const char* kLong =
 constexpr const char* kWide =
     "Query \"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 20000000) SELECT x FROM c\"";
 
-std::string bytes_of(const std::string& line) {
-  const auto words = split_words(line);
-  const auto bytes = words.ok() ? encode_message(*words) : Result<std::string>(words.error());
-  return bytes.ok() ? *bytes : "";
-}
-// Messages up to one of this name, or to the end of the connection, one a line.
-std::string until(WireClient& client, std::string_view name) {
-  std::string lines;
-  for (;;) {
-    const auto message = client.read();
-    if (!message.ok()) return lines + message.error().message;
-    if (!*message) return lines + "close\n";
-    lines += (*message)->to_line() + "\n";
-    if ((*message)->name() == name) return lines;
-  }
-}
-std::string ask(WireClient& client, const std::string& sql) {
-  if (!client.send(bytes_of("Query \"" + sql + "\"")).ok()) return "cannot send";
-  return until(client, "ReadyForQuery");
-}
 WireClient started(TestServer& server) {
   WireClient client;
   EXPECT_TRUE(client.connect("127.0.0.1", server.port()).ok());
@@ -44,16 +25,6 @@ WireClient started(TestServer& server) {
   EXPECT_TRUE(done.ok()) << done.error().message;
   return client;
 }
-// Waits for what another thread brings about; false after 10 s.
-bool eventually(const std::function<bool()>& condition) {
-  const auto end = std::chrono::steady_clock::now() + 10s;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    ::usleep(1000);
-  }
-  return true;
-}
-
 TEST(SqlSession, RefusesWith57P03BeforeAnythingElse) {
   TestServer server;
   server.cluster.refuse("the node is draining");

@@ -54,11 +54,13 @@ class TestServer {
     for (std::thread& thread : threads_) thread.join();
   }
   /// Returns when every session is gone.
-  void stop(Duration limit) {
+  void stop(Duration limit) { stop(*server_, limit); }
+  /// The same for another server on executors().
+  static void stop(sql::SqlServer& server, Duration limit) {
     std::mutex mutex;
     std::condition_variable changed;
     bool done = false;
-    server_->stop(limit, [&] {
+    server.stop(limit, [&] {
       const std::lock_guard lock(mutex);
       done = true;
       changed.notify_all();
@@ -67,6 +69,7 @@ class TestServer {
     changed.wait(lock, [&] { return done; });
   }
   int port() const { return port_; }
+  std::vector<boost::asio::any_io_executor> executors() { return {context_.get_executor()}; }
   sql::SqlServer& server() { return *server_; }
   FakeCluster cluster;
 

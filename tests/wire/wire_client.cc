@@ -15,7 +15,15 @@ namespace {
 Error io_error(const char* what) {
   return Error(Errc::kIo, std::string(what) + ": " + std::strerror(errno));
 }
+void be_patient(int fd) {
+  const timeval patience{.tv_sec = 10, .tv_usec = 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+}
 }  // namespace
+
+WireClient::WireClient(int fd) : fd_(fd) {
+  be_patient(fd);
+}
 
 WireClient::~WireClient() {
   close();
@@ -27,8 +35,7 @@ void WireClient::close() {
 
 Result<void> WireClient::connect(const std::string& host, int port) {
   fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const timeval patience{.tv_sec = 10, .tv_usec = 0};
-  ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  be_patient(fd_);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<std::uint16_t>(port));

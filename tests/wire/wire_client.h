@@ -30,6 +30,7 @@ struct BackendMessage {
 class WireClient {
  public:
   WireClient() = default;
+  explicit WireClient(int fd);  ///< Takes a connection over that is past its start-up.
   ~WireClient();
   WireClient(WireClient&& other) noexcept : fd_(std::exchange(other.fd_, -1)), buffer_(std::move(other.buffer_)) {}
   WireClient& operator=(WireClient&&) = delete;

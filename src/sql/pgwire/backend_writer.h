@@ -60,6 +60,8 @@ class BackendWriter {
   std::size_t size() const { return bytes_.size(); }
   bool empty() const { return bytes_.empty(); }
   std::string_view bytes() const { return bytes_; }
+  /// Drops the first `n` bytes: they have been sent.
+  void drop(std::size_t n) { n == bytes_.size() ? clear() : void(bytes_.erase(0, n)); }
   void clear() {
     bytes_.clear();
     if (bytes_.capacity() > kKeptBytes) bytes_.shrink_to_fit();

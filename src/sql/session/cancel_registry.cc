@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <cstring>
+
 #include "base/result.h"
 
 namespace outlast::sql {
@@ -15,10 +17,28 @@ std::string secret() {
   OUTLAST_ASSERT(::getentropy(key.data(), key.size()) == 0, "the kernel gives no random bytes");
   return key;
 }
+
+bool same_key(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
+  return difference == 0;
+}
 }  // namespace
+
+CancelRegistry::CancelRegistry(NodeId node) : node_(node) {
+  const std::string chance = secret();
+  std::memcpy(&next_, chance.data(), sizeof next_);
+  next_ %= kNumberMask;
+}
 
 NodeId node_of_pid(std::int32_t pid) {
   return NodeId(static_cast<std::uint32_t>(pid) >> kNumberBits & kNodeMask);
+}
+
+NodeId CancelRegistry::node() const {
+  return NodeId(node_.value & kNodeMask);
 }
 
 CancelKey CancelRegistry::add(std::function<void()> on_cancel) {
@@ -33,21 +53,30 @@ CancelKey CancelRegistry::add(std::function<void()> on_cancel) {
   return key;
 }
 
-void CancelRegistry::remove(std::int32_t pid) {
+void CancelRegistry::adopt(const CancelKey& key, std::function<void()> on_cancel) {
   const std::lock_guard lock(mutex_);
-  entries_.erase(pid);
+  entries_.emplace(key.pid, Entry{key.key, std::move(on_cancel)});
+}
+
+void CancelRegistry::remove(const CancelKey& key) {
+  const std::lock_guard lock(mutex_);
+  const auto [begin, end] = entries_.equal_range(key.pid);
+  for (auto it = begin; it != end; ++it)
+    if (it->second.key == key.key) {
+      entries_.erase(it);
+      return;
+    }
 }
 
 bool CancelRegistry::cancel(std::int32_t pid, std::string_view key) {
   const std::lock_guard lock(mutex_);
-  const auto it = entries_.find(pid);
-  if (it == entries_.end() || it->second.key.size() != key.size()) return false;
-  unsigned difference = 0;
-  for (std::size_t i = 0; i < key.size(); ++i)
-    difference |= static_cast<unsigned char>(key[i]) ^ static_cast<unsigned char>(it->second.key[i]);
-  if (difference != 0) return false;
-  it->second.on_cancel();
-  return true;
+  const auto [begin, end] = entries_.equal_range(pid);
+  for (auto it = begin; it != end; ++it)
+    if (same_key(it->second.key, key)) {
+      it->second.on_cancel();
+      return true;
+    }
+  return false;
 }
 
 }  // namespace outlast::sql

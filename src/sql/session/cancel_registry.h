@@ -24,9 +24,14 @@ NodeId node_of_pid(std::int32_t pid);
 /// under the registry's lock, and so must only hand the news on.
 class CancelRegistry {
  public:
-  explicit CancelRegistry(NodeId node) : node_(node) {}
+  explicit CancelRegistry(NodeId node);
   CancelKey add(std::function<void()> on_cancel);
-  void remove(std::int32_t pid);
+  /// A key that another worker of this node gave out. A session of ours may happen to have the same pid: the keys tell
+  /// them apart.
+  void adopt(const CancelKey& key, std::function<void()> on_cancel);
+  void remove(const CancelKey& key);
+  /// As node_of_pid() says it of the pids that are given out here.
+  NodeId node() const;
   /// False when no session has this pid and key. Keys are compared in constant time.
   bool cancel(std::int32_t pid, std::string_view key);
 
@@ -37,8 +42,8 @@ class CancelRegistry {
   };
   NodeId node_;
   std::mutex mutex_;
-  std::uint32_t next_{0};
-  std::unordered_map<std::int32_t, Entry> entries_;
+  std::uint32_t next_;  ///< Begins anywhere, so that two workers of a node seldom give out the same pid.
+  std::unordered_multimap<std::int32_t, Entry> entries_;
 };
 
 }  // namespace outlast::sql

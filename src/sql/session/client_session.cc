@@ -25,7 +25,7 @@ ClientSession::ClientSession(SessionHost& host, std::unique_ptr<Stream> stream, 
       portals_(state_, transactions_) {}
 
 ClientSession::~ClientSession() {
-  if (key_.pid != 0) host_.cancels.remove(key_.pid);
+  if (key_.pid != 0) host_.cancels.remove(key_);
 }
 
 asio::awaitable<void> ClientSession::run() {
@@ -38,23 +38,23 @@ asio::awaitable<void> ClientSession::run() {
     io_.out.clear();
     io_.out.report(pgwire::Severity::kFatal, Error(Errc::kInternal, "internal error: connect again"), "XX000");
   }
-  if (!io_.out.empty()) (void)co_await io_.flush();
-  io_.stream().close();
+  if (left_) {
+    finish_leaving();
+  } else {
+    if (!io_.out.empty()) (void)co_await io_.flush();
+    io_.stream().close();
+  }
+  io_.teller.ended();
   // Here and not in the destructor, which may run on the watchdog's thread.
   state_.portals.clear();
   state_.gateway.reset();
 }
 
 asio::awaitable<void> ClientSession::serve() {
-  const StartupEnd started = co_await Startup(state_).run();
-  if (started == StartupEnd::kClosed) co_return;
-  key_ = host_.cancels.add([weak = weak_from_this()] {
-    if (const auto self = weak.lock()) asio::post(self->strand_, [self] { self->on_cancel_request(); });
-  });
-  io_.out.backend_key_data(key_.pid, key_.key);
-  Next next = co_await ready();
-  while (next == Next::kContinue) {
-    enter_waiting();
+  if (unfit_) co_return co_await told_to_go();
+  const bool came_here = state_.gateway != nullptr;
+  if (!came_here && !co_await start_up()) co_return;
+  for (Next next = co_await settle(); next == Next::kContinue; next = co_await settle()) {
     auto frame = co_await io_.next_frame();
     io_.enter(Phase::kBusy);
     if (!frame.ok()) {
@@ -64,7 +64,46 @@ asio::awaitable<void> ClientSession::serve() {
     } else {
       next = co_await serve_frame(**frame);
     }
+    if (next == Next::kClose) break;
   }
+}
+
+asio::awaitable<bool> ClientSession::start_up() {
+  for (;;) {
+    const StartupEnd end = co_await Startup(state_).run();
+    if (end == StartupEnd::kClosed) co_return false;
+    if (end == StartupEnd::kReady) break;
+    io_.unwake();
+    if (!state_.leaving) continue;
+    leave_now();
+    co_return false;
+  }
+  key_ = host_.cancels.add(cancel_hook());
+  io_.out.backend_key_data(key_.pid, key_.key);
+  co_return co_await ready() == Next::kContinue;
+}
+
+std::function<void()> ClientSession::cancel_hook() {
+  return [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) asio::post(self->strand_, [self] { self->on_cancel_request(); });
+  };
+}
+
+asio::awaitable<ClientSession::Next> ClientSession::settle() {
+  io_.drop_taken();
+  for (;;) {
+    enter_waiting();
+    if (state_.leaving && at_safe_point()) {
+      leave_now();
+      co_return Next::kClose;
+    }
+    if (!unsent_) break;
+    const auto sent = co_await io_.flush_answer();
+    unsent_ = !sent.ok() && sent.error().code == Errc::kCancelled;
+    if (!sent.ok() && !unsent_) co_return Next::kClose;
+  }
+  if (io_.teller.listens() && at_safe_point() && !io_.frame_waits()) io_.teller.waiting(exported());
+  co_return Next::kContinue;
 }
 
 void ClientSession::enter_waiting() {
@@ -75,7 +114,7 @@ void ClientSession::enter_waiting() {
   io_.enter(inside ? Phase::kInTransaction : Phase::kIdle);
 }
 
-bool ClientSession::at_safe_point() const {
+bool ClientSession::at_rest() const {
   return io_.phase() == Phase::kIdle && io_.input_empty() && io_.out.empty() && !skip_to_sync_;
 }
 
@@ -144,12 +183,17 @@ asio::awaitable<ClientSession::Next> ClientSession::ready() {
   io_.out.ready_for_query(static_cast<char>(state_.gateway->status()));
   state_.cancelled = false;  // a cancel request that came too late must not hit the next statement
   // What the client sent ahead is still served: it cannot know.
-  if (stop_now_ || (stop_wanted_ && !state_.in_transaction() && io_.input_empty())) {
+  if (stop_now_ || (stop_wanted_ && !state_.leaving && !state_.in_transaction() && io_.input_empty())) {
     co_await told_to_go();
     co_return Next::kClose;
   }
-  const auto flushed = co_await io_.flush();
-  co_return flushed.ok() ? Next::kContinue : Next::kClose;
+  if (state_.leaving && !state_.in_transaction()) {  // settle() sends what the kernel takes at once
+    unsent_ = true;
+    co_return Next::kContinue;
+  }
+  const auto flushed = co_await io_.flush_answer();
+  unsent_ = !flushed.ok() && flushed.error().code == Errc::kCancelled;
+  co_return flushed.ok() || unsent_ ? Next::kContinue : Next::kClose;
 }
 
 asio::awaitable<void> ClientSession::say_goodbye(Error error, std::string sqlstate) {
@@ -171,7 +215,7 @@ asio::awaitable<ClientSession::Next> ClientSession::on_wait_ended(Error error) {
   if (error.code != Errc::kCancelled) co_return Next::kClose;  // the connection broke
   io_.unwake();
   const Wake wake = std::exchange(wake_, Wake::kNone);
-  if (stop_now_ || (stop_wanted_ && !state_.in_transaction())) {
+  if (stop_now_ || (stop_wanted_ && !state_.leaving && !state_.in_transaction())) {
     co_await told_to_go();
     co_return Next::kClose;
   }

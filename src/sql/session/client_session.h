@@ -2,12 +2,14 @@
 #include <atomic>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 
 #include "sql/session/portal_runner.h"
+#include "sql/session/session_move.h"
 #include "sql/session/session_state.h"
 
 namespace outlast::sql {
@@ -21,17 +23,34 @@ struct SessionView {
   std::string name() const;
 };
 
+/// ": " and the shape of a statement, without its constants.
+std::string statement_for_people(const Prepared* prepared);
+
 /// One client connection from its first byte to its last. run() is its coroutine; it never throws and returns when the
-/// connection is closed. Between statements outside a transaction, with nothing half-read or unsent, a session is at a
-/// safe point: there it may be stopped without the client losing anything (and, later, moved to another worker).
-/// Thread-safety: run() on `strand`; stop(), stop_now(), stay(), watch(), describe() and described() from any
-/// thread.
+/// connection is closed or has left. Between statements outside a transaction a session is at a safe point: what it is
+/// then fits into a proto::SessionState, half a message that came and half an answer that waits included, so that it
+/// may leave for another worker. With nothing half-read or unsent it is also at rest: there it may be stopped without
+/// the client losing anything.
+/// Thread-safety: run() on `strand`, restore() before it; take_left() after it; the others from any thread.
 /// Lifetime: shared; run()'s spawner keeps one reference until it returns. `host` outlives it.
 class ClientSession : public std::enable_shared_from_this<ClientSession> {
  public:
   ClientSession(SessionHost& host, std::unique_ptr<Stream> stream, boost::asio::any_io_executor strand);
   ~ClientSession();
   boost::asio::awaitable<void> run();
+  /// Goes on with what another worker's session was. On an error run() tells the client to connect again.
+  Result<void> restore(proto::SessionState state, std::shared_ptr<SessionObserver> observer);
+  /// What it is, for another worker. Precondition: at a safe point, or starting up.
+  proto::SessionState exported() const;
+
+  /// Leaves for another worker at its next safe point: at once when it is there.
+  void leave();
+  /// Takes leave() back, if the session is still there.
+  void keep();
+  /// Where it is now, if it has left.
+  std::optional<LeavingSession> take_left() { return std::exchange(left_, std::nullopt); }
+  /// Whether and when it could leave; `done` runs on the strand.
+  void look(std::function<void(MoveView)> done);
 
   /// Ends the session with 57P01 at its next safe point: at once when it is idle.
   void stop();
@@ -51,6 +70,9 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   enum class Wake : std::uint8_t { kNone, kStop, kIdleInTransaction, kIdleSession };
 
   boost::asio::awaitable<void> serve();
+  boost::asio::awaitable<bool> start_up();
+  /// Before each wait for the client: leaves when it shall, sends what is left of an answer.
+  boost::asio::awaitable<Next> settle();
   boost::asio::awaitable<Next> serve_frame(pgwire::Frame frame);
   boost::asio::awaitable<Next> on_message(pgwire::Message message);
   boost::asio::awaitable<Next> on_wait_ended(Error error);
@@ -71,9 +93,19 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   boost::asio::awaitable<Result<void>> on_extended(pgwire::Message message);
 
   void on_cancel_request();
+  std::function<void()> cancel_hook();
   void watch_here();
   bool at_safe_point() const;
+  bool at_rest() const;
   void enter_waiting();
+  void leave_now();
+  void finish_leaving();
+  std::string move_obstacle() const;
+  SessionView view() const;
+  Result<void> restore_parts(const proto::SessionState& state);
+  void export_prepared(proto::SessionState& out) const;
+  void carry(proto::SessionState state);
+  void export_carried(proto::SessionState& out) const;
 
   SessionHost& host_;
   boost::asio::any_io_executor strand_;
@@ -84,6 +116,10 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   CancelKey key_;
   bool skip_to_sync_{false};
   bool stop_wanted_{false}, stop_now_{false};
+  bool unsent_{false};  ///< `io_.out` holds the rest of an answer that was cut, or that came from another worker.
+  bool unfit_{false};   ///< restore() failed.
+  std::optional<LeavingSession> left_;
+  std::unique_ptr<proto::SessionState> carried_;  ///< What another worker's state held and nobody here knows.
   Wake wake_{Wake::kNone};
   mutable std::mutex view_mutex_;
   std::optional<SessionView> view_;          ///< Under view_mutex_.

@@ -14,6 +14,14 @@ void Connection::enter(Phase phase) {
 asio::awaitable<Result<bool>> Connection::fill() {
   if (woken_) co_return Error(Errc::kCancelled, "the wait for the client was ended");
   reading_ = true;
+  if (teller.listens()) {
+    const auto readable = co_await stream_->wait_readable();
+    reading_ = false;
+    if (!readable.ok()) co_return readable.error();
+    if (woken_) co_return Error(Errc::kCancelled, "the wait for the client was ended");
+    teller.serving();
+    reading_ = true;
+  }
   auto count = co_await stream_->read_some(in_.prepare(kReadBytes), kReadBytes);
   reading_ = false;
   if (!count.ok()) co_return std::move(count).error();
@@ -22,15 +30,23 @@ asio::awaitable<Result<bool>> Connection::fill() {
   co_return *count > 0;
 }
 
+void Connection::drop_taken() {
+  if (taken_) in_.consume();
+  taken_.reset();
+}
+
+bool Connection::frame_waits() const {
+  const auto frame = in_.peek();
+  return !frame.ok() || *frame;
+}
+
 asio::awaitable<Result<std::optional<pgwire::Frame>>> Connection::next_frame() {
-  if (taken_) {
-    in_.consume();
-    taken_.reset();
-  }
+  drop_taken();
   for (;;) {
     auto frame = in_.peek();
     if (!frame.ok()) co_return std::move(frame).error();
     if (*frame) {
+      teller.serving();
       taken_ = **frame;
       co_return taken_;
     }
@@ -40,15 +56,32 @@ asio::awaitable<Result<std::optional<pgwire::Frame>>> Connection::next_frame() {
   }
 }
 
-asio::awaitable<Result<void>> Connection::flush() {
+asio::awaitable<Result<void>> Connection::write_out(bool may_cut) {
   if (out.empty()) co_return Result<void>();
+  teller.answering();
   const Phase before = phase();
   enter(Phase::kWriting);
-  auto written = co_await stream_->write_all(out.bytes());
-  host_.metrics.bytes_out += out.size();
-  out.clear();
+  answering_ = may_cut;
+  const auto taken = co_await stream_->write_all(out.bytes());
+  answering_ = false;
   enter(before);
-  co_return written;
+  if (!taken.ok()) {
+    out.clear();
+    co_return taken.error();
+  }
+  host_.metrics.bytes_out += *taken;
+  out.drop(*taken);
+  if (!out.empty()) co_return Error(Errc::kCancelled, "the answer was cut");
+  co_return Result<void>();
+}
+
+Result<void> Connection::flush_now() {
+  if (out.empty()) return {};
+  teller.answering();
+  ASSIGN_OR_RETURN(const std::size_t taken, stream_->write_now(out.bytes()));
+  host_.metrics.bytes_out += taken;
+  out.drop(taken);
+  return {};
 }
 
 char Connection::next_type() const {

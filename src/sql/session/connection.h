@@ -8,6 +8,7 @@
 #include "sql/pgwire/backend_writer.h"
 #include "sql/pgwire/messages.h"
 #include "sql/session/session_host.h"
+#include "sql/session/session_teller.h"
 #include "sql/session/stream.h"
 
 namespace outlast::sql {
@@ -31,19 +32,29 @@ class Connection {
     enter(Phase::kStartup);
   }
   pgwire::BackendWriter out;
+  SessionTeller teller;  ///< Told of every read and write, before it happens.
 
   /// Makes at least one more byte arrive; false at the end of the stream. kCancelled after wake().
   boost::asio::awaitable<Result<bool>> fill();
   /// The next frame, valid until the next call; nullopt when the client is gone. Errors: kProtocolViolation when the
   /// stream cannot be followed any more, kUnavailable, kCancelled (wake()).
   boost::asio::awaitable<Result<std::optional<pgwire::Frame>>> next_frame();
-  boost::asio::awaitable<Result<void>> flush();
+  boost::asio::awaitable<Result<void>> flush() { return write_out(false); }
+  /// flush() of an answer behind which nothing but waiting comes: kCancelled after cut_answer(), the rest is in `out`.
+  boost::asio::awaitable<Result<void>> flush_answer() { return write_out(true); }
+  /// What the kernel takes now; the rest stays in `out`.
+  Result<void> flush_now();
   bool full() const { return out.size() >= host_.options.output_bytes; }
 
   /// Type byte of the frame that waits behind the current one, 0 when unknown.
   char next_type() const;
+  /// A whole frame, or what is none, is here already: the next next_frame() reads nothing.
+  bool frame_waits() const;
+  /// Drops the frame that next_frame() returned last: nobody looks at it any more.
+  void drop_taken();
   bool input_empty() const { return in_.buffered().size() == taken_bytes(); }
   pgwire::FrameReader& input() { return in_; }
+  const pgwire::FrameReader& input() const { return in_; }
   Stream& stream() { return *stream_; }
 
   /// Ends the present wait for the client, and every one until unwake().
@@ -52,12 +63,19 @@ class Connection {
     if (reading_) stream_->cancel_read();  // never a write: half a message on the wire ends the conversation
   }
   void unwake() { woken_ = false; }
+  /// Ends flush_answer(), if that is what waits.
+  void cut_answer() {
+    if (answering_) stream_->cancel_write();
+  }
+  bool reading() const { return reading_; }
+  bool answering() const { return answering_; }
 
   void enter(Phase phase);
   Phase phase() const { return phase_.load(std::memory_order_acquire); }
   Instant since() const { return Instant(Duration(since_.load(std::memory_order_acquire))); }
 
  private:
+  boost::asio::awaitable<Result<void>> write_out(bool may_cut);
   std::size_t taken_bytes() const { return taken_ ? taken_->body.size() + 5 : 0; }
   SessionHost& host_;
   std::unique_ptr<Stream> stream_;
@@ -65,6 +83,7 @@ class Connection {
   std::optional<pgwire::Frame> taken_;  ///< Handed out, dropped with the next next_frame().
   bool woken_{false};
   bool reading_{false};
+  bool answering_{false};  ///< flush_answer() runs.
   std::atomic<Phase> phase_{Phase::kStartup};
   std::atomic<std::int64_t> since_{0};
 };

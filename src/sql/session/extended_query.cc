@@ -58,7 +58,7 @@ asio::awaitable<Result<void>> ClientSession::on_parse(pgwire::Parse parse) {
   if (state_.failed() && !may_end_failed_transaction(statement->kind)) co_return in_failed_transaction();
   if (!parse.name.empty() && state_.prepared.contains(parse.name))
     co_return Error(Errc::kDuplicateStatement, "prepared statement \"" + parse.name + "\" already exists");
-  state_.prepared[parse.name] = make_prepared(*std::move(statement), parse.parameter_types);
+  state_.prepared[parse.name] = make_prepared(*std::move(statement), parse.parameter_types, std::move(parse.text));
   io_.out.parse_complete();
   co_return Result<void>();
 }

@@ -28,7 +28,7 @@ asio::awaitable<Result<void>> PortalRunner::execute(std::shared_ptr<Portal> port
   auto ticket = s_.host.gate.admit(lifecycle::WorkKind::kStatement);
   if (!ticket.ok()) co_return std::move(ticket).error();
   s_.running = portal->prepared;
-  const Instant began = s_.host.clock.now();
+  const Instant began = s_.running_since = s_.host.clock.now();
   Result<void> done = co_await run(std::move(portal), mode);
   s_.host.metrics.times.add(s_.host.clock.now() - began);
   ticket->end(outcome_of(done));

@@ -5,18 +5,31 @@ namespace outlast::sql {
 namespace asio = boost::asio;
 using executor::Value;
 
-Result<std::shared_ptr<const Prepared>> StatementRunner::find_prepared(const std::string& name) const {
-  const auto it = s_.prepared.find(name);
-  if (it != s_.prepared.end()) return it->second;
+namespace {
+Error no_such_statement(const std::string& name) {
   return Error(Errc::kUndefinedStatement, name.empty() ? std::string("unnamed prepared statement does not exist")
                                                        : "prepared statement \"" + name + "\" does not exist");
+}
+}  // namespace
+
+Result<std::shared_ptr<const Prepared>> StatementRunner::find_prepared(const std::string& name) const {
+  const auto it = s_.prepared.find(name);
+  if (it == s_.prepared.end()) return no_such_statement(name);
+  if (it->second->untranslated) {
+    const Prepared& moved = *it->second;
+    ASSIGN_OR_RETURN(Translated again, translate_one(moved.text, moved.given, session_names(s_)));
+    auto prepared = make_prepared(std::move(again), moved.given, moved.text);
+    prepared->carried = moved.carried;
+    it->second = std::move(prepared);
+  }
+  return it->second;
 }
 
 Result<Started> StatementRunner::prepare(const Translated& t) {
   if (s_.prepared.contains(t.name))
     return Error(Errc::kDuplicateStatement, "prepared statement \"" + t.name + "\" already exists");
   ASSIGN_OR_RETURN(Translated inner, translate_one(t.inner_sql, t.parameters, session_names(s_)));
-  s_.prepared[t.name] = make_prepared(std::move(inner), t.parameters);
+  s_.prepared[t.name] = make_prepared(std::move(inner), t.parameters, t.inner_sql);
   return Started{std::nullopt, t.tag};
 }
 
@@ -53,9 +66,7 @@ Result<Started> StatementRunner::deallocate(const Translated& t) {
     s_.prepared.clear();
     return Started{std::nullopt, "DEALLOCATE ALL"};
   }
-  auto found = find_prepared(t.name);
-  if (!found.ok()) return std::move(found).error();
-  s_.prepared.erase(t.name);
+  if (s_.prepared.erase(t.name) == 0) return no_such_statement(t.name);
   return Started{std::nullopt, "DEALLOCATE"};
 }
 
@@ -67,7 +78,7 @@ asio::awaitable<Result<Started>> StatementRunner::discard(Translated t) {
     co_await txn_.drop_portals();
     s_.prepared.clear();
     s_.settings.reset_all();
-    apply_limits();
+    apply_limits(s_);
     s_.catalog.reset();
     s_.schema = {};
   }

@@ -13,13 +13,6 @@ bool is_per_transaction(std::string_view name) {
 }
 }  // namespace
 
-void StatementRunner::apply_limits() {
-  gateway::Limits& limits = s_.gateway->limits();
-  limits.statement_timeout = s_.settings.duration("statement_timeout");
-  limits.lock_timeout = s_.settings.duration("lock_timeout");
-  limits.idle_in_transaction_timeout = s_.settings.duration("idle_in_transaction_session_timeout");
-}
-
 Result<Started> StatementRunner::run_setting(const Translated& t) {
   const std::string tag = t.tag.empty() ? (t.kind == Kind::kSet ? "SET" : "RESET") : t.tag;
   if (t.kind == Kind::kReset) {
@@ -34,7 +27,7 @@ Result<Started> StatementRunner::run_setting(const Translated& t) {
                  std::string(t.local ? "SET LOCAL" : "SET TRANSACTION") + " can only be used in transaction blocks");
     TRY(s_.settings.set(t.name, t.value, local));
   }
-  apply_limits();
+  apply_limits(s_);
   return Started{std::nullopt, tag};
 }
 

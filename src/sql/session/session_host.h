@@ -1,6 +1,8 @@
 #pragma once
 #include <cstddef>
+#include <functional>
 #include <string>
+#include <string_view>
 
 #include "base/loop.h"
 #include "gateway/cluster.h"
@@ -21,6 +23,9 @@ struct SessionOptions {
   Duration client_check{std::chrono::milliseconds(250)};  ///< A statement that runs longer watches for its client.
   std::int64_t sessions_max{5000};                        ///< More are refused with 53300.
   std::string default_database{"defaultdb"};
+  /// Asked with a cancel request for a session of this node that is not here: another worker may have it, until it has
+  /// moved or ended. True when it was handed on. Any thread; may be empty.
+  std::function<bool(std::int32_t pid, std::string_view key)> forward_cancel{};
 };
 
 /// What the sessions of one node share. Lifetime: outlives them.

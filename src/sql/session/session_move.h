@@ -18,8 +18,8 @@ struct LeavingSession {
 struct MoveView {
   enum class When : std::uint8_t {
     kNow,    ///< At a safe point.
-    kLater,  ///< When its statement or transaction ends.
-    kNever,  ///< COPY, an open portal or cursor outside a transaction: it must reconnect.
+    kLater,  ///< When its statement, COPY or transaction ends, or its portals do (Sync).
+    kNever,  ///< It was told to go: it must reconnect.
   };
   When when{When::kNow};
   std::string session;  ///< For people.

@@ -23,6 +23,13 @@ Result<void> SessionState::check_cancelled() {
   return Error(Errc::kCancelled, "canceling statement due to user request");
 }
 
+void apply_limits(SessionState& state) {
+  gateway::Limits& limits = state.gateway->limits();
+  limits.statement_timeout = state.settings.duration("statement_timeout");
+  limits.lock_timeout = state.settings.duration("lock_timeout");
+  limits.idle_in_transaction_timeout = state.settings.duration("idle_in_transaction_session_timeout");
+}
+
 SessionNames session_names(const SessionState& state) {
   return {.user = state.user, .database = state.gateway->database(), .node = state.host.cluster.node().value};
 }

@@ -19,6 +19,12 @@ namespace outlast::sql {
 struct Prepared {
   Translated statement;
   std::vector<Oid> parameters;  ///< One a parameter, unknown ones resolved to text.
+
+  // What another worker needs to prepare it again.
+  std::string text;          ///< As the client wrote it.
+  std::vector<Oid> given;    ///< Types of parameters as the client gave them.
+  bool untranslated{false};  ///< Came from another worker; StatementRunner::find_prepared() translates it.
+  std::string carried;       ///< A newer worker's fields of it, handed on.
 };
 
 /// A statement with its parameters, being run: a portal of the extended protocol or a cursor of DECLARE (one name
@@ -51,6 +57,9 @@ struct SessionState {
   std::unique_ptr<Catalog> catalog;    ///< Made by the first catalog statement.
   SchemaSnapshot schema;               ///< What the catalog was built from.
   bool implicit{false};                ///< The open transaction is our own: several statements, or until Sync.
+  Instant transaction_since{};         ///< When the open one began.
+  Instant running_since{};             ///< When `running` began.
+  bool leaving{false};                 ///< Another worker wants it: it goes at its next safe point.
   bool client_left{false};             ///< It went away in the middle of a COPY: nobody hears an answer.
   std::atomic<bool> cancelled{false};  ///< A cancel request came for the statement that runs now.
 
@@ -63,6 +72,9 @@ struct SessionState {
   /// kCancelled once a cancel request has come.
   Result<void> check_cancelled();
 };
+
+/// The limits among the settings, for the gateway.
+void apply_limits(SessionState& state);
 
 /// What translate() writes for current_user and its like.
 SessionNames session_names(const SessionState& state);

@@ -27,7 +27,9 @@ std::string_view doing(Phase phase) {
       return "active";
   }
 }
-/// Its shape: no constants, which may be anybody's secrets, and not much of it.
+}  // namespace
+
+// No constants, which may be anybody's secrets, and not much of it.
 std::string statement_for_people(const Prepared* prepared) {
   constexpr std::size_t kMax = 120;
   if (prepared == nullptr) return {};
@@ -39,7 +41,6 @@ std::string statement_for_people(const Prepared* prepared) {
   if (text.size() > kMax) text = text.substr(0, kMax) + "…";
   return ": " + text;
 }
-}  // namespace
 
 void ClientSession::on_cancel_request() {
   if (is_waiting(io_.phase()) || !state_.gateway) return;  // nothing runs
@@ -53,7 +54,7 @@ void ClientSession::stop() {
   asio::post(strand_, [self = shared_from_this()] {
     self->stop_wanted_ = true;
     if (self->io_.phase() == Phase::kStartup) return self->io_.stream().close();
-    if (self->at_safe_point()) self->io_.wake();
+    if (self->at_rest()) self->io_.wake();
   });
 }
 
@@ -79,15 +80,20 @@ std::string SessionView::name() const {
   return "session " + std::to_string(pid) + " of " + user + (application.empty() ? "" : " (" + application + ")");
 }
 
+SessionView ClientSession::view() const {
+  SessionView view;
+  view.pid = static_cast<std::uint32_t>(key_.pid);
+  view.user = state_.user;
+  view.application = state_.settings.value("application_name");
+  view.what = std::string(doing(io_.phase())) + statement_for_people(state_.running.get());
+  view.age = host_.clock.now() - io_.since();
+  return view;
+}
+
 void ClientSession::describe() {
   asio::post(strand_, [self = shared_from_this()] {
     if (!self->state_.gateway) return;  // starting up
-    SessionView view;
-    view.pid = self->key_.pid;
-    view.user = self->state_.user;
-    if (auto shown = self->state_.settings.show("application_name"); shown.ok()) view.application = shown->value;
-    view.what = std::string(doing(self->io_.phase())) + statement_for_people(self->state_.running.get());
-    view.age = self->host_.clock.now() - self->io_.since();
+    SessionView view = self->view();
     const std::lock_guard lock(self->view_mutex_);
     self->view_ = std::move(view);
   });

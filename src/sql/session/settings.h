@@ -8,6 +8,11 @@
 #include "base/loop.h"
 #include "base/result.h"
 
+namespace outlast::proto {
+class SessionState;
+class SessionVariable;
+}  // namespace outlast::proto
+
 namespace outlast::sql {
 
 struct SettingShown {
@@ -48,6 +53,13 @@ class SessionSettings {
   std::vector<std::pair<std::string, std::string>> take_reports();
   /// True when a value may have changed since the last call: a cheap question before each reply.
   bool take_changed() { return std::exchange(changed_, false); }
+
+  // For a session that moves to another worker (settings_move.cc). Precondition: no transaction.
+  void export_to(proto::SessionState& out) const;
+  /// Fresh settings become those of a session whose client has been told all reported values.
+  void begin_restore();
+  /// False: there is no such variable here. kInvalidArgument for a value that cannot be had here.
+  Result<bool> restore(const proto::SessionVariable& from);
 
  private:
   struct Variable {

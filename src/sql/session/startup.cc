@@ -31,24 +31,43 @@ asio::awaitable<std::optional<pgwire::StartupPacket>> Startup::read_packet() {
       if (!length) co_return std::nullopt;
       continue;
     }
+    tell_waiting();
     const auto more = co_await s_.io.fill();
+    ended_ = !more.ok() && more.error().code == Errc::kCancelled;
     if (!more.ok() || !*more) co_return std::nullopt;
   }
+  s_.io.teller.serving();
   auto packet = pgwire::parse_startup(in.buffered().substr(4, *length - 4));
+  // Whoever leaves has not been refused here, and so must not be: the other worker sees the packet first.
+  ended_ = s_.leaving && packet.ok() && std::holds_alternative<pgwire::StartupMessage>(*packet);
+  if (ended_) co_return std::nullopt;
   in.skip(*length);
   if (packet.ok()) co_return *std::move(packet);
   co_await refuse(packet.error(), std::string(packet.error().sqlstate()));
   co_return std::nullopt;
 }
 
+void Startup::tell_waiting() {
+  if (!s_.io.teller.listens()) return;
+  proto::SessionState state;
+  state.set_starting(true);
+  state.set_input(std::string(s_.io.input().buffered()));
+  s_.io.teller.waiting(state);
+}
+
+void Startup::cancel(const pgwire::CancelRequest& request) {
+  ++s_.host.metrics.cancel_requests;
+  if (s_.host.cancels.cancel(request.pid, request.key) || !s_.host.options.forward_cancel) return;
+  if (node_of_pid(request.pid) == s_.host.cancels.node()) s_.host.options.forward_cancel(request.pid, request.key);
+}
+
 asio::awaitable<StartupEnd> Startup::run() {
   for (int packets = 0; packets < kPacketsMax; ++packets) {
     auto packet = co_await read_packet();
-    if (!packet) co_return StartupEnd::kClosed;
-    if (const auto* cancel = std::get_if<pgwire::CancelRequest>(&*packet)) {
-      ++s_.host.metrics.cancel_requests;
-      s_.host.cancels.cancel(cancel->pid, cancel->key);  // never an answer, right or wrong
-      co_return StartupEnd::kClosed;
+    if (!packet) co_return ended_ ? StartupEnd::kEnded : StartupEnd::kClosed;
+    if (const auto* request = std::get_if<pgwire::CancelRequest>(&*packet)) {
+      cancel(*request);
+      co_return StartupEnd::kClosed;  // never an answer, right or wrong
     }
     if (auto* startup = std::get_if<pgwire::StartupMessage>(&*packet))
       co_return co_await begin_session(std::move(*startup));
@@ -108,10 +127,7 @@ Result<void> Startup::apply_parameters(const pgwire::StartupMessage& message) {
   }
   for (const auto& [name, value] : message.parameters)
     if (!is_connection_word(name)) TRY(s_.settings.set_default(name, value));
-  gateway::Limits& limits = s_.gateway->limits();
-  limits.statement_timeout = s_.settings.duration("statement_timeout");
-  limits.lock_timeout = s_.settings.duration("lock_timeout");
-  limits.idle_in_transaction_timeout = s_.settings.duration("idle_in_transaction_session_timeout");
+  apply_limits(s_);
   return {};
 }
 

@@ -11,6 +11,7 @@ namespace outlast::sql {
 enum class StartupEnd : std::uint8_t {
   kReady,   ///< state.user and state.gateway are set; ReadyForQuery is the caller's.
   kClosed,  ///< Answered or not, the connection ends here.
+  kEnded,   ///< The wait for the client was ended, or the session is to leave: the bytes so far are still in state.io.
 };
 
 /// From the first byte to the last ParameterStatus: SSLRequest and GSSENCRequest ('N' for now), CancelRequest, version
@@ -24,6 +25,8 @@ class Startup {
 
  private:
   boost::asio::awaitable<std::optional<pgwire::StartupPacket>> read_packet();
+  void tell_waiting();
+  void cancel(const pgwire::CancelRequest& request);
   boost::asio::awaitable<StartupEnd> begin_session(pgwire::StartupMessage message);
   boost::asio::awaitable<StartupEnd> refuse(Error error, std::string sqlstate);
   boost::asio::awaitable<StartupEnd> refuse_version(std::uint16_t major, std::uint16_t minor);
@@ -33,6 +36,7 @@ class Startup {
   void read_limits();
 
   SessionState& s_;
+  bool ended_{false};  ///< See StartupEnd::kEnded.
 };
 
 }  // namespace outlast::sql

@@ -34,7 +34,7 @@ std::string complete_tag(const std::string& tag, std::int64_t count) {
   return tag;
 }
 
-std::shared_ptr<const Prepared> make_prepared(Translated statement, const std::vector<Oid>& given) {
+std::shared_ptr<Prepared> make_prepared(Translated statement, const std::vector<Oid>& given, std::string text) {
   Prepared prepared;
   prepared.parameters = statement.parameters;
   for (std::size_t i = 0; i < prepared.parameters.size(); ++i) {
@@ -43,7 +43,9 @@ std::shared_ptr<const Prepared> make_prepared(Translated statement, const std::v
     if (type == 0 || type == oid::kUnknown) type = oid::kText;
   }
   prepared.statement = std::move(statement);
-  return std::make_shared<const Prepared>(std::move(prepared));
+  prepared.text = std::move(text);
+  prepared.given = given;
+  return std::make_shared<Prepared>(std::move(prepared));
 }
 
 Result<Translated> translate_one(std::string_view text, const std::vector<Oid>& parameter_types,

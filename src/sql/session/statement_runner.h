@@ -41,6 +41,7 @@ class StatementRunner {
       Translated statement, std::vector<std::int16_t> formats);
   /// True when describe() needs no word from the leaseholder.
   static bool describes_itself(const Translated& statement);
+  /// One that came from another worker is translated at its first use; what cannot be is that use's error.
   Result<std::shared_ptr<const Prepared>> find_prepared(const std::string& name) const;
 
  private:
@@ -65,7 +66,6 @@ class StatementRunner {
   Result<Started> run_setting(const Translated& statement);
   Result<Started> show(const Translated& statement) const;
   Result<Started> show_cluster(const Translated& statement) const;
-  void apply_limits();
 
   SessionState& s_;
   Transactions& txn_;
@@ -73,8 +73,8 @@ class StatementRunner {
 
 /// "INSERT" and 3 to "INSERT 0 3", "SELECT" to "SELECT 3"; tags that carry no count stay as they are.
 std::string complete_tag(const std::string& tag, std::int64_t count);
-/// Unknown parameter types become text.
-std::shared_ptr<const Prepared> make_prepared(Translated statement, const std::vector<Oid>& given);
+/// Unknown parameter types become text. `text`: as the client wrote it, for what is kept beyond its one use.
+std::shared_ptr<Prepared> make_prepared(Translated statement, const std::vector<Oid>& given, std::string text = {});
 /// Result<Translated> of a text that must hold one statement; an empty one gives kEmpty. kSyntax when it holds more.
 Result<Translated> translate_one(std::string_view text, const std::vector<Oid>& parameter_types,
                                  const SessionNames& names);

@@ -1,9 +1,11 @@
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
+#include <cerrno>
+#include <cstring>
 
 #include "sql/session/stream.h"
 
@@ -28,10 +30,44 @@ class TcpStream final : public Stream {
     co_return count;
   }
 
-  asio::awaitable<Result<void>> write_all(std::string_view bytes) override {
-    const auto [error, count] = co_await asio::async_write(socket_, asio::buffer(bytes), kTuple);
-    if (error) co_return Error(Errc::kUnavailable, "cannot write to the client: " + error.message());
+  asio::awaitable<Result<void>> wait_readable() override {
+    const auto [error] = co_await socket_.async_wait(asio::socket_base::wait_read, kTuple);
+    if (error == asio::error::operation_aborted) co_return Error(Errc::kCancelled, "the wait was ended");
+    if (error) co_return Error(Errc::kUnavailable, "cannot read from the client: " + error.message());
     co_return Result<void>();
+  }
+
+  // Not asio::async_write: a cancel that comes between two of its parts would be lost.
+  asio::awaitable<Result<std::size_t>> write_all(std::string_view bytes) override {
+    write_cut_ = false;
+    std::size_t taken = 0;
+    while (taken < bytes.size() && !write_cut_) {
+      const auto [error, count] = co_await socket_.async_write_some(asio::buffer(bytes.substr(taken)), kTuple);
+      taken += count;
+      if (error && !(write_cut_ && error == asio::error::operation_aborted))
+        co_return Error(Errc::kUnavailable, "cannot write to the client: " + error.message());
+    }
+    co_return taken;
+  }
+
+  Result<std::size_t> write_now(std::string_view bytes) override {
+    const ssize_t taken = ::send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (taken >= 0) return static_cast<std::size_t>(taken);
+    if (errno == EAGAIN || errno == EINTR) return std::size_t{0};
+    return Error(Errc::kUnavailable, std::string("cannot write to the client: ") + std::strerror(errno));
+  }
+
+  void cancel_write() override {
+    write_cut_ = true;
+    boost::system::error_code ignored;
+    socket_.cancel(ignored);
+  }
+
+  int release() override {
+    if (!socket_.is_open()) return -1;
+    boost::system::error_code error;
+    const int fd = socket_.release(error);
+    return error ? -1 : fd;
   }
 
   void cancel_read() override {
@@ -60,6 +96,7 @@ class TcpStream final : public Stream {
 
  private:
   asio::ip::tcp::socket socket_;
+  bool write_cut_{false};  ///< cancel_write() came while write_all() ran.
 };
 }  // namespace
 

@@ -17,6 +17,7 @@ Result<void> Transactions::begin(bool read_only) {
     read_only = read_only || s_.settings.is_on("default_transaction_read_only");
     TRY(s_.gateway->begin({.read_only = read_only}));
     s_.settings.begin();
+    s_.transaction_since = s_.host.clock.now();
   }
   if (read_only) TRY(s_.settings.set("transaction_read_only", "on", true));
   return {};
@@ -26,6 +27,7 @@ Result<void> Transactions::ensure_implicit() {
   if (s_.in_transaction()) return {};
   TRY(s_.gateway->begin({.read_only = s_.settings.is_on("default_transaction_read_only")}));
   s_.settings.begin();
+  s_.transaction_since = s_.host.clock.now();
   s_.implicit = true;
   return {};
 }
