@@ -233,6 +233,12 @@ void Node::start_gateway() {
   cluster_ = std::make_unique<gateway::ClusterImpl>(cluster_ports(), state_->routes(), *channels_, clock_);
   sql::SessionOptions options;
   options.sessions_max = options_.start.max_connections;
+  options.forward_cancel = [this](std::int32_t pid, std::string_view key) {
+    loop_.post([this, pid, key = std::string(key)] {
+      if (handover_in_) handover_in_->cancel(pid, key);
+    });
+    return true;
+  };
   sql_ = std::make_unique<sql::SqlServer>(io_.executors(), *cluster_, clock_, options);
   sql_addr_ = handover::address_of(handover::kSqlFd);
 }

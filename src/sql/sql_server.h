@@ -42,9 +42,6 @@ class SqlServer {
   void shed(Shedding how);
   /// While shedding: the sessions that are left, as they were a moment ago.
   std::vector<SessionView> sessions_left() const;
-  /// Cancels the running statement of the session with this key. False when no session here has it.
-  bool cancel(std::int32_t pid, const std::string& key);
-
   // Moving sessions to another worker (protocol A8.2).
   /// From now on every session that comes to a safe point leaves: `sink` gets it, on any thread. Idle ones leave at
   /// once, those that start up too, with what they have read so far. Accepting is stopped separately.
