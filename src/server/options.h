@@ -1,8 +1,10 @@
 #pragma once
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/loop.h"
+#include "base/result.h"
 
 namespace outlast::server {
 
@@ -19,7 +21,13 @@ struct StartOptions {
   bool insecure{false};     ///< Said aloud: bind other addresses than loopback without TLS.
   bool single_node{false};  ///< Initialise the cluster by itself, replication factor 1.
   std::int64_t max_connections{500};
-  Duration grace{0};  ///< What the process manager gives a stop before it kills; 0 = nobody said.
+  std::string pid_file;  ///< Empty = none.
+  Duration grace{0};     ///< What the process manager gives a stop before it kills; 0 = nobody said.
+  std::string config;    ///< File that the values come from which the command line does not say; empty = none.
+  /// The options as they were given, for the processes that take over: they read `config` anew.
+  std::vector<std::string> given;
+  /// The same command line with `config` read anew; empty in a worker. kInvalidArgument says what is wrong in it.
+  std::function<Result<StartOptions>()> read_again;
 };
 
 /// What only a worker knows besides: the open sockets come at fixed descriptors (handover/supervisor.h).
