@@ -24,7 +24,7 @@ outlast_room(gateway DEPS base executor meta)
 outlast_room(sql DEPS base gateway lifecycle proto_session LIBS PkgConfig::SQLITE3 PkgConfig::PROTOBUF_C ${PG_QUERY_LIBRARY})
 outlast_room(rpc DEPS base gateway executor replication proto_peer)
 outlast_room(http DEPS base)
-outlast_room(handover DEPS base meta proto_handover)
+outlast_room(handover DEPS base lifecycle meta proto_handover LIBS Boost::json)
 outlast_room(server DEPS base lifecycle http sql rpc handover gateway tasks etcd LIBS Boost::json prometheus-cpp::core)
 outlast_room(cli DEPS server LIBS PkgConfig::LIBPQ Boost::json CLI11::CLI11 fmt::fmt)
 

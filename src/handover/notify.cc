@@ -9,9 +9,11 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "handover/fd_passing.h"
+
 namespace outlast::handover {
 
-Result<void> notify_manager(const std::string& state) {
+Result<void> notify_manager(const std::string& state, int passed) {
   const char* const path = std::getenv("NOTIFY_SOCKET");
   if (path == nullptr || *path == 0) return {};
   sockaddr_un address{};
@@ -23,8 +25,8 @@ Result<void> notify_manager(const std::string& state) {
   if (path[0] == '@') address.sun_path[0] = 0;  // an abstract name
   const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
-  const bool sent = fd >= 0 && sendto(fd, state.data(), state.size(), MSG_NOSIGNAL,
-                                      reinterpret_cast<const sockaddr*>(&address), size) >= 0;
+  const bool sent = fd >= 0 && connect(fd, reinterpret_cast<const sockaddr*>(&address), size) == 0 &&
+                    send_with_fd(fd, state, passed) >= 0;
   const int why = errno;
   if (fd >= 0) close(fd);
   if (sent) return {};

@@ -1,12 +1,24 @@
 #pragma once
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/loop.h"
 #include "base/result.h"
+#include "handover/child.h"
+#include "handover/control.h"
+#include "handover/receipt.h"
+#include "handover/restart_log.h"
+#include "handover/restart_machine.h"
 #include "handover/restart_policy.h"
+#include "handover/self_upgrade.h"
+#include "handover/sockets.h"
+#include "handover/supervisor_socket.h"
+#include "handover/trial.h"
+#include "lifecycle/signals.h"
 
 namespace outlast::handover {
 
@@ -14,27 +26,42 @@ namespace outlast::handover {
 inline constexpr int kControlFd = 3, kSqlFd = 4, kHttpFd = 5;
 inline constexpr int kHandoverFd = 6;  ///< With `worker --standby`: the pair to the old worker (handover/channel.h).
 
-/// Binds and listens on "host:port" (port 0 = any); close-on-exec. kUnavailable names the address.
-Result<int> listen_on(const std::string& address);
-/// "127.0.0.1:26257" of a bound socket.
-std::string address_of(int fd);
-
 /// Exit codes of a worker that the supervisor understands (docs/cli.md).
 inline constexpr int kExitStopped = 0;  ///< Stopped as it was asked to.
 inline constexpr int kExitFatal = 3;    ///< Starting it again would end the same way.
 
+/// Command lines without the binary, from the options as they are now.
+struct CommandLines {
+  std::vector<std::string> worker;  ///< "worker", …; `--standby` is added beside an old worker.
+  std::vector<std::string> trial;   ///< "start", "--check", …
+};
+
 struct SupervisorOptions {
-  std::vector<std::string> worker_command;  ///< argv; argv[0] is the path of the binary.
-  int sql_fd{-1}, http_fd{-1};
+  std::string binary;             ///< The path that we were started from.
+  std::vector<std::string> argv;  ///< Ours, for a newer supervisor in our place.
+  std::string version;
+  std::string store;     ///< Folder for sockets and receipts; empty: none.
+  std::string pid_file;  ///< Written when the node serves, removed at a real stop; empty: none.
+  int lock_fd{-1};       ///< Held for the supervisor's life, and passed on.
+  /// Evaluated before each restart, which a broken configuration refuses with its sentence.
+  std::function<Result<CommandLines>()> command_lines;
+  /// Called once, when no worker with sockets of its own was found.
+  std::function<Result<Listeners>()> bind;
+  /// SIGHUP: reads the configuration again. JSON for the worker: what changed, and what needs a restart.
+  std::function<Result<std::string>()> reload;
   const Clock* clock{nullptr};
   /// The kernel says that this incarnation's process is gone: fence it at once (A2.3). Called on the supervisor's
   /// thread; must retry by itself and return soon.
   std::function<void(NodeId, Incarnation)> fence;
+  std::function<void()> settle;  ///< Waits, shortly, for what fence() began: our process image is about to end.
+  RestartTimeouts timeouts;
+  std::optional<SupervisorState> passed;  ///< From the supervisor before us in this process.
 };
 
-/// Keeps one worker running: starts it, starts it again when it ends by itself, passes signals on, owns the listening
-/// sockets so that a killed worker takes no queued connection with it. One thread; run() blocks.
-/// SIGTERM and SIGINT stop the worker gracefully; a further SIGTERM is ignored, a SIGINT while stopping kills it.
+/// Keeps one worker running, starts it again when it ends by itself, replaces it by a new one on demand (protocol A8)
+/// and itself after that; owns the listening sockets so that a killed worker takes no queued connection with it. One
+/// thread; run() blocks. SIGTERM and SIGINT stop the worker gracefully; a further SIGTERM is ignored, a SIGINT while
+/// stopping kills it. SIGUSR2 restarts, SIGHUP reloads.
 class Supervisor {
  public:
   explicit Supervisor(SupervisorOptions options);
@@ -45,22 +72,98 @@ class Supervisor {
   int run();
 
  private:
-  Result<void> start_worker();
-  void on_worker_exit();
-  void on_control();
+  using Who = RestartMachine::Who;
+  struct Waiter {
+    std::uint64_t client, restart;
+  };
+  struct Plan {
+    std::string binary;
+    std::unique_ptr<Trial> trial;
+    std::string trial_report, worker_report;  ///< JSON; empty: not there yet.
+    std::vector<std::uint64_t> clients;
+    Instant deadline;
+  };
+
+  // supervisor.cc
+  Result<void> open_socket();
+  void wait();
+  void look();
+  void look_at_time();
   void on_signal(int signal);
-  Duration wait_for() const;
+  lifecycle::ProcessState process_state() const;
+  std::optional<Instant> next_deadline() const;
+  void become_newer();
+
+  // supervisor_worker.cc: the one worker outside of restarts, and how children end
+  bool by_policy() const;
+  void start_or_adopt();
+  Result<void> start_present();
+  void look_at_ends();
+  bool look_at_one_end();
+  void on_end(std::unique_ptr<Child>& place, const ChildEnd& end);
+  void on_worker_end(const ChildEnd& end);
+  void bury(std::unique_ptr<Child>& child);
+  void kill_child(std::unique_ptr<Child>& child);
+  void pass_stop();
+
+  // supervisor_restart.cc: carries out what the machine decides
+  void run_actions();
+  void act(const RestartMachine::Action& action);
+  void on_entered(HandoverState state);
+  void start_trial();
+  void look_at_trial();
+  void start_next();
+  void make_receipt(HandoverState state);
+  std::uint64_t trigger(RestartRequest request);
+
+  // supervisor_talk.cc: workers and clients
+  void read_control(Child& child);
+  void on_message(Child& child, ControlMessage& message);
+  void on_serving(Child& child);
+  void on_client(std::uint64_t client, const ControlMessage& message);
+  void ask_restart(std::uint64_t client, const std::string& text);
+  std::string accepted(std::uint64_t id) const;
+  void ask_plan(std::uint64_t client, const std::string& binary);
+  void look_at_plan();
+  std::string reload();
+  void tell_everybody(HandoverState state);
+  std::string status(HandoverState state, bool with_receipt) const;
+
+  Instant now() const { return options_.clock->now(); }
+  std::vector<Child*> children() const;
 
   SupervisorOptions options_;
   RestartPolicy policy_;
-  int signal_fd_{-1}, pid_fd_{-1}, control_fd_{-1};
-  int worker_pid_{0};
-  Instant started_{}, start_at_{};
-  NodeId node_;
-  Incarnation incarnation_;
+  RestartLog log_;
+  RestartMachine machine_;
+  std::unique_ptr<SupervisorSocket> socket_;
+  Listeners listeners_;
+  std::unique_ptr<Child> worker_;  ///< Owns the store; during a restart the old one.
+  std::unique_ptr<Child> next_;    ///< The new one, until the store is its.
+  std::unique_ptr<Child> old_;     ///< The old one after that.
+  bool next_alone_{false};         ///< Started without an old worker: it says `ready`, not `owned`.
+  std::unique_ptr<Trial> trial_;
+  std::optional<Plan> plan_;
+  std::vector<Waiter> waiters_;
+
+  std::string present_{"/proc/self/exe"};  ///< Program of the worker.
+  std::string target_;                     ///< Of the restart under way.
+  CommandLines lines_, target_lines_;
+  std::string from_version_, to_version_, workers_half_;
+  std::int64_t restart_began_micros_{0};
+  bool upgrade_wanted_{false};
+
+  int signal_fd_{-1};
+  Instant start_at_{}, silent_since_{};
+  std::optional<Instant> probed_;  ///< For the deadline with this time of probe.
+  bool look_for_worker_{true}, kept_{false}, served_{false}, stopping_{false};
   std::string fatal_;
-  bool stopping_{false};
   int exit_code_{-1};  ///< >= 0: run() returns it.
 };
+
+/// argv of a program with these words.
+std::vector<std::string> with_program(const std::string& program, const std::vector<std::string>& words);
+/// STATUS=, READY=1 and the like; a manager that does not take it is worth a warning.
+void tell_manager(const std::string& state);
 
 }  // namespace outlast::handover

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
 
 #include "base/parse.h"
@@ -58,71 +59,125 @@ int fail(const Error& error) {
 }
 }  // namespace
 
-std::vector<std::string> worker_command(const StartOptions& o) {
-  std::vector<std::string> command = {"/proc/self/exe",
-                                      "worker",
-                                      "--store=" + o.store,
-                                      "--meta=" + o.meta,
-                                      "--listen-addr=" + o.listen_addr,
-                                      "--sql-addr=" + o.sql_addr,
-                                      "--http-addr=" + o.http_addr,
-                                      "--log-level=" + o.log_level,
-                                      "--max-connections=" + std::to_string(o.max_connections),
-                                      "--grace=" + format_duration(o.grace),
-                                      "--supervisor-pid=" + std::to_string(getpid())};
-  if (!o.log_file.empty()) command.push_back("--log-file=" + o.log_file);
-  if (!o.advertise_addr.empty()) command.push_back("--advertise-addr=" + o.advertise_addr);
-  if (o.insecure) command.push_back("--insecure");
-  if (o.single_node) command.push_back("--single-node");
-  command[0] = std::filesystem::read_symlink("/proc/self/exe").string();
-  return command;
+namespace {
+/// For options that nobody gave as words.
+std::vector<std::string> words_of(const StartOptions& o) {
+  std::vector<std::string> words = {"--store=" + o.store,
+                                    "--meta=" + o.meta,
+                                    "--listen-addr=" + o.listen_addr,
+                                    "--sql-addr=" + o.sql_addr,
+                                    "--http-addr=" + o.http_addr,
+                                    "--log-level=" + o.log_level,
+                                    "--max-connections=" + std::to_string(o.max_connections),
+                                    "--grace=" + format_duration(o.grace)};
+  if (!o.log_file.empty()) words.push_back("--log-file=" + o.log_file);
+  if (!o.advertise_addr.empty()) words.push_back("--advertise-addr=" + o.advertise_addr);
+  if (o.insecure) words.emplace_back("--insecure");
+  if (o.single_node) words.emplace_back("--single-node");
+  return words;
 }
+}  // namespace
+
+/// The words as they were given: who takes over reads the configuration file anew, with the options that it knows.
+handover::CommandLines command_lines(const StartOptions& o) {
+  const std::vector<std::string> words = o.given.empty() ? words_of(o) : o.given;
+  handover::CommandLines lines;
+  lines.worker = {"worker", "--supervisor-pid=" + std::to_string(getpid())};
+  lines.trial = {"start", "--check"};
+  for (std::vector<std::string>* line : {&lines.worker, &lines.trial})
+    line->insert(line->end(), words.begin(), words.end());
+  return lines;
+}
+
+namespace {
+/// Our own words, for the program that takes our place.
+std::vector<std::string> own_arguments() {
+  std::ifstream in("/proc/self/cmdline");
+  std::vector<std::string> words;
+  for (std::string word; std::getline(in, word, '\0');) words.push_back(word);
+  return words;
+}
+
+/// Those that a process manager passed, and our own for the rest.
+Result<handover::Listeners> bind_listeners(handover::Listeners given, const StartOptions& options) {
+  if (given.sql < 0) {
+    ASSIGN_OR_RETURN(given.sql, handover::listen_on(options.sql_addr));
+  }
+  if (given.http < 0) {
+    ASSIGN_OR_RETURN(given.http, handover::listen_on(options.http_addr));
+  }
+  return given;
+}
+
+/// Fences incarnations in the metadata store, again and again until it answers.
+class Fences {
+ public:
+  explicit Fences(AsioLoop& loop) : loop_(loop) {}
+  Result<void> open(const std::string& meta) {
+    ASSIGN_OR_RETURN(store_, open_meta(meta, loop_));
+    return {};
+  }
+  void fence(NodeId node, Incarnation incarnation) {
+    {
+      const std::lock_guard counting(mutex_);
+      ++under_way_;
+    }
+    loop_.post([this, node, incarnation] {
+      meta::fence_now(*store_, loop_, {node, incarnation}, "supervisor", "the worker process is gone",
+                      [this](const Result<void>&) {
+                        const std::lock_guard counting(mutex_);
+                        --under_way_;
+                        fenced_.notify_all();
+                      });
+    });
+  }
+  void settle() {
+    std::unique_lock counting(mutex_);
+    fenced_.wait_for(counting, kLastFence, [&] { return under_way_ == 0; });  // else the ttl decides
+  }
+  /// After the loop has stopped: nothing of a fence that still tries may run once the store is gone.
+  void close() { store_.reset(); }
+
+ private:
+  AsioLoop& loop_;
+  std::unique_ptr<meta::Store> store_;
+  std::mutex mutex_;
+  std::condition_variable fenced_;
+  int under_way_{0};  // under mutex_
+};
+}  // namespace
 
 int supervise(const StartOptions& options) {
   handover::Supervisor::block_signals();
+  handover::raise_fd_limit();
+  std::optional<handover::SupervisorState> passed = handover::take_passed_state();
+  const handover::Listeners given = handover::inherited_listeners(options.sql_addr, options.http_addr);
   if (auto log = open_log(options.log_file, options.log_level, "supervisor"); !log.ok()) return fail(log.error());
   for (const std::string& address : {options.listen_addr, options.sql_addr, options.http_addr})
     if (auto allowed = check_address(address, options.insecure); !allowed.ok()) return fail(allowed.error());
-  auto lock = lock_supervisor(options.store);
+  auto lock = passed ? Result<int>(passed->lock_fd) : lock_supervisor(options.store);
   if (!lock.ok()) return fail(lock.error());
-  auto sql = handover::listen_on(options.sql_addr);
-  if (!sql.ok()) return fail(sql.error());
-  auto http = handover::listen_on(options.http_addr);
-  if (!http.ok()) return fail(http.error());
-
-  std::mutex mutex;
-  std::condition_variable fenced;
-  int fences = 0;  // under way, under mutex
   AsioLoop loop;
-  auto store = open_meta(options.meta, loop);
-  if (!store.ok()) return fail(store.error());
+  Fences fences(loop);
+  if (auto opened = fences.open(options.meta); !opened.ok()) return fail(opened.error());
   SystemClock clock;
-  handover::SupervisorOptions supervisor_options;
-  supervisor_options.worker_command = worker_command(options);
-  supervisor_options.sql_fd = *sql;
-  supervisor_options.http_fd = *http;
-  supervisor_options.clock = &clock;
-  supervisor_options.fence = [&](NodeId node, Incarnation incarnation) {
-    {
-      const std::lock_guard counting(mutex);
-      ++fences;
-    }
-    loop.post([&, node, incarnation] {
-      meta::fence_now(**store, loop, {node, incarnation}, "supervisor", "the worker process is gone",
-                      [&](const Result<void>&) {
-                        const std::lock_guard counting(mutex);
-                        --fences;
-                        fenced.notify_all();
-                      });
-    });
-  };
-  const int code = handover::Supervisor(std::move(supervisor_options)).run();
-  {
-    std::unique_lock counting(mutex);
-    fenced.wait_for(counting, kLastFence, [&] { return fences == 0; });  // else the ttl decides
-  }
-  loop.stop();  // nothing of a fence that still tries may run once the store is gone
-  store->reset();
+  handover::SupervisorOptions all;
+  all.argv = own_arguments();
+  all.binary = handover::path_of_program(all.argv.empty() ? "" : all.argv[0]);
+  all.version = OUTLAST_VERSION;
+  all.store = options.store;
+  all.pid_file = options.pid_file;
+  all.lock_fd = *lock;
+  all.command_lines = [&options] { return command_lines(options); };
+  all.bind = [&] { return bind_listeners(given, options); };
+  all.clock = &clock;
+  all.fence = [&](NodeId node, Incarnation incarnation) { fences.fence(node, incarnation); };
+  all.settle = [&] { fences.settle(); };
+  all.passed = std::move(passed);
+  const int code = handover::Supervisor(std::move(all)).run();
+  fences.settle();
+  loop.stop();
+  fences.close();
   return code;
 }
 

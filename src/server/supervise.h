@@ -1,4 +1,5 @@
 #pragma once
+#include "handover/supervisor.h"
 #include "server/options.h"
 
 namespace outlast::server {
@@ -10,7 +11,7 @@ int supervise(const StartOptions& options);
 /// The hidden `outlast worker`: one worker process of a node. Returns the exit code for the supervisor.
 int work(const WorkerOptions& options);
 
-/// The worker's command line for these options: what `work` gets back through the parser of cli.
-std::vector<std::string> worker_command(const StartOptions& options);
+/// The command lines of a worker and of a trial for these options: what the parser of cli reads back.
+handover::CommandLines command_lines(const StartOptions& options);
 
 }  // namespace outlast::server
