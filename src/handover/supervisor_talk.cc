@@ -211,8 +211,9 @@ void Supervisor::look_at_plan() {
 
 /// Reads the configuration again; the worker puts in force what can be. What it says is the answer.
 std::string Supervisor::reload() {
-  if (!options_.reload) return error_json("this node has no configuration file that could be read again");
-  auto changes = options_.reload();
+  auto changes = options_.reload
+                     ? options_.reload()
+                     : Error(Errc::kInvalidState, "this node has no configuration that could be read again");
   if (!changes.ok()) {
     spdlog::error("supervisor: the configuration stays as it was: {}", changes.error().message);
     tell_manager("STATUS=the configuration stays as it was: " + changes.error().message);

@@ -32,7 +32,8 @@ namespace {
 constexpr Duration kStopSessions = 1s, kStopLeases = 1s;
 }  // namespace
 
-Node::Node(WorkerOptions options) : options_(std::move(options)) {}
+Node::Node(WorkerOptions options)
+    : options_(std::move(options)), grace_(options_.start.grace), max_connections_(options_.start.max_connections) {}
 
 // What others point to goes last: see the order of members. Everything that lives on the loop is destroyed there.
 Node::~Node() {
@@ -232,7 +233,7 @@ void Node::start_gateway() {
       });
   cluster_ = std::make_unique<gateway::ClusterImpl>(cluster_ports(), state_->routes(), *channels_, clock_);
   sql::SessionOptions options;
-  options.sessions_max = options_.start.max_connections;
+  options.sessions_max = max_connections_;
   options.forward_cancel = [this](std::int32_t pid, std::string_view key) {
     loop_.post([this, pid, key = std::string(key)] {
       if (handover_in_) handover_in_->cancel(pid, key);
@@ -334,7 +335,7 @@ void Node::drain_to_stop() {
   spdlog::info("initiating graceful shutdown of server");
   ending_soon_ = true;
   (void)wait_on<void>(loop_, [this](Callback<void> done) {
-    drain_->drain_for_stop(options_.start.grace, [done = std::move(done)]() mutable { done({}); });
+    drain_->drain_for_stop(grace_, [done = std::move(done)]() mutable { done({}); });
   });
 }
 

@@ -99,6 +99,7 @@ class Node {
   void watch_supervisor();
   void on_supervisor(handover::ControlMessage message);
   void tell_supervisor(handover::ControlMessage::Kind kind, std::string text = {});
+  void reload(const std::string& text);
   RestartPorts restart_ports();
   void tell_state(handover::HandoverState state);
   void supervisor_lost();
@@ -170,6 +171,8 @@ class Node {
   Ending ending_{Ending::kNone};  // under mutex_
   Step step_{Step::kNone};        // under mutex_
   std::atomic<bool> serving_{false}, ending_soon_{false}, stopping_{false}, left_{false};
+  std::atomic<Duration> grace_;  ///< Of options_, or as it was read again.
+  std::atomic<std::int64_t> max_connections_;
   std::atomic<bool> owning_{false};             ///< The store is ours and ranges are served.
   std::atomic<bool> confirm_all_reads_{false};  ///< sql.reads is "confirmed".
   std::atomic<bool> draining_now_{false};       ///< The readiness probe fails because of a drain.

@@ -15,6 +15,7 @@
 #include "server/blocking.h"
 #include "server/node.h"
 #include "server/node_file.h"
+#include "server/reload.h"
 
 namespace outlast::server {
 using namespace std::chrono_literals;
@@ -76,12 +77,27 @@ void Node::on_supervisor(ControlMessage message) {
     case ControlMessage::Kind::kRestartStatus:
       return restarts_.note(std::move(message.text));
     case ControlMessage::Kind::kReload:
+      reload(message.text);
       return restarts_.reloaded(std::move(message.text));
     case ControlMessage::Kind::kPlan:
       return tell_supervisor(ControlMessage::Kind::kPlan, handover_plan());
     default:
       if (message.fd >= 0) close(message.fd);  // of a newer version
   }
+}
+
+void Node::reload(const std::string& text) {
+  const auto wanted = parse_reload(text);
+  if (!wanted.ok()) return spdlog::warn("{}", wanted.error().message);
+  if (wanted->log_level) spdlog::set_level(spdlog::level::from_str(*wanted->log_level));
+  if (wanted->grace) grace_ = *wanted->grace;
+  if (wanted->max_connections) {
+    max_connections_ = *wanted->max_connections;
+    loop_.post([this] {
+      if (sql_ && serving_) sql_->set_sessions_max(max_connections_);
+    });
+  }
+  spdlog::info("configuration read again: {}", text);
 }
 
 RestartPorts Node::restart_ports() {

@@ -16,21 +16,15 @@
 #include "handover/supervisor.h"
 #include "meta/fencing.h"
 #include "server/asio_loop.h"
+#include "server/check.h"
 #include "server/log.h"
 #include "server/meta_url.h"
+#include "server/reload.h"
 
 namespace outlast::server {
 namespace {
 using namespace std::chrono_literals;
 constexpr Duration kLastFence = 3s;  ///< A supervisor that ends waits so long for the metadata store.
-
-Result<void> check_address(const std::string& address, bool insecure) {
-  const std::string host = address.substr(0, address.rfind(':'));
-  if (insecure || host == "127.0.0.1" || host == "localhost") return {};
-  return Error(Errc::kInvalidArgument, "'" + address +
-                                           "' can be reached from other machines and there is no TLS yet: "
-                                           "bind 127.0.0.1, or say --insecure if the network is trusted");
-}
 
 /// Held for the supervisor's life: a second `outlast start` on the store fails at once instead of fighting over it.
 Result<int> lock_supervisor(const std::string& store) {
@@ -147,14 +141,29 @@ class Fences {
 };
 }  // namespace
 
+namespace {
+/// Reads the configuration again. What takes effect at once is known from then on; the rest stays to be told each time.
+Result<std::string> reload(StartOptions& known) {
+  ASSIGN_OR_RETURN(const StartOptions next, known.read_again());
+  const Reload found = compare(known, next);
+  if (found.log_level) spdlog::set_level(spdlog::level::from_str(*found.log_level));
+  known.log_level = next.log_level;
+  known.max_connections = next.max_connections;
+  known.grace = next.grace;
+  return to_json(found);
+}
+}  // namespace
+
 int supervise(const StartOptions& options) {
   handover::Supervisor::block_signals();
   handover::raise_fd_limit();
   std::optional<handover::SupervisorState> passed = handover::take_passed_state();
   const handover::Listeners given = handover::inherited_listeners(options.sql_addr, options.http_addr);
   if (auto log = open_log(options.log_file, options.log_level, "supervisor"); !log.ok()) return fail(log.error());
-  for (const std::string& address : {options.listen_addr, options.sql_addr, options.http_addr})
-    if (auto allowed = check_address(address, options.insecure); !allowed.ok()) return fail(allowed.error());
+  for (const auto& [option, address] :
+       {std::pair("--listen-addr", options.listen_addr), std::pair("--sql-addr", options.sql_addr),
+        std::pair("--http-addr", options.http_addr)})
+    if (auto allowed = check_address(option, address, options.insecure); !allowed.ok()) return fail(allowed.error());
   auto lock = passed ? Result<int>(passed->lock_fd) : lock_supervisor(options.store);
   if (!lock.ok()) return fail(lock.error());
   AsioLoop loop;
@@ -170,6 +179,7 @@ int supervise(const StartOptions& options) {
   all.lock_fd = *lock;
   all.command_lines = [&options] { return command_lines(options); };
   all.bind = [&] { return bind_listeners(given, options); };
+  if (options.read_again) all.reload = [known = options]() mutable { return reload(known); };
   all.clock = &clock;
   all.fence = [&](NodeId node, Incarnation incarnation) { fences.fence(node, incarnation); };
   all.settle = [&] { fences.settle(); };

@@ -194,6 +194,9 @@ void SqlServer::stop_accepting() {
 void SqlServer::stop(Duration limit, std::function<void()> done) {
   impl_->stop(limit, std::move(done));
 }
+void SqlServer::set_sessions_max(std::int64_t most) {
+  std::atomic_ref(impl_->host.options.sessions_max).store(most);
+}
 lifecycle::Gate& SqlServer::gate() {
   return impl_->host.gate;
 }

@@ -58,6 +58,8 @@ class SqlServer {
   /// A cancel request that came to another worker (SessionOptions::forward_cancel). False: no such session is here.
   bool cancel(std::int32_t pid, std::string_view key);
 
+  /// SessionOptions::sessions_max, from now on.
+  void set_sessions_max(std::int64_t most);
   /// Of connections and statements; closing it refuses new ones with the error that it is given.
   lifecycle::Gate& gate();
 

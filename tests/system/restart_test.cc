@@ -11,14 +11,12 @@
 #include <fstream>
 #include <thread>
 
-#include "cli/http_get.h"
+#include "cli/restart_source.h"
 #include "support/cluster.h"
-#include "support/restart_client.h"
 
 namespace outlast {
 namespace {
 using namespace std::chrono_literals;
-using testing_support::RestartClient;
 namespace json = boost::json;
 
 /// A client that never expects anything to happen: one connection, no retries.
@@ -83,9 +81,19 @@ class RestartTest : public testing_support::ClusterTest {
     return facts.ok() ? facts->worker_pid : 0;
   }
   /// Restarts the node and returns the receipt.
-  json::object restart(int node) {
-    RestartClient client(cluster().store(node));
-    return client.restart_and_wait(60s);
+  json::object restart(int node, const std::string& binary = "") {
+    const auto source = cli::restart_by_store(cluster().store(node));
+    const auto begun = source->start("a test", binary);
+    if (!begun.ok()) return {{"outcome", begun.error().message}};
+    json::object receipt;
+    const auto waited = cluster().wait_until("the restart's receipt", 60s, [&] {
+      const auto seen = source->look(begun->accepted_id());
+      if (!seen.ok() || !*seen || !(*seen)->finished(begun->accepted_id())) return false;
+      receipt = (*seen)->receipt;
+      return true;
+    });
+    EXPECT_TRUE(waited.ok()) << waited.error().message;
+    return receipt;
   }
   static std::string outcome(const json::object& receipt) {
     const auto* text = receipt.if_contains("outcome");
@@ -161,12 +169,19 @@ TEST_F(RestartTest, AWorkerOutlivesItsSupervisorAndTheNextOneAdoptsIt) {
   ASSERT_NO_FATAL_FAILURE(start(1));
   auto client = connect(0);
   const pid_t before = worker(0);
-  cluster().kill_supervisor(0);
+  const pid_t first = cluster().facts(0)->pid;
+  ::kill(first, SIGKILL);
+  ASSERT_TRUE(cluster().wait_exit(0, 10s).ok());
   must(client, "INSERT INTO t VALUES (1)");
   const auto started = cluster().start(0);
   ASSERT_TRUE(started.ok()) << started.error().message;
   must(client, "INSERT INTO t VALUES (2)");
   EXPECT_EQ(worker(0), before);
+  const auto adopted = cluster().wait_until("the adoption", 30s, [&] {
+    const auto facts = cluster().facts(0);
+    return facts.ok() && facts->pid != first;
+  });
+  ASSERT_TRUE(adopted.ok()) << adopted.error().message;
   EXPECT_EQ(outcome(restart(0)), "completed");
   must(client, "INSERT INTO t VALUES (3)");
   EXPECT_NE(worker(0), before);

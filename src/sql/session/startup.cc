@@ -150,7 +150,7 @@ asio::awaitable<StartupEnd> Startup::begin_session(pgwire::StartupMessage messag
     co_return co_await refuse(std::move(admitted).error(), sqlstate);
   }
   s_.connection = *std::move(admitted);
-  if (s_.host.metrics.sessions_open > s_.host.options.sessions_max)
+  if (s_.host.metrics.sessions_open > std::atomic_ref(s_.host.options.sessions_max).load())
     co_return co_await refuse(Error(Errc::kTooManyConnections, "sorry, too many clients already"), "53300");
   s_.user = message.parameter("user").value_or("");
   if (s_.user.empty())
