@@ -41,9 +41,8 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void advance();
   void step(placement::Step step, Callback<void> done);
   void transfer(NodeId target, Callback<void> done);
-  /// Like the first half of a transfer: calls back when no write transaction is open, all is durable and nothing begins
-  /// any more, until end_hold(). For a handover of a range that no other node can lead. kDeadline as transfer().
-  void hold(Callback<void> done);
+  /// For a handover of a range that no other node can lead: nothing begins on it any more, and what has begun ends.
+  void hold();
   void end_hold();
   /// The range was idle for removal.idle: dead members leave S now (A3, lazy removal).
   void remove_dead();
@@ -134,7 +133,6 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void maybe_checkpoint();
   void checkpoint();
   // transfer.cc
-  void begin_transfer(NodeId target, Incarnation incarnation, Callback<void> done);
   void transfer_locked(Result<WriterLock::Hold> hold);
   void transfer_step();
   void transfer_done(Result<void> result);
@@ -182,6 +180,7 @@ class Leader : public std::enable_shared_from_this<Leader> {
   int rf_wanted_;
 
   std::shared_ptr<Transfer> transfer_;
+  bool held_back_{false};  ///< hold() closed the gate.
   std::map<NodeId, std::shared_ptr<SnapshotSender>> snapshots_;
   Loop::TimerId timer_{0}, push_timer_{0}, checkpoint_timer_{0};
   std::size_t since_checkpoint_{0};

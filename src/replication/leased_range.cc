@@ -44,8 +44,8 @@ ServedRange::~ServedRange() {
 Result<void> ServedRange::admit() const {
   const std::lock_guard lock(mutex_);
   if (ended_) return Error(Errc::kNotLeaseholder, ended_->message);
-  if (gate_ == Gate::kMoving || diverted_ || dropped_)
-    return Error(Errc::kMoving, "the lease is moving to another node; try again at once");
+  if (gate_ == Gate::kMoving || gate_ == Gate::kEnding || diverted_ || dropped_)
+    return Error(Errc::kMoving, "the lease is moving to another process; try again at once");
   ++admitted_;
   return {};
 }
@@ -59,7 +59,8 @@ Result<void> ServedRange::admit_write() const {
   {
     const std::lock_guard lock(mutex_);
     if (!ended_ && gate_ == Gate::kStalled) return stalled_error();
-    if (!ended_ && gate_ == Gate::kOpen && refusal_) return *refusal_;
+    if (!ended_ && gate_ != Gate::kMoving && refusal_) return *refusal_;
+    if (!ended_ && gate_ == Gate::kEnding && !dropped_) return {};
   }
   return admit();
 }

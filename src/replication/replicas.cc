@@ -315,24 +315,9 @@ std::shared_ptr<LeaseMover> Replicas::transfer_all(LeaseTransferOptions options,
   return mover;
 }
 
-void Replicas::hold_leases(Callback<std::size_t> done) {
-  struct Round {
-    std::size_t waiting{1}, failed{0};
-    Callback<std::size_t> done;
-    void one(const Result<void>& held) {
-      failed += held.ok() ? 0 : 1;
-      if (--waiting == 0) done(failed);
-    }
-  };
-  const auto round = std::make_shared<Round>();
-  round->done = std::move(done);
-  for (const auto& [id, machine] : machines_) {
-    const auto leader = machine->leader();
-    if (!leader || !leader->serving()) continue;
-    ++round->waiting;
-    leader->hold([round](const Result<void>& held) { round->one(held); });
-  }
-  round->one({});
+void Replicas::hold_leases() {
+  for (const auto& [id, machine] : machines_)
+    if (const auto leader = machine->leader()) leader->hold();
 }
 
 void Replicas::end_hold() {

@@ -81,9 +81,8 @@ class Replicas final : public LeaseDirectory {
   /// Moves all leases that this node serves, see LeaseMover. Calls back with the outcome when none is left to move.
   /// Returns the mover: its progress may be read and it may be stopped, on the loop.
   std::shared_ptr<LeaseMover> transfer_all(LeaseTransferOptions options, Callback<LeaseTransferProgress> done);
-  /// Holds all ranges served here: nothing begins on them until end_hold() or another process leads them. For a handover
-  /// (A8.3). Value: how many could not be held in time because a write transaction stayed open.
-  void hold_leases(Callback<std::size_t> done);
+  /// Holds all ranges served here (Leader::hold), until end_hold() or another process leads them: for a handover (A8.3).
+  void hold_leases();
   void end_hold();
   /// Hash of the database file here: of the leaseholder at its end, of a backup at what it knows to be durable.
   void digest(RangeId range, Callback<storage::Digest> done);

@@ -37,6 +37,7 @@ class ServedRange final : public LeasedRange, public storage::CommitSink {
   enum class Gate : std::uint8_t {
     kOpen,
     kMoving,   ///< Nothing begins: the lease is about to move, or the range falls back.
+    kEnding,   ///< No statement or transaction begins; what has begun goes on, writes too (a handover, A8.3).
     kStalled,  ///< No writes: in-sync replicas do not answer.
   };
   struct Waiter {

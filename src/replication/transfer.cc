@@ -8,7 +8,7 @@
 namespace outlast::replication {
 
 struct Leader::Transfer {
-  NodeId target;  ///< None: the range is only held, for the next process of this node.
+  NodeId target;
   Incarnation incarnation;
   Callback<void> done;
   WriterLock::Hold hold;  ///< No write transaction is open while it is held.
@@ -45,23 +45,9 @@ void Leader::transfer(NodeId target, Callback<void> done) {
   if (node().nodes.draining(target))
     return done(Error(Errc::kInvalidState, "node " + target.to_string() + " is draining: it takes no lease"));
   remove_dead();  // else the target would have to wait for them
-  begin_transfer(target, *live, std::move(done));
-}
-
-void Leader::hold(Callback<void> done) {
-  if (!serving() || stalled_) return done(Error(Errc::kNotLeaseholder, "the range is not served here at present"));
-  if (transfer_) return transfer_->waiting.push_back(std::move(done));
-  begin_transfer({}, {}, std::move(done));
-}
-
-void Leader::end_hold() {
-  if (transfer_ && !transfer_->target) transfer_done(Error(Errc::kCancelled, "the hold was ended"));
-}
-
-void Leader::begin_transfer(NodeId target, Incarnation incarnation, Callback<void> done) {
   transfer_ = std::make_shared<Transfer>();
   transfer_->target = target;
-  transfer_->incarnation = incarnation;
+  transfer_->incarnation = *live;
   transfer_->done = std::move(done);
   transfer_->timer = node().loop.after(
       node().parameters.transfer_limit, weakly([](Leader& me) {
@@ -81,6 +67,17 @@ void Leader::begin_transfer(NodeId target, Incarnation incarnation, Callback<voi
       });
 }
 
+void Leader::hold() {
+  if (!serving() || stalled_ || transfer_) return;
+  held_back_ = true;
+  served_->set_gate(ServedRange::Gate::kEnding);
+}
+
+void Leader::end_hold() {
+  if (!std::exchange(held_back_, false) || !serving() || stalled_ || transfer_) return;
+  served_->set_gate(ServedRange::Gate::kOpen);
+}
+
 void Leader::transfer_locked(Result<WriterLock::Hold> hold) {
   if (!hold.ok()) return transfer_done(hold.error());
   transfer_->hold = *std::move(hold);
@@ -93,10 +90,6 @@ void Leader::transfer_locked(Result<WriterLock::Hold> hold) {
 void Leader::transfer_step() {
   if (!transfer_->locked || transfer_->sent || host_.changing()) return;
   if (held_->durable != served_->assigned()) return;
-  if (!transfer_->target) {
-    transfer_->sent = true;
-    return std::exchange(transfer_->done, nullptr)({});
-  }
   const Member* member = find(transfer_->target);
   if (member == nullptr || !member->voter || member->state != Member::State::kStreaming)
     return transfer_done(Error(Errc::kUnavailable, "the target of the transfer went away"));
@@ -127,13 +120,10 @@ void Leader::transfer_done(Result<void> result) {
     other(Error(Errc::kMoving, "another move of the lease has just ended; look where it is now, and ask again"));
   if (stopped_ && mine->sent && !moved) return;  // the successor was heard of before the answer, which will tell
   auto done = std::exchange(mine->done, nullptr);
-  if (!done) {
-    // A hold, answered already.
-  } else if (moved) {
+  if (moved)
     done({});
-  } else {
+  else
     done(result.ok() ? Result<void>(Error(Errc::kNotLeaseholder, "the leadership ended")) : std::move(result));
-  }
   if (!stopped_) consider();
 }
 

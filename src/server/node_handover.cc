@@ -23,7 +23,7 @@ using handover::ControlMessage;
 
 namespace {
 constexpr Duration kLockPoll = 5ms;
-constexpr Duration kStandbyLook = 2ms;
+constexpr Duration kHoldLook = 2ms;
 constexpr Duration kHoldAgain = 50ms;     ///< Between two attempts to hold what nobody else can lead.
 constexpr Duration kForeignWait = 500ms;  ///< Work that began before the hold gets so long while all else waits.
 constexpr Duration kReleaseLeases = 1s;
@@ -259,20 +259,20 @@ void Node::release_node() {
 }
 
 /// Nothing begins any more on what this node alone can lead, and what had begun has ended: statements wait at their
-/// gateways for the new worker. While something takes longer, everybody goes on, and it is tried again.
+/// gateways for the new worker. While something takes longer, everybody goes on, and it is tried again until `until`.
 bool Node::hold_kept_leases(Instant until) {
   const std::uint64_t own = replication::gateway_number(member_.node, member_.incarnation);
+  const auto busy = [&](Instant before) {
+    const executor::ForeignWork work = executor_->foreign_work(own, before);
+    return work.transactions + work.statements > 0;
+  };
   for (;;) {
-    const auto failed =
-        wait_on<std::size_t>(loop_, [this](Callback<std::size_t> done) { replicas_->hold_leases(std::move(done)); });
+    // Nobody else waits for what takes long anyway.
+    while (busy(loop_.now() - kForeignWait) && loop_.now() < until) std::this_thread::sleep_for(kHoldAgain);
+    loop_.run_and_wait([this] { replicas_->hold_leases(); });
     const Instant limit = loop_.now() + kForeignWait;
-    const auto busy = [&] {
-      const executor::ForeignWork work = executor_->foreign_work(own);
-      return work.transactions + work.statements > 0;
-    };
-    bool waiting = failed.ok() && *failed == 0;
-    while (waiting && busy() && loop_.now() < limit) std::this_thread::sleep_for(kStandbyLook);
-    if (waiting && !busy()) return true;
+    while (busy(Instant::max()) && loop_.now() < limit) std::this_thread::sleep_for(kHoldLook);
+    if (!busy(Instant::max())) return true;
     if (loop_.now() >= until) return false;
     loop_.run_and_wait([this] { replicas_->end_hold(); });
     std::this_thread::sleep_for(kHoldAgain);
