@@ -200,7 +200,8 @@ DrainOrders DrainMachine::orders() const {
   out.shed_leases = true;
   out.close_idle = phase_ >= kTransactionWait && !request_.handover;
   out.close_all = phase_ > kTransactionWait;
-  out.roll_back_foreign = phase_ > kFragmentWait;
+  // In a handover what is left ends by itself: reads soon after their lease left, the rest before the store is closed.
+  out.roll_back_foreign = phase_ > kFragmentWait && !request_.handover;
   out.step_out = phase_ >= kStepOut;
   out.may_stop = phase_ == kDrained;
   return out;

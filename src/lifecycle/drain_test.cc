@@ -85,6 +85,7 @@ TEST_F(DrainTest, AHandoverClosesWhatHasNotMovedAfterItsWait) {
   settings_.handover_wait = 7s;
   load_.connections = 1;
   begin({.handover = true});
+  EXPECT_EQ(settle(), kTransactionWait);
   now_ += 7s - 1ns;
   EXPECT_EQ(settle(), kTransactionWait);
   EXPECT_FALSE(machine_.orders().close_all);
@@ -98,6 +99,7 @@ TEST_F(DrainTest, AHandoverLeavesLeasesThatNobodyElseCanTakeToTheNewWorker) {
   load_.fragments = 9;  // never none under load: the new worker's sessions go on here until the range is closed
   begin({.handover = true});
   EXPECT_EQ(settle(), kDrained);
+  EXPECT_FALSE(machine_.orders().roll_back_foreign);
 }
 
 TEST_F(DrainTest, TransactionsFinishWithinQueryWaitThenTheRestIsClosed) {

@@ -103,7 +103,7 @@ class RestartTest : public testing_support::ClusterTest {
 
 TEST_F(RestartTest, ASessionGoesOnWithEverythingThatItHad) {
   ASSERT_NO_FATAL_FAILURE(start(1));
-  PGconn* const connection = PQconnectdb((cluster().sql_url(0) + "/defaultdb").c_str());
+  PGconn* const connection = PQconnectdb(cluster().sql_url(0).c_str());
   ASSERT_EQ(PQstatus(connection), CONNECTION_OK) << PQerrorMessage(connection);
   const auto ok = [&](PGresult* result) {
     const ExecStatusType status = PQresultStatus(result);
@@ -176,12 +176,12 @@ TEST_F(RestartTest, AWorkerOutlivesItsSupervisorAndTheNextOneAdoptsIt) {
   const auto started = cluster().start(0);
   ASSERT_TRUE(started.ok()) << started.error().message;
   must(client, "INSERT INTO t VALUES (2)");
-  EXPECT_EQ(worker(0), before);
   const auto adopted = cluster().wait_until("the adoption", 30s, [&] {
     const auto facts = cluster().facts(0);
     return facts.ok() && facts->pid != first;
   });
   ASSERT_TRUE(adopted.ok()) << adopted.error().message;
+  EXPECT_EQ(worker(0), before);
   EXPECT_EQ(outcome(restart(0)), "completed");
   must(client, "INSERT INTO t VALUES (3)");
   EXPECT_NE(worker(0), before);
