@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/parse.h"
+#include "base/version.h"
 #include "handover/channel.h"
 #include "server/meta_url.h"
 #include "storage/format_check.h"
@@ -104,7 +105,7 @@ Result<void> check_address(const std::string& option, const std::string& address
 
 Result<CheckReport> check_start(storage::Disk& disk, const StartOptions& options) {
   TRY(check_options(options));
-  CheckReport report{.version = OUTLAST_VERSION,
+  CheckReport report{.version = program_version(),
                      .state_formats = {{"store", storage::StoreDir::kFormat},
                                        {"log", storage::kLogFormat},
                                        {"handover", handover::kHandoverVersion}},

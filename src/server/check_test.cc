@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/version.h"
 #include "storage/sealed_file.h"
 #include "storage/store_dir.h"
 #include "storage/testing/fault_disk.h"
@@ -36,7 +37,7 @@ class CheckTest : public testing::Test {
 TEST_F(CheckTest, ANewNodeMayStartAndNothingWasMade) {
   const auto report = check_start(*disk_, options_);
   ASSERT_TRUE(report.ok()) << report.error().message;
-  EXPECT_EQ(report->version, OUTLAST_VERSION);
+  EXPECT_EQ(report->version, program_version());
   ASSERT_EQ(report->warnings.size(), 1U);
   EXPECT_NE(report->warnings[0].find("a new one would be made"), std::string::npos);
   EXPECT_TRUE(fs::is_empty(dir_.path()));

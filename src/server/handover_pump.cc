@@ -4,6 +4,8 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "base/version.h"
+
 namespace outlast::server {
 namespace asio = boost::asio;
 using asio::posix::stream_descriptor;
@@ -72,7 +74,7 @@ proto::HandoverMessage handover_hello(NodeId node, Incarnation incarnation) {
   proto::HandoverHello& hello = *message.mutable_hello();
   hello.set_version(handover::kHandoverVersion);
   hello.set_capabilities(handover::kHandoverCapabilities);
-  hello.set_build(OUTLAST_VERSION);
+  hello.set_build(program_version());
   hello.set_node(node.value);
   hello.set_incarnation(incarnation.value);
   return message;

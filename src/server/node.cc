@@ -6,6 +6,7 @@
 
 #include <csignal>
 
+#include "base/version.h"
 #include "handover/control.h"
 #include "handover/supervisor.h"
 #include "meta/events.h"
@@ -252,7 +253,7 @@ Result<void> Node::announce() {
   record.rpc_addr = rpc_addr_;
   record.sql_addr = handover::address_of(handover::kSqlFd);
   record.http_addr = http_addr_;
-  record.build = OUTLAST_VERSION;
+  record.build = program_version();
   record.log_format = storage::kLogFormat;
   record.incarnation = member_.incarnation;
   record.started_micros = clock_.wall_micros();
@@ -310,7 +311,7 @@ Result<void> Node::own_node() {
   spdlog::info("node {} incarnation {} serves: {}", member_.node.value, member_.incarnation.value, encode(file));
   std::printf("%s\n", encode(file).c_str());
   std::fflush(stdout);
-  tell_supervisor(ControlMessage::Kind::kReady, OUTLAST_VERSION);
+  tell_supervisor(ControlMessage::Kind::kReady, program_version());
   return {};
 }
 

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/parse.h"
+#include "base/version.h"
 #include "handover/supervisor.h"
 #include "meta/events.h"
 #include "server/blocking.h"
@@ -332,7 +333,7 @@ std::string Node::handover_plan() const {
   return json::serialize(
       json::object{{"node", member_.node.value},
                    {"incarnation", member_.incarnation.value},
-                   {"version", OUTLAST_VERSION},
+                   {"version", program_version()},
                    {"sessions", {{"move", now}, {"wait", std::move(later)}, {"reconnect", std::move(never)}}},
                    {"transaction_wait", state_->settings().text("handover.transaction_wait").value()},
                    {"leases", leases}});

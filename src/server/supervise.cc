@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "base/parse.h"
+#include "base/version.h"
 #include "handover/supervisor.h"
 #include "meta/fencing.h"
 #include "server/asio_loop.h"
@@ -173,7 +174,7 @@ int supervise(const StartOptions& options) {
   handover::SupervisorOptions all;
   all.argv = own_arguments();
   all.binary = handover::path_of_program(all.argv.empty() ? "" : all.argv[0]);
-  all.version = OUTLAST_VERSION;
+  all.version = program_version();
   all.store = options.store;
   all.pid_file = options.pid_file;
   all.lock_fd = *lock;

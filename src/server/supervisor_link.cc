@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "base/version.h"
 #include "handover/supervisor.h"
 
 namespace outlast::server {
@@ -187,7 +188,7 @@ void SupervisorLink::adopt() {
   connected_ = true;
   spdlog::info("adopted by the supervisor with pid {}", pid);
   tell({.kind = Kind::kIncarnation, .node = node, .incarnation = incarnation, .text = {}});
-  tell({.kind = Kind::kReady, .node = node, .incarnation = incarnation, .text = OUTLAST_VERSION});
+  tell({.kind = Kind::kReady, .node = node, .incarnation = incarnation, .text = program_version()});
   tell({.kind = Kind::kListener, .node = node, .incarnation = incarnation, .text = "sql", .fd = handover::kSqlFd});
   tell({.kind = Kind::kListener, .node = node, .incarnation = incarnation, .text = "http", .fd = handover::kHttpFd});
   events_.adopted(pid);
