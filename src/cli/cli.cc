@@ -78,6 +78,8 @@ class Tree {
       auto* added = std::visit(AddOption{*at, option}, option.target);
       if (!option.value_name.empty()) added->type_name(option.value_name);
       if (option.required && command.config == nullptr) added->required();
+      if (option.required && command.config != nullptr)
+        added->description(option.help + "; required, here or in the file of --config");
       options_[&option] = added;
     }
     runs_[at] = &command;

@@ -17,7 +17,6 @@ using Kind = handover::ControlMessage::Kind;
 using server::RestartStatus;
 constexpr Duration kLook = 100ms;
 constexpr Duration kAnswerLimit = 10s;
-constexpr Duration kFirstWord = 60s;  ///< Of a supervisor that is asked while another restart goes on.
 constexpr Duration kPlanLimit = 60s;  ///< A plan tries the new program.
 constexpr const char* kPath = "/api/processes.zeroDowntimeRestart";
 
@@ -28,7 +27,7 @@ class StoreSource final : public RestartSource {
   Result<RestartStatus> start(const std::string& by, const std::string& binary) override {
     json::object wish{{"by", by}, {"wait", true}};
     if (!binary.empty()) wish["binary"] = binary;
-    ASSIGN_OR_RETURN(const std::string text, ask(Kind::kRestart, wish, Kind::kRestartStatus, kFirstWord));
+    ASSIGN_OR_RETURN(const std::string text, ask(Kind::kRestart, wish, Kind::kRestartStatus, kAnswerLimit));
     return server::parse_restart_status(text);
   }
 
