@@ -1,7 +1,9 @@
 // `outlast run` as a process, around small servers.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -176,6 +178,38 @@ TEST_F(RunTest, TakesTheProcessesThatAServerLeavesBehind) {
   EXPECT_FALSE(group_exists(old));
   EXPECT_EQ(testing::children_of(program.pid()).size(), 1U);
   stop(program);
+}
+
+/// Waits for the end of a process that is not our child.
+bool ends(pid_t pid) {
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  if (fd < 0) return errno == ESRCH;
+  pollfd p{fd, POLLIN, 0};
+  const bool ended = poll(&p, 1, 20'000) == 1;
+  close(fd);
+  return ended;
+}
+
+TEST_F(RunTest, AServerDoesNotOutliveItsKilledSupervisor) {
+  RunningProgram program({.options = server_.options()});
+  program.ready_port();
+  const pid_t server = testing::children_of(program.pid()).at(0);
+  program.signal(SIGKILL);
+  EXPECT_TRUE(ends(server));
+}
+
+TEST_F(RunTest, EndsAProcessThatLeftItsGroup) {
+  RunOptions options;
+  options.command = {"sh", "-c", "setsid sleep 1000 & echo $! > '" + path("daemon") + "'; exec sleep 1000"};
+  options.ready_after = 200ms;
+  RunningProgram program({.options = options});
+  ASSERT_FALSE(program.next("ready").empty());
+  pid_t daemon = 0;
+  std::ifstream(path("daemon")) >> daemon;
+  ASSERT_GT(daemon, 0);
+  EXPECT_EQ(kill(daemon, 0), 0);
+  stop(program);
+  EXPECT_TRUE(ends(daemon));
 }
 
 TEST_F(RunTest, ASecondInterruptKills) {

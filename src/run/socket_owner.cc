@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -21,20 +23,26 @@ int port_of(int fd, int (*name)(int, sockaddr*, socklen_t*)) {
   return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
 }
 
-int hex_port(const std::string& address) {
-  return static_cast<int>(std::strtol(address.substr(address.rfind(':') + 1).c_str(), nullptr, 16));
+/// ":1F90 ", as the table ends an address.
+std::string hex_port(int port) {
+  char text[8];
+  std::snprintf(text, sizeof text, ":%04X ", static_cast<unsigned>(port));
+  return text;
 }
 
-/// The inode of the socket with these ports; empty while it waits in an accept queue.
+/// The inode of the socket with these ports; empty while it waits in an accept queue. Tables can be long, so that a
+/// line is read closely only when it is the one.
 std::string inode_of(const char* table, int local, int remote) {
   std::ifstream in(table);
-  std::string line;
-  std::getline(in, line);
-  while (std::getline(in, line)) {
-    std::istringstream words(line);
-    std::string slot, here, there, state, queues, timer, retransmits, uid, timeout, inode;
-    words >> slot >> here >> there >> state >> queues >> timer >> retransmits >> uid >> timeout >> inode;
-    if (hex_port(here) == local && hex_port(there) == remote && inode != "0") return inode;
+  const std::string here = hex_port(local), there = hex_port(remote);
+  for (std::string line; std::getline(in, line);) {
+    const std::size_t first = line.find(here),
+                      second = first == std::string::npos ? first : line.find(there, first + 1);
+    if (second == std::string::npos) continue;
+    std::istringstream rest(line.substr(second + there.size()));
+    std::string state, queues, timer, retransmits, uid, timeout, inode;
+    rest >> state >> queues >> timer >> retransmits >> uid >> timeout >> inode;
+    if (inode != "0") return inode;
   }
   return {};
 }
