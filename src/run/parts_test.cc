@@ -3,7 +3,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <filesystem>
 
 #include "run/events.h"
 #include "run/notify_socket.h"
@@ -37,7 +39,64 @@ TEST(ReadyRule, IsAWordOrAnAddress) {
   EXPECT_EQ(rule.kind, ReadyRule::Kind::kHttp);
   EXPECT_EQ(rule.host + " " + rule.port + " " + rule.path, "::1 80 /health?x=1");
   EXPECT_EQ(parse_ready("http://a:1")->path, "/");
+  EXPECT_EQ(parse_ready("http://a/b")->port, "80");
+  EXPECT_EQ(parse_ready("http://[::1]")->host, "::1");
   for (const char* bad : {"", "ready", "tcp://host", "ftp://a:1", "http://:80"}) EXPECT_FALSE(parse_ready(bad).ok());
+}
+
+/// A probe of a socket of ours; every try of it is answered here.
+class ProbeTest : public ::testing::Test {
+ protected:
+  void TearDown() override { close(listener_.fd); }
+  ReadyRule rule(const std::string& scheme) const {
+    return parse_ready(scheme + listener_.url.substr(listener_.url.find("://"))).value();
+  }
+  /// Accepts the connection of the probe's next try; until then nobody has it.
+  int accept_next(Probe& probe) {
+    now_ = std::max(now_, probe.next());
+    EXPECT_FALSE(probe.step(now_));
+    return accept(listener_.fd, nullptr, nullptr);
+  }
+
+  Listener listener_ = open_listener("tcp://127.0.0.1:0").value();
+  Instant now_{1h};
+};
+
+TEST_F(ProbeTest, BelievesOnlyAProcessOfTheGroup) {
+  Probe other(rule("tcp"), 1), ours(rule("tcp"), getpgrp());
+  const int first = accept_next(other);
+  EXPECT_FALSE(other.step(now_));
+  EXPECT_EQ(other.last(), "another process answered the probe");
+  const int second = accept_next(ours);
+  EXPECT_TRUE(ours.step(now_));
+  close(first);
+  close(second);
+}
+
+TEST_F(ProbeTest, WantsAGoodStatus) {
+  Probe probe(rule("http"), getpgrp());
+  for (const std::string status : {"503 Later", "204 Fine"}) {
+    const int fd = accept_next(probe);
+    EXPECT_FALSE(probe.step(now_));  // asks
+    char request[512];
+    ASSERT_GT(recv(fd, request, sizeof request, 0), 0);
+    const std::string text = "HTTP/1.1 " + status + "\r\n\r\n";
+    ASSERT_GT(send(fd, text.data(), text.size(), MSG_NOSIGNAL), 0);
+    EXPECT_EQ(probe.step(now_), status == "204 Fine");
+    close(fd);
+  }
+  EXPECT_EQ(probe.last(), "it answered \"HTTP/1.1 503 Later\"");
+}
+
+TEST_F(ProbeTest, TriesAgainWhenNobodyAccepts) {
+  Probe probe(rule("tcp"), getpgrp());
+  EXPECT_FALSE(probe.step(now_));
+  EXPECT_FALSE(probe.step(now_ + 1s));
+  EXPECT_EQ(probe.last(), "nobody accepted the probe's connection");
+  close(listener_.fd);
+  EXPECT_FALSE(probe.step(now_ + 2s));
+  EXPECT_NE(probe.last().find("refused"), std::string::npos) << probe.last();
+  listener_ = open_listener("tcp://127.0.0.1:0").value();
 }
 
 TEST(Listener, TakesEveryKindOfAddress) {

@@ -31,11 +31,12 @@ Result<ReadyRule> parse_ready(const std::string& text) {
   const std::size_t slashes = text.find("://");
   if (slashes == std::string::npos) return malformed(text);
   const std::string scheme = text.substr(0, slashes), rest = text.substr(slashes + 3);
-  const std::string where = rest.substr(0, rest.find('/'));
+  const std::string path = rest.find('/') == std::string::npos ? "/" : rest.substr(rest.find('/'));
+  std::string where = rest.substr(0, rest.find('/'));
+  if (scheme == "http" && (where.ends_with(']') || where.find(':') == std::string::npos)) where += ":80";
   const std::size_t colon = where.rfind(':');
   if ((scheme != "tcp" && scheme != "http") || colon == std::string::npos || colon == 0) return malformed(text);
-  ReadyRule rule{scheme == "tcp" ? Kind::kTcp : Kind::kHttp, where.substr(0, colon), where.substr(colon + 1),
-                 rest.size() > where.size() ? rest.substr(where.size()) : "/"};
+  ReadyRule rule{scheme == "tcp" ? Kind::kTcp : Kind::kHttp, where.substr(0, colon), where.substr(colon + 1), path};
   if (rule.host.starts_with('[') && rule.host.ends_with(']')) rule.host = rule.host.substr(1, rule.host.size() - 2);
   return rule;
 }
