@@ -1,7 +1,7 @@
 // A Node.js server behind `outlast run`: listens on descriptor 3 and finishes its requests on SIGTERM. Node.js cannot send
-// datagrams to a Unix socket, so readiness is asked for over HTTP; the answer counts only when this process gave it.
+// datagrams to a Unix socket, so it counts as ready once it has lived for a second; until it accepts, connections wait.
 //
-//   outlast run --listen=tcp://127.0.0.1:8080 --ready=http://127.0.0.1:8080/ -- node server.js
+//   outlast run --listen=tcp://127.0.0.1:8080 --ready=exec -- node server.js
 
 const http = require('node:http');
 
