@@ -39,6 +39,7 @@ readonly PACKAGES=(
   "etcd-server|the metadata store of clusters that span machines: outlast demo --meta=etcd, tests"
   "etcd-client|makes users in tests of etcd"
   "haproxy|the balancer of outlast demo --scenario=drain, and the check of outlast gen haproxy"
+  "nginx|a server for the tests and the example of outlast run"
   "curl|HTTP in tests"
   "spin|checks the protocol's model"
   "iproute2|network namespaces of the fault tests"
@@ -77,14 +78,14 @@ install_packages() {
     "${as_root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
     echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.d/outlast.conf > /dev/null
   fi
-  # Debian's etcd and haproxy would start servers of their own, now and with every boot.
+  # Debian's etcd, haproxy and nginx would start servers of their own, now and with every boot.
   local service new_services=() policy=""
-  for service in etcd:etcd-server haproxy:haproxy; do
+  for service in etcd:etcd-server haproxy:haproxy nginx:nginx; do
     if grep -qx "${service#*:}" <<< "$missing"; then new_services+=("${service%%:*}"); fi
   done
   if [ ${#new_services[@]} -gt 0 ] && [ ! -e /usr/sbin/policy-rc.d ]; then
     policy=/usr/sbin/policy-rc.d
-    printf '#!/bin/sh\ncase "$1" in etcd* | haproxy*) exit 101 ;; esac\n' | "${as_root[@]}" tee "$policy" > /dev/null
+    printf '#!/bin/sh\ncase "$1" in etcd* | haproxy* | nginx*) exit 101 ;; esac\n' | "${as_root[@]}" tee "$policy" > /dev/null
     "${as_root[@]}" chmod 755 "$policy"
   fi
   local installed=yes

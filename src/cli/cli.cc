@@ -29,7 +29,8 @@ struct AddOption {
   CLI::Option* operator()(bool* target) const { return app.add_flag(o.name, *target, o.help); }
   CLI::Option* operator()(std::vector<std::string>* target) const {
     auto* option = app.add_option(o.name, *target, o.help);
-    if (o.name.starts_with("-")) option->delimiter(',')->allow_extra_args(false);
+    if (o.name.starts_with("-")) option->allow_extra_args(false);
+    if (o.name.starts_with("-") && !o.whole) option->delimiter(',');
     return option;
   }
   template <class T>

@@ -18,7 +18,7 @@ class CommandLineTest : public testing::Test {
   double ratio_{0.5};
   Duration wait_{10s};
   Bytes size_{1024};
-  std::vector<std::string> urls_, ids_;
+  std::vector<std::string> urls_, ids_, whole_;
   int runs_{0};
   Commands commands_{{.path = "node status",
                       .summary = "Show nodes",
@@ -29,6 +29,7 @@ class CommandLineTest : public testing::Test {
                                   {.name = "--wait", .target = &wait_},
                                   {.name = "--size", .target = &size_},
                                   {.name = "--url", .target = &urls_},
+                                  {.name = "--env", .target = &whole_, .whole = true},
                                   {.name = "ID", .target = &ids_}},
                       .run = [this] { return ++runs_, kFailed; }},
                      {.path = "stop",
@@ -39,7 +40,7 @@ class CommandLineTest : public testing::Test {
 
 TEST_F(CommandLineTest, ReadsEveryKindOfValueAndReturnsTheCommandsOwnCode) {
   EXPECT_EQ(parse({"node", "status", "--format=json", "--all", "--count", "7", "--ratio=0.25", "--wait=1m30s",
-                   "--size=2KiB", "--url=a,b", "--url=c", "1", "2"}),
+                   "--size=2KiB", "--url=a,b", "--url=c", "--env=X=1,2", "--env=Y=3", "--", "1", "-2"}),
             kFailed);
   EXPECT_EQ(runs_, 1);
   EXPECT_EQ(text_, "json");
@@ -49,7 +50,8 @@ TEST_F(CommandLineTest, ReadsEveryKindOfValueAndReturnsTheCommandsOwnCode) {
   EXPECT_EQ(wait_, 90s);
   EXPECT_EQ(size_.value, 2048U);
   EXPECT_EQ(urls_, (std::vector<std::string>{"a", "b", "c"}));
-  EXPECT_EQ(ids_, (std::vector<std::string>{"1", "2"}));
+  EXPECT_EQ(whole_, (std::vector<std::string>{"X=1,2", "Y=3"}));
+  EXPECT_EQ(ids_, (std::vector<std::string>{"1", "-2"}));
 }
 
 TEST_F(CommandLineTest, KeepsDefaultsThatNobodyChanged) {

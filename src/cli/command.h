@@ -36,6 +36,7 @@ struct Option {
   std::vector<std::string> choices;             ///< When given, the only values allowed (strings only).
   std::int64_t min{INT64_MIN}, max{INT64_MAX};  ///< Limits of an integer.
   bool in_file{true};                           ///< May stand in the command's configuration file, if it has one.
+  bool whole{false};                            ///< A list's values may contain commas; it is only repeated.
 };
 
 /// One command of the tree. A file of src/cli describes its group in a function `void add_<group>(Commands&)`; the

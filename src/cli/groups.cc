@@ -9,6 +9,7 @@ Commands all_commands() {
   add_init(all);
   add_stop(all);
   add_restart(all);
+  add_run(all);
   add_node(all);
   add_node_drain(all);
   add_range(all);

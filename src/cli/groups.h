@@ -9,6 +9,7 @@ void add_start(Commands& all);
 void add_init(Commands& all);
 void add_stop(Commands& all);
 void add_restart(Commands& all);
+void add_run(Commands& all);
 void add_node(Commands& all);
 void add_node_drain(Commands& all);
 void add_range(Commands& all);

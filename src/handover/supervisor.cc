@@ -186,7 +186,7 @@ void Supervisor::become_newer() {
                         .socket_fd = socket_ ? socket_->listening_fd() : -1,
                         .listeners = listeners_,
                         .worker = std::move(worker_),
-                        .worker_words = lines_.worker};
+                        .worker_words = lines_.present()};
   const Error error = become(present_, options_.argv, state);
   worker_ = std::move(state.worker);
   spdlog::error("supervisor: {}; it stays the version that it was", error.message);

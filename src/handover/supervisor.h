@@ -34,6 +34,10 @@ inline constexpr int kExitFatal = 3;    ///< Starting it again would end the sam
 struct CommandLines {
   std::vector<std::string> worker;  ///< "worker", …; `--standby` is added beside an old worker.
   std::vector<std::string> trial;   ///< "start", "--check", …
+  /// "worker", … with the values that are in force once the restart is done: for a worker that died by itself, which
+  /// must come back whatever was written into the configuration file meanwhile.
+  std::vector<std::string> again;
+  const std::vector<std::string>& present() const { return again.empty() ? worker : again; }
 };
 
 struct SupervisorOptions {

@@ -126,7 +126,7 @@ void Supervisor::start_next() {
   int pair[2] = {-1, -1};
   if (worker_ && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
     return machine_.on_death(now(), Who::kNew, std::string("cannot make a socket pair: ") + std::strerror(errno));
-  std::vector<std::string> words = old_binary && !lines_.worker.empty() ? lines_.worker : target_lines_.worker;
+  std::vector<std::string> words = old_binary && !lines_.worker.empty() ? lines_.present() : target_lines_.worker;
   if (worker_) words.emplace_back("--standby");
   const std::string& program = old_binary ? present_ : target_;
   auto started =

@@ -77,7 +77,7 @@ Result<void> Supervisor::start_present() {
   if (lines_.worker.empty()) {
     ASSIGN_OR_RETURN(lines_, options_.command_lines());
   }
-  ASSIGN_OR_RETURN(worker_, start_worker(present_, with_program(options_.binary, lines_.worker), listeners_, -1));
+  ASSIGN_OR_RETURN(worker_, start_worker(present_, with_program(options_.binary, lines_.present()), listeners_, -1));
   worker_->started = now();
   spdlog::info("supervisor: worker {} started", worker_->pid);
   return {};

@@ -73,14 +73,19 @@ std::vector<std::string> words_of(const StartOptions& o) {
 }
 }  // namespace
 
-/// The words as they were given: who takes over reads the configuration file anew, with the options that it knows.
+/// The words as they were given: who takes over reads the configuration file anew, with the options that it knows. What
+/// this program cannot read, a newer one may; the trial tells.
 handover::CommandLines command_lines(const StartOptions& o) {
   const std::vector<std::string> words = o.given.empty() ? words_of(o) : o.given;
+  const auto fresh = o.read_again ? o.read_again() : Result<StartOptions>(o);
   handover::CommandLines lines;
   lines.worker = {"worker", "--supervisor-pid=" + std::to_string(getpid())};
+  lines.again = lines.worker;
   lines.trial = {"start", "--check"};
   for (std::vector<std::string>* line : {&lines.worker, &lines.trial})
     line->insert(line->end(), words.begin(), words.end());
+  const std::vector<std::string> values = words_of(fresh.ok() ? *fresh : o);
+  lines.again.insert(lines.again.end(), values.begin(), values.end());
   return lines;
 }
 
