@@ -1,4 +1,6 @@
 #pragma once
+#include <gtest/gtest.h>
+
 #include <atomic>
 
 #include "tests/wire/talk.h"
@@ -64,5 +66,31 @@ class TwoWorkers {
   sql::SqlServer new_worker;
   std::atomic<int> moves{0};
 };
+
+inline bool has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+inline void send(WireClient& client, const std::string& line) {
+  EXPECT_TRUE(client.send(bytes_of(line)).ok());
+}
+inline std::string talk(WireClient& client, const std::vector<std::string>& lines) {
+  std::string bytes;
+  for (const std::string& line : lines) bytes += bytes_of(line);
+  if (!client.send(bytes).ok()) return "cannot send";
+  return until(client, "ReadyForQuery");
+}
+inline sql::MoveView only(sql::SqlServer& server) {
+  const auto plan = server.move_plan();
+  EXPECT_EQ(plan.size(), 1U);
+  return plan.empty() ? sql::MoveView{} : plan.front();
+}
+inline std::string raw_byte(WireClient& client) {
+  const auto byte = client.read_raw(1);
+  return byte.ok() ? *byte : byte.error().message;
+}
+/// Waits until the session's bytes so far have been read.
+inline bool read_more(sql::SqlServer& server, std::uint64_t before, std::size_t n) {
+  return eventually([&] { return server.metrics().bytes_in >= before + n; });
+}
 
 }  // namespace outlast::testing

@@ -55,6 +55,10 @@ asio::awaitable<void> ClientSession::serve() {
   const bool came_here = state_.gateway != nullptr;
   if (!came_here && !co_await start_up()) co_return;
   for (Next next = co_await settle(); next == Next::kContinue; next = co_await settle()) {
+    if (io_.teller.listens() && !io_.frame_waits()) {
+      const auto more = co_await io_.fill();
+      if (more.ok() && *more && !io_.frame_waits()) continue;  // half a message: settle() tells
+    }
     auto frame = co_await io_.next_frame();
     io_.enter(Phase::kBusy);
     if (!frame.ok()) {
@@ -74,9 +78,7 @@ asio::awaitable<bool> ClientSession::start_up() {
     if (end == StartupEnd::kClosed) co_return false;
     if (end == StartupEnd::kReady) break;
     io_.unwake();
-    if (!state_.leaving) continue;
-    leave_now();
-    co_return false;
+    if (state_.leaving && leave_now()) co_return false;
   }
   key_ = host_.cancels.add(cancel_hook());
   io_.out.backend_key_data(key_.pid, key_.key);
@@ -93,10 +95,7 @@ asio::awaitable<ClientSession::Next> ClientSession::settle() {
   io_.drop_taken();
   for (;;) {
     enter_waiting();
-    if (state_.leaving && at_safe_point()) {
-      leave_now();
-      co_return Next::kClose;
-    }
+    if (state_.leaving && at_safe_point() && leave_now()) co_return Next::kClose;
     if (!unsent_) break;
     const auto sent = co_await io_.flush_answer();
     unsent_ = !sent.ok() && sent.error().code == Errc::kCancelled;

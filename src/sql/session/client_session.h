@@ -98,7 +98,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   bool at_safe_point() const;
   bool at_rest() const;
   void enter_waiting();
-  void leave_now();
+  /// False: it cannot, and stays. True: nothing is left to do for it here.
+  bool leave_now();
   void finish_leaving();
   std::string move_obstacle() const;
   SessionView view() const;
@@ -116,8 +117,9 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   CancelKey key_;
   bool skip_to_sync_{false};
   bool stop_wanted_{false}, stop_now_{false};
-  bool unsent_{false};  ///< `io_.out` holds the rest of an answer that was cut, or that came from another worker.
-  bool unfit_{false};   ///< restore() failed.
+  bool unsent_{false};     ///< `io_.out` holds the rest of an answer that was cut, or that came from another worker.
+  bool unfit_{false};      ///< restore() failed.
+  bool too_large_{false};  ///< To leave.
   std::optional<LeavingSession> left_;
   std::unique_ptr<proto::SessionState> carried_;  ///< What another worker's state held and nobody here knows.
   Wake wake_{Wake::kNone};

@@ -10,6 +10,8 @@ namespace asio = boost::asio;
 namespace {
 // What is under way, either way, and moves along; a longer message is received first.
 constexpr std::size_t kMovableBytes = 16u << 20;
+// What a session is, all in all: handover/channel.h carries 64 MiB.
+constexpr std::size_t kStateBytes = 48u << 20;
 
 std::string for_seconds(std::string_view what, Duration age) {
   return fmt::format("{} for {:.1f} s", what, std::chrono::duration<double>(age).count());
@@ -34,13 +36,16 @@ void ClientSession::keep() {
   asio::post(strand_, [self = shared_from_this()] { self->state_.leaving = false; });
 }
 
-void ClientSession::leave_now() {
+bool ClientSession::leave_now() {
   LeavingSession left;
   left.paused_at = host_.clock.now();
-  if (!io_.flush_now().ok()) return;  // the connection broke: it ends here
+  if (!io_.flush_now().ok()) return true;  // the connection broke: it ends here
   left.state = exported();
+  too_large_ = left.state.ByteSizeLong() > kStateBytes;
+  if (too_large_) return false;
   left.fd = io_.stream().release();
   if (left.fd >= 0) left_ = std::move(left);
+  return true;
 }
 
 void ClientSession::finish_leaving() {
@@ -55,13 +60,15 @@ void ClientSession::look(std::function<void(MoveView)> done) {
     MoveView seen;
     seen.session = self->state_.gateway ? self->view().name() : "a session that starts up";
     seen.reason = self->move_obstacle();
-    if (!seen.reason.empty()) seen.when = self->stop_now_ ? MoveView::When::kNever : MoveView::When::kLater;
+    const bool never = self->stop_now_ || self->too_large_;
+    if (!seen.reason.empty()) seen.when = never ? MoveView::When::kNever : MoveView::When::kLater;
     done(std::move(seen));
   });
 }
 
 std::string ClientSession::move_obstacle() const {
   if (stop_now_) return "it was told to go";
+  if (too_large_) return "its prepared statements are too large to move";
   if (io_.phase() == Phase::kStartup) return io_.reading() ? "" : "it starts up";
   if (!state_.gateway || at_safe_point() || (io_.answering() && !state_.in_transaction())) return "";
   const Instant now = host_.clock.now();

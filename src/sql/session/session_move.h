@@ -19,7 +19,7 @@ struct MoveView {
   enum class When : std::uint8_t {
     kNow,    ///< At a safe point.
     kLater,  ///< When its statement, COPY or transaction ends, or its portals do (Sync).
-    kNever,  ///< It was told to go: it must reconnect.
+    kNever,  ///< It was told to go, or is too large: it must reconnect.
   };
   When when{When::kNow};
   std::string session;  ///< For people.

@@ -43,7 +43,7 @@ std::string statement_for_people(const Prepared* prepared) {
 }
 
 void ClientSession::on_cancel_request() {
-  if (is_waiting(io_.phase()) || !state_.gateway) return;  // nothing runs
+  if (is_waiting(io_.phase()) || io_.answering() || !state_.gateway) return;  // nothing runs
   state_.cancelled = true;
   state_.gateway->interrupt();
   io_.wake();
