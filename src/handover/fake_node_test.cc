@@ -82,19 +82,19 @@ void FakeNode::start(const Start& how) {
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
+  std::filesystem::remove(store_ + "/pid");
   pid_ = fork();
   if (pid_ == 0) {
-    for (std::size_t i = 0; i < how.listen_fds.size(); ++i) {
-      const int high = fcntl(how.listen_fds[i], F_DUPFD, 20);
-      dup2(high, 3 + static_cast<int>(i));
-      close(high);
-    }
+    std::vector<int> high;  // out of the way of each other's targets
+    for (const int fd : how.listen_fds) high.push_back(fcntl(fd, F_DUPFD_CLOEXEC, 20));
+    for (std::size_t i = 0; i < high.size(); ++i) dup2(high[i], 3 + static_cast<int>(i));
     if (!how.listen_fds.empty()) setenv("LISTEN_FDS", std::to_string(how.listen_fds.size()).c_str(), 1);
     for (const auto& [name, value] : how.environment) setenv(name.c_str(), value.c_str(), 1);
     execvp(argv[0], argv.data());
     _exit(127);
   }
-  if (how.wait_until_ready) served_by();
+  // Served, and the supervisor knows it.
+  if (how.wait_until_ready) eventually([this] { return std::filesystem::exists(store_ + "/pid"); });
 }
 
 void FakeNode::write(const std::string& name, const std::string& text) const {

@@ -97,8 +97,9 @@ void Worker::on_message(ControlMessage& message) {
       return;
     case Kind::kRestartStatus: {
       const std::string now = json_text(message.text, "state");
-      // The present worker is the old one of the restart that begins, the new one once it owns the store.
-      hook(store_, released_ || (owns_ && now != "owned" && now != "done" && now != "idle") ? "old" : "new", now);
+      // Those two begin with what the workers say to each other: on_pair() is exact about them.
+      if (now != "sessions" && now != "storage_released")
+        hook(store_, owns_ && now != "owned" && now != "done" ? "old" : released_ ? "old" : "new", now);
       if (released_ && now == "owned" && value_of(message.text, "outcome") != "" &&
           value_of(message.text, "id") == value_of(message.text.substr(message.text.find("receipt")), "id"))
         _exit(kExitStopped);
@@ -138,18 +139,19 @@ void Worker::on_pair() {
   if (byte == 'R' && released_) return write_pair('L');
   if (byte == 'R') {
     state("sessions");
-    hook(store_, "old", "moving");
+    hook(store_, "old", "sessions");
     accepts_ = false;
     write_pair('S');
   } else if (byte == 'S') {
     state("sessions");
-    hook(store_, "new", "moving");
+    hook(store_, "new", "sessions");
     accepts_ = true;
     write_pair('T');
   } else if (byte == 'T') {
     release();
-    write_pair('L');
     state("storage_released");
+    hook(store_, "old", "storage_released");
+    write_pair('L');
   } else if (byte == 'L') {
     take_over();
   }

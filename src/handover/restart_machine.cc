@@ -181,7 +181,8 @@ void RestartMachine::retry(Instant now, const std::string& why, bool fatal) {
 }
 
 std::optional<Instant> RestartMachine::probe_at() const {
-  if (!deadline_ || (state_ != State::kStandby && state_ != State::kSessions)) return std::nullopt;
+  const bool old_matters = state_ == State::kStandby || state_ == State::kSessions || state_ == State::kStorageReleased;
+  if (!deadline_ || !old_matters) return std::nullopt;
   return *deadline_ - limit(state_) / 4;
 }
 
@@ -203,6 +204,12 @@ void RestartMachine::on_time(Instant now, bool old_reads) {
                                            : "the sessions and leases did not move" + late);
     case State::kStorageReleased:
       if (!new_lives_) return start_new(now);
+      if (old_lives_ && !old_reads) {  // it may not have told the new one that it released: its end does
+        act(Do::kKillOld);
+        old_lives_ = false;
+        deadline_ = now + limit(state_);
+        return;
+      }
       act(Do::kKillNew);
       new_lives_ = false;
       return retry(now, "the new worker did not take the store" + late, false);

@@ -172,8 +172,9 @@ void check_late(State state, bool old_reads, Driven& d) {
       EXPECT_EQ(d.outcome(), old_reads ? Outcome::kRolledBack : Outcome::kRecovered);
       return;
     case State::kStorageReleased:
-      EXPECT_TRUE(d.did(Do::kKillNew));
-      EXPECT_EQ(d.machine.record().attempts, 2);
+      EXPECT_EQ(d.did(Do::kKillNew), old_reads);
+      EXPECT_EQ(d.did(Do::kKillOld), !old_reads);
+      EXPECT_EQ(d.machine.record().attempts, old_reads ? 2 : 1);
       return;
     case State::kOwned:
       EXPECT_TRUE(d.did(Do::kKillOld));

@@ -147,7 +147,7 @@ std::string path_of_program(const std::string& argv0) {
   std::error_code error;
   if (argv0.find('/') != std::string::npos) {
     const auto path = std::filesystem::absolute(argv0, error);
-    if (!error && same_file(path, "/proc/self/exe")) return path;
+    if (!error && access(path.c_str(), X_OK) == 0) return path;  // may name a newer file than we are already
   }
   const char* const folders = std::getenv("PATH");
   std::istringstream list(folders == nullptr ? "" : folders);

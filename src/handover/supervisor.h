@@ -169,5 +169,7 @@ class Supervisor {
 std::vector<std::string> with_program(const std::string& program, const std::vector<std::string>& words);
 /// STATUS=, READY=1 and the like; a manager that does not take it is worth a warning.
 void tell_manager(const std::string& state);
+/// RELOADING=1 with its time; READY=1 ends it.
+std::string reloading();
 
 }  // namespace outlast::handover

@@ -32,6 +32,7 @@ std::string_view words_for(State state) {
   }
   return "";
 }
+}  // namespace
 
 /// What a reload says to a manager of Type=notify-reload, too (sd_notify(3)): from then on until READY=1.
 std::string reloading() {
@@ -39,7 +40,6 @@ std::string reloading() {
   clock_gettime(CLOCK_MONOTONIC, &at);
   return "RELOADING=1\nMONOTONIC_USEC=" + std::to_string(at.tv_sec * 1'000'000 + at.tv_nsec / 1000);
 }
-}  // namespace
 
 std::uint64_t Supervisor::trigger(RestartRequest request) {
   const std::uint64_t id = machine_.trigger(now(), std::move(request));

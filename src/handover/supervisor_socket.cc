@@ -38,10 +38,11 @@ void SupervisorSocket::accept_all() {
   for (;;) {
     const int fd = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) return;
-    if (clients_.size() >= kClientsMax)
-      close(fd);
-    else
-      clients_.push_back({++last_number_, fd});
+    if (clients_.size() >= kClientsMax) {  // whoever hangs on for nothing does not keep others out
+      close(clients_.front().fd);
+      clients_.erase(clients_.begin());
+    }
+    clients_.push_back({++last_number_, fd});
   }
 }
 

@@ -10,7 +10,7 @@
 namespace outlast::handover {
 
 /// STORE/supervisor.sock: where the command line asks. A client that sends nonsense, half a message or too much, that
-/// never reads, or one too many is closed and hurts nobody else. Thread-safety: none.
+/// never reads is closed, as is the oldest when there are too many; none hurts another. Thread-safety: none.
 class SupervisorSocket {
  public:
   static constexpr std::size_t kClientsMax = 256;

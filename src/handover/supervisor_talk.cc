@@ -211,15 +211,17 @@ void Supervisor::look_at_plan() {
 
 /// Reads the configuration again; the worker puts in force what can be. What it says is the answer.
 std::string Supervisor::reload() {
+  tell_manager(reloading());
   auto changes = options_.reload
                      ? options_.reload()
                      : Error(Errc::kInvalidState, "this node has no configuration that could be read again");
-  if (!changes.ok()) {
-    spdlog::error("supervisor: the configuration stays as it was: {}", changes.error().message);
-    tell_manager("STATUS=the configuration stays as it was: " + changes.error().message);
-  }
   const std::string text = changes.ok() ? *changes : error_json(changes.error().message);
+  if (!changes.ok()) spdlog::error("supervisor: the configuration stays as it was: {}", changes.error().message);
   if (worker_ && worker_->control_fd >= 0) (void)send_control(worker_->control_fd, say(Kind::kReload, text));
+  if (!machine_.busy())
+    tell_manager("READY=1\nSTATUS=" + (changes.ok()
+                                           ? std::string("serving")
+                                           : "serving; the configuration stays as it was: " + changes.error().message));
   return text;
 }
 
