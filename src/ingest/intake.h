@@ -1,0 +1,34 @@
+#pragma once
+#include <functional>
+#include <string>
+
+#include "base/loop.h"
+#include "ingest/record_batch.h"
+
+namespace outlast::ingest {
+
+/// When a sender is told that its records are safe.
+enum class Ack : std::uint8_t {
+  kReceived,  ///< Read from the socket.
+  kBuffered,  ///< In the chunk buffer, as durably as that is configured.
+  kStored,    ///< In every sink.
+};
+
+/// Where inputs put what they read: the way to the buffers of the sinks that the input's tag is routed to.
+/// Thread-safety: any thread. Lifetime: outlives the inputs.
+class Intake {
+ public:
+  virtual ~Intake() = default;
+  enum class Taken : std::uint8_t {
+    kYes,
+    kWait,     ///< Full, and overflow_action is `block`: keep the batch, stop reading, come again after on_room().
+    kRefused,  ///< Full, and overflow_action is `reject`: counted; the sender is told where its protocol can tell.
+  };
+  /// Takes the batch, all of it or nothing of it; what is not taken is left in `batch`. `done` runs when `ack` is
+  /// reached, on any thread, inline too; an error says that it never will be, and why. It is dropped unless kYes.
+  virtual Taken put(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done) = 0;
+  /// Calls back once when there may be room again, at once if there is.
+  virtual void on_room(Task room) = 0;
+};
+
+}  // namespace outlast::ingest
