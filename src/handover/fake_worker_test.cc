@@ -67,13 +67,14 @@ class Worker {
     owns_ = false;
     released_ = true;
   }
-  void take_over() {
+  void take_over(bool old_died) {
     if (pair_ >= 0) close(std::exchange(pair_, -1));
     hook(store_, "new", "storage_released");
     own();
     accepts_ = true;
     standby_ = false;
-    say(Kind::kOwned, R"({"sessions":{"moved":3,"lost":0},"refused":0,"reset":0})");
+    say(Kind::kOwned, std::string(R"({"sessions":{"moved":3,"lost":0},"refused":0,"reset":0,"old_died":)") +
+                          (old_died ? "true}" : "false}"));
   }
   void on_control();
   void on_pair();
@@ -132,7 +133,7 @@ void Worker::on_pair() {
   if (n < 0) return;
   if (n == 0) {  // the other one is gone
     close(std::exchange(pair_, -1));
-    if (standby_) return take_over();
+    if (standby_) return take_over(true);
     if (!released_) accepts_ = true;
     return;
   }
@@ -153,7 +154,7 @@ void Worker::on_pair() {
     hook(store_, "old", "storage_released");
     write_pair('L');
   } else if (byte == 'L') {
-    take_over();
+    take_over(false);
   }
 }
 

@@ -43,7 +43,7 @@ void RestartMachine::begin(Instant now, std::uint64_t id, RestartRequest request
   record_.request = std::move(request);
   record_.started = now;
   old_lives_ = true;
-  new_lives_ = new_stands_by_ = false;
+  new_lives_ = new_stands_by_ = release_told_ = false;
   failures_ = 0;
   entered_ = now;
   enter(now, State::kTrial);
@@ -108,7 +108,9 @@ void RestartMachine::on_state(Instant now, Who who, State said) {
       if (state_ == State::kStandby) enter(now, State::kSessions);
       return;
     case State::kStorageReleased:
-      if (who == Who::kOld && before_release) enter(now, State::kStorageReleased);
+      if (who != Who::kOld) return;
+      release_told_ = true;
+      if (before_release) enter(now, State::kStorageReleased);
       return;
     case State::kOwned:  // may be read before the old worker's word that it released
       if (who == Who::kNew && new_lives_ && (before_release || state_ == State::kStorageReleased)) own(now);
@@ -118,6 +120,18 @@ void RestartMachine::on_state(Instant now, Who who, State said) {
     case State::kDone:
       return;
   }
+}
+
+void RestartMachine::on_owned(Instant now, bool old_died) {
+  if (old_died && !release_told_ && !record_.old_lost) {
+    record_.old_lost = true;
+    note(Outcome::kRecovered, "the old worker died before it had released the node");
+  } else if (!old_died && record_.old_lost && record_.attempts == 1) {  // it had released the node, and died then
+    record_.old_lost = false;
+    record_.outcome = Outcome::kCompleted;
+    record_.why.clear();
+  }
+  on_state(now, Who::kNew, State::kOwned);
 }
 
 void RestartMachine::own(Instant now) {

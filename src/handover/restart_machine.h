@@ -74,6 +74,10 @@ class RestartMachine {
   void on_trial(Instant now, const std::string& refusal, bool old_serves);
   /// A worker says that it entered `state`.
   void on_state(Instant now, Who who, HandoverState state);
+  /// The new worker owns the store. `old_died`: it was not given the store, it took it from a process that was gone.
+  /// What is known of the old worker's death may come before or after this, so the new worker's word decides the
+  /// outcome.
+  void on_owned(Instant now, bool old_died);
   /// A worker ended by itself. `fatal`: it says that the same binary would end the same way.
   void on_death(Instant now, Who who, const std::string& why, bool fatal = false);
   /// `old_reads`: the old worker reads what it is told, so it is not the one that hangs.
@@ -114,7 +118,7 @@ class RestartMachine {
   std::optional<Instant> deadline_;
   RestartRecord record_;
   std::optional<RestartRequest> queued_;
-  bool stopping_{false}, old_lives_{true}, new_lives_{false}, new_stands_by_{false};
+  bool stopping_{false}, release_told_{false}, old_lives_{true}, new_lives_{false}, new_stands_by_{false};
   int failures_{0};
   std::vector<Action> actions_;
 };

@@ -117,6 +117,31 @@ void check_old_died(State state, Driven& d) {
   }
 }
 
+TEST(RestartMachine, TheNewWorkersWordTellsWhetherTheOldOneDiedBeforeItsRelease) {
+  Driven unheard;  // its end is read after the new worker's word
+  unheard.go(State::kSessions);
+  unheard.machine.on_owned(unheard.now, true);
+  unheard.machine.on_death(unheard.now, Who::kOld, "killed");
+  unheard.collect();
+  EXPECT_EQ(unheard.outcome(), Outcome::kRecovered);
+  EXPECT_TRUE(unheard.machine.record().old_lost);
+
+  Driven released;  // its word that it released was not read before its end
+  released.go(State::kSessions);
+  released.machine.on_death(released.now, Who::kOld, "killed");
+  released.machine.on_owned(released.now, false);
+  released.collect();
+  EXPECT_EQ(released.outcome(), Outcome::kCompleted);
+  EXPECT_FALSE(released.machine.record().old_lost);
+
+  Driven told;  // it told the supervisor and not the new worker
+  told.go(State::kStorageReleased);
+  told.machine.on_death(told.now, Who::kOld, "killed");
+  told.machine.on_owned(told.now, true);
+  told.collect();
+  EXPECT_EQ(told.outcome(), Outcome::kCompleted);
+}
+
 void check_new_died(State state, Driven& d) {
   switch (state) {
     case State::kStandby:

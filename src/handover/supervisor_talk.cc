@@ -26,6 +26,12 @@ json::value parse_or_null(const std::string& text) {
   return error ? json::value(nullptr) : value;
 }
 
+bool says_old_died(const std::string& workers_half) {
+  const json::value half = parse_or_null(workers_half);
+  const json::value* const died = half.is_object() ? half.as_object().if_contains("old_died") : nullptr;
+  return died != nullptr && died->is_bool() && died->as_bool();
+}
+
 std::string error_json(const std::string& sentence) {
   return json::serialize(json::object{{"error", sentence}});
 }
@@ -72,7 +78,7 @@ void Supervisor::on_message(Child& child, ControlMessage& message) {
     case Kind::kOwned:
       if (!is_next) return;
       workers_half_ = message.text;
-      return machine_.on_state(now(), who, HandoverState::kOwned);
+      return machine_.on_owned(now(), says_old_died(message.text));
     case Kind::kRestart: {
       const std::string by = json_text(message.text, "by");
       const std::uint64_t id = trigger({.by = by.empty() ? "worker" : by, .binary = {}});

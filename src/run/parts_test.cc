@@ -1,6 +1,8 @@
 // What `outlast run` is made of, piece by piece.
 #include <gtest/gtest.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -63,7 +65,7 @@ class ProbeTest : public ::testing::Test {
 };
 
 TEST_F(ProbeTest, BelievesOnlyAProcessOfTheGroup) {
-  Probe other(rule("tcp"), 1), ours(rule("tcp"), getpgrp());
+  Probe other(rule("tcp"), 1, {}), ours(rule("tcp"), getpgrp(), {});
   const int first = accept_next(other);
   EXPECT_FALSE(other.step(now_));
   EXPECT_EQ(other.last(), "another process answered the probe");
@@ -73,8 +75,46 @@ TEST_F(ProbeTest, BelievesOnlyAProcessOfTheGroup) {
   close(second);
 }
 
+/// A process in a group of its own that holds the socket, and waits for it with epoll or only sleeps.
+pid_t fork_beside(int listening, bool waits) {
+  int ready[2];
+  if (pipe(ready) != 0) return 0;
+  const pid_t child = fork();
+  if (child != 0) {
+    char byte = 0;
+    EXPECT_EQ(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+  }
+  setpgid(0, 0);
+  if (waits) {
+    const int set = epoll_create1(EPOLL_CLOEXEC);
+    epoll_event event{.events = EPOLLIN, .data = {}};
+    epoll_ctl(set, EPOLL_CTL_ADD, listening, &event);
+  }
+  (void)!write(ready[1], "x", 1);
+  for (;;) pause();
+}
+
+TEST_F(ProbeTest, WhoeverIsAlwaysTooLateCountsOnceItWaitsForConnections) {
+  for (const bool waits : {false, true}) {
+    const pid_t group = fork_beside(listener_.fd, waits);
+    Probe probe(rule("tcp"), group, {listener_.fd});
+    bool ready = false;
+    for (int lost = 0; !ready && lost < 2 * Probe::kLostEnough; ++lost) {
+      const int fd = accept_next(probe);  // this process is quicker every time
+      ready = probe.step(now_);
+      close(fd);
+    }
+    EXPECT_EQ(ready, waits);
+    kill(group, SIGKILL);
+    waitpid(group, nullptr, 0);
+  }
+}
+
 TEST_F(ProbeTest, WantsAGoodStatus) {
-  Probe probe(rule("http"), getpgrp());
+  Probe probe(rule("http"), getpgrp(), {});
   for (const std::string status : {"503 Later", "204 Fine"}) {
     const int fd = accept_next(probe);
     EXPECT_FALSE(probe.step(now_));  // asks
@@ -89,7 +129,7 @@ TEST_F(ProbeTest, WantsAGoodStatus) {
 }
 
 TEST_F(ProbeTest, TriesAgainWhenNobodyAccepts) {
-  Probe probe(rule("tcp"), getpgrp());
+  Probe probe(rule("tcp"), getpgrp(), {});
   EXPECT_FALSE(probe.step(now_));
   EXPECT_FALSE(probe.step(now_ + 1s));
   EXPECT_EQ(probe.last(), "nobody accepted the probe's connection");

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -82,8 +83,10 @@ bool Probe::accepted(Instant now) {
     case Owner::kOther:
       failed("another process answered the probe", now);
       next_ = now + kLook;  // the old one is as quick; ask again soon
-      return false;
+      return ++lost_ % kLostEnough == 0 &&
+             std::ranges::any_of(listening_, [this](int fd) { return watches(group_, fd); });
     case Owner::kOurs:
+      lost_ = 0;
       break;
   }
   if (rule_.kind == ReadyRule::Kind::kTcp) return true;

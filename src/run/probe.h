@@ -2,6 +2,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "base/loop.h"
 
@@ -18,10 +19,14 @@ Result<ReadyRule> parse_ready(const std::string& text);
 
 /// Asks again and again whether a process answers, without blocking. Old and new process share the sockets, so an
 /// answer alone proves nothing: it counts only when the connection was accepted by a process of `group` (looked up in
-/// /proc).
+/// /proc). A busy old process can be quicker every time: after kLostEnough of such losses a process of the group that
+/// waits for connections on one of the sockets counts as ready too.
 class Probe {
  public:
-  Probe(ReadyRule rule, pid_t group) : rule_(std::move(rule)), group_(group) {}
+  static constexpr int kLostEnough = 10;
+  /// `listening`: the sockets that the group was given.
+  Probe(ReadyRule rule, pid_t group, std::vector<int> listening)
+      : rule_(std::move(rule)), group_(group), listening_(std::move(listening)) {}
   ~Probe() { close_now(); }
   Probe(const Probe&) = delete;
   Probe& operator=(const Probe&) = delete;
@@ -43,6 +48,8 @@ class Probe {
 
   ReadyRule rule_;
   pid_t group_;
+  std::vector<int> listening_;
+  int lost_{0};  ///< Tries that another process was quicker at, in a row.
   Step step_{Step::kIdle};
   int fd_{-1};
   Instant next_{}, give_up_{};

@@ -83,7 +83,7 @@ void Runner::start(int process) {
   if (rule == ReadyRule::Kind::kNone) child->ready_at = now();
   if (rule == ReadyRule::Kind::kExec) child->ready_at = now() + options_.ready_after;
   if (rule == ReadyRule::Kind::kTcp || rule == ReadyRule::Kind::kHttp)
-    child->probe = std::make_unique<Probe>(options_.ready, *pid);
+    child->probe = std::make_unique<Probe>(options_.ready, *pid, request.sockets);
   children_.push_back(std::move(child));
   machine_.started(process, *pid);
 }

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -55,7 +56,38 @@ bool holds(const fs::path& process, const std::string& socket) {
   }
   return false;
 }
+
+/// Is the file with this inode in one of the process's epoll sets? proc(5), /proc/PID/fdinfo.
+bool waits_for(const fs::path& process, std::uint64_t inode) {
+  std::ostringstream wanted;
+  wanted << " ino:" << std::hex << inode << " ";
+  std::error_code error;
+  for (fs::directory_iterator at(process / "fd", error), end; !error && at != end; at.increment(error)) {
+    std::error_code gone;
+    if (fs::read_symlink(at->path(), gone) != "anon_inode:[eventpoll]") continue;
+    std::ifstream in(process / "fdinfo" / at->path().filename());
+    for (std::string line; std::getline(in, line);)
+      if ((line + " ").find(wanted.str()) != std::string::npos) return true;
+  }
+  return false;
+}
+
+template <class Look>
+bool any_process_of(pid_t group, Look look) {
+  std::error_code error;
+  for (fs::directory_iterator at("/proc", error), end; !error && at != end; at.increment(error)) {
+    const pid_t pid = static_cast<pid_t>(std::strtol(at->path().filename().c_str(), nullptr, 10));
+    if (pid > 0 && getpgid(pid) == group && look(at->path())) return true;
+  }
+  return false;
+}
 }  // namespace
+
+bool watches(pid_t group, int listening_fd) {
+  struct stat is{};
+  if (fstat(listening_fd, &is) != 0) return false;
+  return any_process_of(group, [&](const fs::path& process) { return waits_for(process, is.st_ino); });
+}
 
 Owner owner_of_other_end(int fd, pid_t group) {
   const int mine = port_of(fd, getsockname), its = port_of(fd, getpeername);
@@ -63,11 +95,7 @@ Owner owner_of_other_end(int fd, pid_t group) {
   if (inode.empty()) inode = inode_of("/proc/self/net/tcp6", its, mine);
   if (inode.empty()) return Owner::kNobodyYet;
   const std::string socket = "socket:[" + inode + "]";
-  std::error_code error;
-  for (fs::directory_iterator at("/proc", error), end; !error && at != end; at.increment(error)) {
-    const pid_t pid = static_cast<pid_t>(std::strtol(at->path().filename().c_str(), nullptr, 10));
-    if (pid > 0 && getpgid(pid) == group && holds(at->path(), socket)) return Owner::kOurs;
-  }
+  if (any_process_of(group, [&](const fs::path& process) { return holds(process, socket); })) return Owner::kOurs;
   return Owner::kOther;
 }
 

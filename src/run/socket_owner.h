@@ -12,6 +12,9 @@ enum class Owner : std::uint8_t {
   kOther,
 };
 
+/// A process of the group waits for connections of this listening socket in an epoll set: it has got as far as that.
+bool watches(pid_t group, int listening_fd);
+
 /// Looks in /proc for the accepting end of the connected TCP socket `fd`.
 Owner owner_of_other_end(int fd, pid_t group);
 

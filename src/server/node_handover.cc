@@ -334,7 +334,9 @@ std::string Node::handover_plan() const {
       json::object{{"node", member_.node.value},
                    {"incarnation", member_.incarnation.value},
                    {"version", program_version()},
-                   {"sessions", {{"move", now}, {"wait", std::move(later)}, {"reconnect", std::move(never)}}},
+                   {"moves", now},
+      {"waits", std::move(later)},
+      {"reconnects", std::move(never)},
                    {"transaction_wait", state_->settings().text("handover.transaction_wait").value()},
                    {"leases", leases}});
 }
