@@ -88,17 +88,15 @@ void Node::on_supervisor(ControlMessage message) {
 }
 
 void Node::reload(const std::string& text) {
-  const auto wanted = parse_reload(text);
-  if (!wanted.ok()) return spdlog::warn("{}", wanted.error().message);
-  if (wanted->log_level) spdlog::set_level(spdlog::level::from_str(*wanted->log_level));
-  if (wanted->grace) grace_ = *wanted->grace;
-  if (wanted->max_connections) {
-    max_connections_ = *wanted->max_connections;
-    loop_.post([this] {
-      if (sql_ && serving_) sql_->set_sessions_max(max_connections_);
-    });
-  }
   spdlog::info("configuration read again: {}", text);
+  for (const auto& [name, value] : values_now(text)) {
+    if (name == "log-level") spdlog::set_level(spdlog::level::from_str(value));
+    if (const auto grace = parse_duration(value); name == "grace" && grace.ok()) grace_ = *grace;
+    if (const auto most = parse_int(value); name == "max-connections" && most.ok()) max_connections_ = *most;
+  }
+  loop_.post([this] {
+    if (sql_ && serving_) sql_->set_sessions_max(max_connections_);
+  });
 }
 
 RestartPorts Node::restart_ports() {
@@ -335,8 +333,8 @@ std::string Node::handover_plan() const {
                    {"incarnation", member_.incarnation.value},
                    {"version", program_version()},
                    {"moves", now},
-      {"waits", std::move(later)},
-      {"reconnects", std::move(never)},
+                   {"waits", std::move(later)},
+                   {"reconnects", std::move(never)},
                    {"transaction_wait", state_->settings().text("handover.transaction_wait").value()},
                    {"leases", leases}});
 }

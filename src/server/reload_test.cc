@@ -6,25 +6,23 @@ namespace outlast::server {
 namespace {
 using namespace std::chrono_literals;
 
-TEST(Reload, TellsWhatTakesEffectAndWhatNeedsARestart) {
-  StartOptions now, next;
-  EXPECT_EQ(compare(now, next), Reload());
-  next.log_level = "debug";
-  next.max_connections = 7;
-  next.grace = 1500ms;
-  next.sql_addr = "127.0.0.1:1";
-  const Reload reload = compare(now, next);
-  EXPECT_EQ(reload.needs_restart, std::vector<std::string>{"sql-addr"});
-  const auto read = parse_reload(to_json(reload));
-  ASSERT_TRUE(read.ok());
-  EXPECT_EQ(*read, reload);
-  EXPECT_EQ(read->grace, 1500ms);
-}
-
-TEST(Reload, IgnoresWhatItDoesNotKnowAndRefusesWhatIsNoReload) {
-  EXPECT_EQ(parse_reload(R"({"changed":{"colour":"red","log-level":3},"more":1})").value(), Reload());
-  EXPECT_EQ(parse_reload("[]").error().code, Errc::kInvalidArgument);
-  EXPECT_EQ(parse_reload("").error().code, Errc::kInvalidArgument);
+TEST(Reload, SaysOfEveryChangeWhenItComesIntoForce) {
+  StartOptions before, after;
+  EXPECT_TRUE(compare_options(before, after).empty());
+  EXPECT_EQ(reload_json({}), R"({"now":{},"restart":{},"stop":{}})");
+  after.log_level = "debug";
+  after.grace = 90s;
+  after.sql_addr = "127.0.0.1:1";
+  const auto changes = compare_options(before, after);
+  EXPECT_EQ(changes, (std::vector<OptionChange>{{"sql-addr", "127.0.0.1:26257", "127.0.0.1:1", Takes::kStop},
+                                                {"grace", "0s", "1m30s", Takes::kNow},
+                                                {"log-level", "info", "debug", Takes::kNow}}));
+  EXPECT_EQ(reload_json(changes),
+            R"({"now":{"grace":"1m30s","log-level":"debug"},"restart":{},"stop":{"sql-addr":"127.0.0.1:1"}})");
+  EXPECT_EQ(values_now(reload_json(changes)),
+            (std::map<std::string, std::string>{{"grace", "1m30s"}, {"log-level", "debug"}}));
+  EXPECT_TRUE(values_now("[]").empty());
+  EXPECT_TRUE(values_now(R"({"error":"no such file"})").empty());
 }
 
 }  // namespace

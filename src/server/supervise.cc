@@ -148,15 +148,15 @@ class Fences {
 }  // namespace
 
 namespace {
-/// Reads the configuration again. What takes effect at once is known from then on; the rest stays to be told each time.
+/// Reads the configuration again. What takes effect at once is known from then on; the rest is told each time.
 Result<std::string> reload(StartOptions& known) {
   ASSIGN_OR_RETURN(const StartOptions next, known.read_again());
-  const Reload found = compare(known, next);
-  if (found.log_level) spdlog::set_level(spdlog::level::from_str(*found.log_level));
+  const std::string found = reload_json(compare_options(known, next));
+  if (known.log_level != next.log_level) spdlog::set_level(spdlog::level::from_str(next.log_level));
   known.log_level = next.log_level;
   known.max_connections = next.max_connections;
   known.grace = next.grace;
-  return to_json(found);
+  return found;
 }
 }  // namespace
 

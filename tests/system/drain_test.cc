@@ -323,6 +323,8 @@ TEST_F(DrainTest, TheProcessManagerHearsOfReadinessProgressAndTheRealEnd) {
   ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
   ASSERT_NO_FATAL_FAILURE(start_nodes(1));
   ::unsetenv("NOTIFY_SOCKET");
+  EXPECT_EQ(manager.next(), "FDSTORE=1\nFDNAME=kept-sql") << "its sockets outlive it";
+  EXPECT_EQ(manager.next(), "FDSTORE=1\nFDNAME=kept-http");
   EXPECT_EQ(manager.next(), "READY=1\nSTATUS=serving");
   auto busy = connect(0);
   must(busy, "BEGIN");
