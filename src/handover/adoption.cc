@@ -43,7 +43,9 @@ void take(Found& found, ControlMessage& message) {
       worker.version = message.text;
       break;
     case Kind::kListener: {
-      int& place = message.text == "sql" ? found.listeners.sql : found.listeners.http;
+      int& place = message.text == "sql"    ? found.listeners.sql
+                   : message.text == "http" ? found.listeners.http
+                                            : found.listeners.inputs.try_emplace(message.text, -1).first->second;
       std::swap(place, message.fd);
       break;
     }
@@ -86,8 +88,7 @@ Found look_for_worker(const std::string& store) {
       found.what = Found::What::kWorker;
       return found;
     }
-    for (int* fd : {&found.listeners.sql, &found.listeners.http})
-      if (*fd >= 0) close(std::exchange(*fd, -1));
+    close_all(std::exchange(found.listeners, {}));
     found.worker.reset();
   }
   found.holder = holder_of(store);

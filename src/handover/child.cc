@@ -18,8 +18,7 @@
 
 namespace outlast::handover {
 namespace {
-constexpr int kFirstFd = 3;  // control, SQL, HTTP, the pair: handover/supervisor.h
-constexpr int kAbove = 16;   ///< Above every descriptor that a child finds.
+constexpr int kFirstFd = 3;  // control, SQL, HTTP, the pair, inputs: handover/supervisor.h
 constexpr int kKillWaitMs = 5000;
 }  // namespace
 
@@ -42,9 +41,10 @@ Result<int> spawn(const std::string& program, const std::vector<std::string>& ar
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   // The targets must not be overwritten before they are copied: everything is moved above them first.
+  const int above = first_fd + static_cast<int>(passed.size());
   std::vector<int> sources;
   for (std::size_t i = 0; i < passed.size(); ++i) {
-    sources.push_back(passed[i] < 0 ? -1 : fcntl(passed[i], F_DUPFD_CLOEXEC, kAbove));
+    sources.push_back(passed[i] < 0 ? -1 : fcntl(passed[i], F_DUPFD_CLOEXEC, above));
     if (sources[i] >= 0) posix_spawn_file_actions_adddup2(&actions, sources[i], first_fd + static_cast<int>(i));
   }
   posix_spawnattr_t attributes;
@@ -76,7 +76,13 @@ Result<std::unique_ptr<Child>> start_worker(const std::string& program, const st
   auto child = std::make_unique<Child>();
   child->control_fd = control[0];
   child->binary = program;
-  auto pid = spawn(program, argv, kFirstFd, {control[1], listeners.sql, listeners.http, pair});
+  std::vector<int> passed = {control[1], listeners.sql, listeners.http, pair};
+  std::vector<std::string> words = argv;
+  for (const auto& [name, fd] : listeners.inputs) {
+    words.push_back("--input-socket=" + std::to_string(kFirstFd + static_cast<int>(passed.size())) + "=" + name);
+    passed.push_back(fd);
+  }
+  auto pid = spawn(program, words, kFirstFd, passed);
   close(control[1]);
   if (!pid.ok()) return std::move(pid).error();
   child->pid = *pid;

@@ -244,7 +244,8 @@ int run_supervisor(const std::vector<std::string>& argv, const std::string& stor
     if (read_file(store + "/config") == "broken") return Error(Errc::kInvalidArgument, "the configuration is broken");
     return CommandLines{.worker = {"fake-worker", store}, .trial = {"fake-trial", store}};
   };
-  o.bind = [&]() -> Result<Listeners> {
+  o.bind = [&](const Listeners& open) -> Result<Listeners> {
+    if (open.sql >= 0) return open;
     Listeners all = given;
     if (all.sql < 0) all.sql = listen_on("127.0.0.1:0").value();
     if (all.http < 0) all.http = listen_on("127.0.0.1:0").value();

@@ -26,6 +26,7 @@ json::object encode(const SupervisorState& state) {
                    {"socket", state.socket_fd},
                    {"sql", state.listeners.sql},
                    {"http", state.listeners.http},
+                   {"inputs", json::object(state.listeners.inputs.begin(), state.listeners.inputs.end())},
                    {"worker_words", json::array(state.worker_words.begin(), state.worker_words.end())}};
   if (!state.worker) return all;
   const Child& worker = *state.worker;
@@ -43,7 +44,8 @@ json::object encode(const SupervisorState& state) {
 }
 
 std::vector<int> descriptors(const SupervisorState& state) {
-  std::vector<int> fds = {state.lock_fd, state.socket_fd, state.listeners.sql, state.listeners.http};
+  std::vector<int> fds = state.listeners.all();
+  fds.insert(fds.end(), {state.lock_fd, state.socket_fd});
   if (state.worker) fds.insert(fds.end(), {state.worker->pid_fd, state.worker->control_fd});
   std::erase(fds, -1);
   return fds;
@@ -71,7 +73,10 @@ std::optional<SupervisorState> decode(const std::string& text) {
     SupervisorState state;
     state.lock_fd = all.at("lock").to_number<int>();
     state.socket_fd = all.at("socket").to_number<int>();
-    state.listeners = {all.at("sql").to_number<int>(), all.at("http").to_number<int>()};
+    state.listeners.sql = all.at("sql").to_number<int>();
+    state.listeners.http = all.at("http").to_number<int>();
+    if (const json::value* inputs = all.if_contains("inputs"))
+      for (const auto& [name, fd] : inputs->as_object()) state.listeners.inputs[name] = fd.to_number<int>();
     for (const json::value& word : all.at("worker_words").as_array()) state.worker_words.emplace_back(word.as_string());
     for (const int fd : descriptors(state))
       if (fcntl(fd, F_GETFD) < 0) return std::nullopt;

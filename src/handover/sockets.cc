@@ -104,4 +104,20 @@ Result<int> connect_in(const std::string& folder, const std::string& name) {
   return error;
 }
 
+std::vector<int> Listeners::all() const {
+  std::vector<int> fds = {sql, http};
+  for (const auto& [name, fd] : inputs) fds.push_back(fd);
+  std::erase(fds, -1);
+  return fds;
+}
+
+void close_all(const Listeners& listeners) {
+  for (const int fd : listeners.all()) close(fd);
+}
+
+void close_gone(const Listeners& former, const Listeners& present) {
+  for (const auto& [name, fd] : former.inputs)
+    if (!present.inputs.contains(name)) close(fd);
+}
+
 }  // namespace outlast::handover

@@ -62,8 +62,7 @@ Supervisor::Supervisor(SupervisorOptions options)
 
 Supervisor::~Supervisor() {
   close(signal_fd_);
-  for (const int fd : {listeners_.sql, listeners_.http})
-    if (fd >= 0) close(fd);
+  close_all(listeners_);
 }
 
 void Supervisor::block_signals() {

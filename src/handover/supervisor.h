@@ -24,6 +24,7 @@ namespace outlast::handover {
 
 /// File descriptors that a worker finds open at its start.
 inline constexpr int kControlFd = 3, kSqlFd = 4, kHttpFd = 5;
+inline constexpr int kInputFd = 7;     ///< The first of the inputs' sockets; `--input-socket=FD=ADDRESS` names each.
 inline constexpr int kHandoverFd = 6;  ///< With `worker --standby`: the pair to the old worker (handover/channel.h).
 
 /// Exit codes of a worker that the supervisor understands (docs/cli.md).
@@ -49,8 +50,9 @@ struct SupervisorOptions {
   int lock_fd{-1};       ///< Held for the supervisor's life, and passed on.
   /// Evaluated before each restart, which a broken configuration refuses with its sentence.
   std::function<Result<CommandLines>()> command_lines;
-  /// Called once, when no worker with sockets of its own was found.
-  std::function<Result<Listeners>()> bind;
+  /// The sockets that the configuration wants: those of `open` that it still does, and new ones. Called when no worker
+  /// with sockets of its own was found, and before each restart; an error refuses it.
+  std::function<Result<Listeners>(const Listeners& open)> bind;
   /// SIGHUP: reads the configuration again. JSON for the worker: what changed, and what needs a restart.
   std::function<Result<std::string>()> reload;
   const Clock* clock{nullptr};
@@ -142,6 +144,7 @@ class Supervisor {
   RestartMachine machine_;
   std::unique_ptr<SupervisorSocket> socket_;
   Listeners listeners_;
+  Listeners next_listeners_;       ///< Of the restart under way, from its trial on.
   std::unique_ptr<Child> worker_;  ///< Owns the store; during a restart the old one.
   std::unique_ptr<Child> next_;    ///< The new one, until the store is its.
   std::unique_ptr<Child> old_;     ///< The old one after that.

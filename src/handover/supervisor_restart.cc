@@ -104,6 +104,9 @@ void Supervisor::start_trial() {
   auto lines = options_.command_lines();
   if (!lines.ok()) return machine_.on_trial(now(), lines.error().message, false);
   target_lines_ = std::move(*lines);
+  auto sockets = options_.bind ? options_.bind(listeners_) : Result<Listeners>(listeners_);
+  if (!sockets.ok()) return machine_.on_trial(now(), sockets.error().message, false);
+  next_listeners_ = std::move(*sockets);
   auto trial = Trial::start(with_program(target_, target_lines_.trial));
   if (!trial.ok()) return machine_.on_trial(now(), trial.error().message, false);
   trial_ = std::move(*trial);
@@ -130,7 +133,7 @@ void Supervisor::start_next() {
   if (worker_) words.emplace_back("--standby");
   const std::string& program = old_binary ? present_ : target_;
   auto started =
-      start_worker(program, with_program(old_binary ? options_.binary : target_, words), listeners_, pair[0]);
+      start_worker(program, with_program(old_binary ? options_.binary : target_, words), next_listeners_, pair[0]);
   if (worker_ && started.ok()) {
     // A worker that does not take it hangs or is gone: its end or the time limit says which.
     (void)send_control(worker_->control_fd, {.kind = ControlMessage::Kind::kHandOver,
@@ -153,6 +156,8 @@ void Supervisor::make_receipt(State state) {
   if (state == State::kOwned) {
     old_ = std::move(worker_);
     worker_ = std::move(next_);
+    close_gone(listeners_, next_listeners_);
+    listeners_ = next_listeners_;
     worker_->ready = true;
     if (!worker_->version.empty()) to_version_ = worker_->version;
     if (!record.old_binary) {
@@ -162,6 +167,10 @@ void Supervisor::make_receipt(State state) {
       upgrade_wanted_ = present_ == target_;
     }
     on_serving(*worker_);
+  }
+  if (state == State::kDone) {  // what was bound for a restart that did not come to its end
+    close_gone(next_listeners_, listeners_);
+    next_listeners_ = listeners_;
   }
   const ReceiptFacts facts{.from_version = from_version_,
                            .to_version = to_version_,

@@ -55,8 +55,7 @@ void Supervisor::start_or_adopt() {
     if (found.what == Found::What::kWorker) {
       spdlog::info("supervisor: adopts worker {} and its sockets", found.worker->pid);
       std::swap(listeners_, found.listeners);
-      for (const int fd : {found.listeners.sql, found.listeners.http})
-        if (fd >= 0) close(fd);
+      close_all(found.listeners);
       worker_ = std::move(found.worker);
       worker_->started = now();
       return on_serving(*worker_);
@@ -71,7 +70,7 @@ void Supervisor::start_or_adopt() {
 
 Result<void> Supervisor::start_present() {
   if (listeners_.sql < 0 && options_.bind) {
-    ASSIGN_OR_RETURN(listeners_, options_.bind());
+    ASSIGN_OR_RETURN(listeners_, options_.bind({}));
   }
   if (!std::exchange(kept_, true)) keep_listeners(listeners_);
   if (lines_.worker.empty()) {
@@ -112,7 +111,9 @@ bool Supervisor::look_at_one_end() {
     if (!end) continue;
     const int pid = child->pid;
     spdlog::info("supervisor: worker {} {}", pid, to_string(*end));
-    read_control(*child);  // what it said before it died, which may have made it another's place
+    // What it said before it died may have made it another's place, and what another said before it heard of that may
+    // be the release: a death means something else after it.
+    for (Child* one : children()) read_control(*one);
     run_actions();
     for (std::unique_ptr<Child>* place : {&worker_, &next_, &old_})
       if (*place && (*place)->pid == pid) on_end(*place, *end);

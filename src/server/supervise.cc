@@ -184,7 +184,7 @@ int supervise(const StartOptions& options) {
   all.pid_file = options.pid_file;
   all.lock_fd = *lock;
   all.command_lines = [&options] { return command_lines(options); };
-  all.bind = [&] { return bind_listeners(given, options); };
+  all.bind = [&](const handover::Listeners& open) { return bind_listeners(open.sql >= 0 ? open : given, options); };
   if (options.read_again) all.reload = [known = options]() mutable { return reload(known); };
   all.clock = &clock;
   all.fence = [&](NodeId node, Incarnation incarnation) { fences.fence(node, incarnation); };
