@@ -80,6 +80,11 @@ class RestartsTest : public ClusterTest {
   /// 0: there is none. The old one is the worker that owned the node when the restart was asked for.
   pid_t process(Role role);
 
+  /// Sends SIGKILL or SIGSTOP, and waits until it has taken effect.
+  void strike(pid_t victim, int signal);
+  /// The node's facts name this supervisor: it is the node's now.
+  bool facts_name(pid_t supervisor);
+
   /// Asks for a restart and returns its id.
   std::uint64_t begin_restart(const std::string& binary = "");
   /// Its receipt, waited for.

@@ -143,7 +143,7 @@ TEST_P(RestartSurvives, EveryDeathInEveryState) {
     held->release();
     wait("the move of the idle session", [&] { return serves(process(Role::kNew), idle.fd()); });
   }
-  ASSERT_EQ(::kill(victim, c.signal), 0);
+  ASSERT_NO_FATAL_FAILURE(strike(victim, c.signal));
   held->release();
 
   if (c.state == HandoverState::kSessions && c.victim == Role::kSupervisor) {
@@ -158,7 +158,7 @@ TEST_P(RestartSurvives, EveryDeathInEveryState) {
       ASSERT_TRUE(cluster().wait_exit(0, 10s).ok());
       const auto started = cluster().start(0);
       ASSERT_TRUE(started.ok()) << started.error().message;
-      ASSERT_NO_FATAL_FAILURE(wait_ready(0));
+      wait("the adoption", [this] { return facts_name(supervisor()); });
     }
   }
   if (!wanted.outcomes.empty()) {

@@ -195,6 +195,23 @@ pid_t RestartsTest::process(Role role) {
   return 0;
 }
 
+void RestartsTest::strike(pid_t victim, int signal) {
+  ASSERT_EQ(::kill(victim, signal), 0);
+  wait("the effect of a signal", [&] {
+    std::ifstream in("/proc/" + std::to_string(victim) + "/stat");
+    std::string text;
+    std::getline(in, text);
+    const auto name_ends = text.rfind(')');
+    const char state = name_ends == std::string::npos ? 'X' : text[name_ends + 2];
+    return state == 'T' || (signal == SIGKILL && (state == 'Z' || state == 'X'));
+  });
+}
+
+bool RestartsTest::facts_name(pid_t supervisor) {
+  const auto facts = cluster().facts(0);
+  return facts.ok() && facts->pid == supervisor;
+}
+
 std::uint64_t RestartsTest::begin_restart(const std::string& binary) {
   old_ = worker();
   const auto begun = cli::restart_by_store(cluster().store(0))->start("a test", binary);
