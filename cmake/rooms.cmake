@@ -32,6 +32,10 @@ outlast_room(cli DEPS server run LIBS PkgConfig::LIBPQ Boost::json CLI11::CLI11 
 
 add_executable(outlast ${CMAKE_SOURCE_DIR}/src/cli/main.cc)
 target_link_libraries(outlast PRIVATE outlast_cli)
+# The same with another version, for tests that replace one program by the next.
+add_executable(outlast_next EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/src/cli/main.cc
+  ${CMAKE_SOURCE_DIR}/tests/support/next_version.cc)
+target_link_libraries(outlast_next PRIVATE outlast_cli)
 
 # What earlier programs wrote, opened by this one.
 add_executable(golden_test ${CMAKE_SOURCE_DIR}/tests/golden/golden_test.cc)
@@ -43,10 +47,11 @@ if(system_tests)
   add_executable(system_test ${system_tests})
   target_link_libraries(system_test PRIVATE outlast_cli outlast_test_main PkgConfig::LIBPQ)
   target_include_directories(system_test PRIVATE ${CMAKE_SOURCE_DIR}/tests)
-  target_compile_definitions(system_test PRIVATE OUTLAST_BINARY="$<TARGET_FILE:outlast>")
+  target_compile_definitions(system_test PRIVATE OUTLAST_BINARY="$<TARGET_FILE:outlast>"
+    OUTLAST_NEXT_BINARY="$<TARGET_FILE:outlast_next>")
   set_property(SOURCE ${CMAKE_SOURCE_DIR}/tests/system/golden_cluster_test.cc APPEND PROPERTY COMPILE_DEFINITIONS
     OUTLAST_GOLDEN_DIR="${CMAKE_SOURCE_DIR}/tests/golden")
-  add_dependencies(system_test outlast)
+  add_dependencies(system_test outlast outlast_next)
 endif()
 if(OUTLAST_FUZZERS)
   file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/*_fuzz.cc)

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <sstream>
 #include <string>
 
 namespace outlast::handover {
@@ -32,14 +33,17 @@ std::string_view to_string(HandoverState state) {
 void hold_point(std::string_view role, HandoverState state) {
   const char* const wanted = std::getenv("OUTLAST_HANDOVER_HOLD");
   if (wanted == nullptr) return;
-  const std::string_view text = wanted;
   const std::string here = std::string(role) + ":" + std::string(to_string(state)) + ":";
-  if (!text.starts_with(here)) return;
-  const int fd = open(std::string(text.substr(here.size())).c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  char byte = 0;
-  while (read(fd, &byte, 1) > 0 || errno == EINTR) errno = 0;
-  close(fd);
+  std::istringstream points(wanted);
+  for (std::string point; std::getline(points, point, ',');) {
+    if (!point.starts_with(here)) continue;
+    const int fd = open(point.substr(here.size()).c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    char byte = 0;
+    while (read(fd, &byte, 1) > 0 || errno == EINTR) errno = 0;
+    close(fd);
+    return;
+  }
 }
 
 }  // namespace outlast::handover

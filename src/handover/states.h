@@ -24,9 +24,10 @@ inline constexpr std::array<HandoverState, 7> kAllHandoverStates = {
 /// "done".
 std::string_view to_string(HandoverState state);
 
-/// For tests that kill or stop a process in a certain state: when OUTLAST_HANDOVER_HOLD is "<role>:<state>:<path>" with
-/// this role ("old", "new", "supervisor") and state, opens the FIFO at path for reading, which waits until the test has
-/// opened it too, and returns when the test has closed it. Does nothing otherwise.
+/// For tests that kill or stop a process in a certain state: OUTLAST_HANDOVER_HOLD is a list of
+/// "<role>:<state>:<path>" with commas between. Where one names this role ("old", "new", "supervisor") and state, opens
+/// the FIFO at path for reading, which waits until the test has opened it too, and returns when the test has closed it.
+/// Does nothing otherwise, and where there is no such FIFO.
 void hold_point(std::string_view role, HandoverState state);
 
 }  // namespace outlast::handover

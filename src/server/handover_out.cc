@@ -43,6 +43,7 @@ void HandoverOut::begin(int fd) {
   if (!marks.ok()) {
     spdlog::error("handover: {}", marks.error().message);
     close(fd);
+    if (!closing_) ports_.entered(HandoverState::kIdle);
     return;
   }
   marks_ = *std::move(marks);
@@ -70,6 +71,8 @@ void HandoverOut::on_message(handover::HandoverChannel::Received received) {
     case proto::HandoverMessage::kCancel:
       if (!closing_) ports_.sql.cancel(message.cancel().pid(), message.cancel().key());
       return;
+    case proto::HandoverMessage::kOwned:
+      return ports_.unneeded();
     default:
       return;  // a hello, or what a newer version says
   }
@@ -185,7 +188,7 @@ void HandoverOut::on_gone() {
   if (closing_) {
     spdlog::warn("handover: the new worker died after the store was released; keeping {} sessions for the next one",
                  vault_.size());
-    return;
+    return ports_.unneeded();
   }
   spdlog::warn("handover: the new worker is gone: this one goes on");
   state_ = HandoverState::kIdle;

@@ -30,7 +30,9 @@ class HandoverOut {
     std::function<void()> stay;  ///< Takes leave() back.
     /// Closes the store, fences this incarnation, drops the store's lock. No way back.
     std::function<void(Callback<proto::HandoverReleased>)> close;
-    std::function<void(handover::HandoverState)> entered;
+    std::function<void(handover::HandoverState)> entered;  ///< kIdle: this worker goes on.
+    /// No new worker needs this process any more; a supervisor that is there says when it goes.
+    std::function<void()> unneeded;
   };
   explicit HandoverOut(Ports ports);
   ~HandoverOut();

@@ -112,6 +112,7 @@ class Node {
   HandoverOut::Ports handover_out_ports();
   HandoverIn::Ports handover_in_ports();
   void accept_clients(bool accept);
+  void allow_adoption();
   int serve();
   void release_node();
   bool hold_kept_leases(Instant until);

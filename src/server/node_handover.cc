@@ -71,6 +71,7 @@ void Node::on_supervisor(ControlMessage message) {
     case ControlMessage::Kind::kStop:
       return end(Ending::kStop);
     case ControlMessage::Kind::kHandOver:
+      link_->end_adoption();  // a supervisor that comes in the middle of it waits for the one that will own the node
       return loop_.post([this, fd = message.fd] {
         if (handover_out_) return handover_out_->begin(fd);
         close(fd);  // starting itself: the standby worker sees that nobody hands over
@@ -164,7 +165,20 @@ HandoverOut::Ports Node::handover_out_ports() {
                 released_ = std::move(done);
                 ask_for(Step::kRelease);
               },
-          .entered = [this](handover::HandoverState state) { tell_state(state); }};
+          .entered =
+              [this](handover::HandoverState state) {
+                if (state == handover::HandoverState::kIdle) allow_adoption();
+                tell_state(state);
+              },
+          .unneeded =
+              [this] {
+                if (!link_->connected()) end(Ending::kHandedOver);
+              }};
+}
+
+void Node::allow_adoption() {
+  if (auto allowed = link_->allow_adoption(store_->path(), member_.node, member_.incarnation); !allowed.ok())
+    spdlog::error("a supervisor cannot adopt this worker: {}", allowed.error().message);
 }
 
 void Node::accept_clients(bool accept) {

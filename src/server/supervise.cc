@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -158,6 +159,14 @@ Result<std::string> reload(StartOptions& known) {
   known.grace = next.grace;
   return found;
 }
+
+/// Tests of processes that hang do not wait for minutes: OUTLAST_RESTART_TIMEOUT is the limit of every state.
+handover::RestartTimeouts restart_timeouts() {
+  const char* const text = std::getenv("OUTLAST_RESTART_TIMEOUT");
+  const Result<Duration> limit = parse_duration(text == nullptr ? "" : text);
+  if (!limit.ok()) return {};
+  return {.trial = *limit, .standby = *limit, .sessions = *limit, .owned = *limit, .leaving = *limit};
+}
 }  // namespace
 
 int supervise(const StartOptions& options) {
@@ -187,6 +196,7 @@ int supervise(const StartOptions& options) {
   all.bind = [&](const handover::Listeners& open) { return bind_listeners(open.sql >= 0 ? open : given, options); };
   if (options.read_again) all.reload = [known = options]() mutable { return reload(known); };
   all.clock = &clock;
+  all.timeouts = restart_timeouts();
   all.fence = [&](NodeId node, Incarnation incarnation) { fences.fence(node, incarnation); };
   all.settle = [&] { fences.settle(); };
   all.passed = std::move(passed);

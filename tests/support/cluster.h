@@ -30,6 +30,8 @@ class ClusterTest : public testing::Test {
 
   /// Another metadata store than a file; before the first node is started.
   void use_meta(const std::string& url);
+  /// More words for every `start`, and another program; before the first node is started.
+  void use_start(std::vector<std::string> words, const std::string& program = "");
   /// Starts and initialises nodes and waits until all are ready.
   void start_nodes(int count);
   void wait_ready(int node, pid_t not_worker = 0);

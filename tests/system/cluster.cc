@@ -47,6 +47,11 @@ void ClusterTest::use_meta(const std::string& url) {
       std::make_unique<cli::LocalCluster>(cli::LocalClusterOptions{.binary = OUTLAST_BINARY, .dir = dir_, .meta = url});
 }
 
+void ClusterTest::use_start(std::vector<std::string> words, const std::string& program) {
+  cluster_ = std::make_unique<cli::LocalCluster>(cli::LocalClusterOptions{
+      .binary = program.empty() ? OUTLAST_BINARY : program, .dir = dir_, .start_args = std::move(words)});
+}
+
 void ClusterTest::start_nodes(int count) {
   for (int i = 0; i < count; ++i) {
     const auto started = cluster().start(i);
