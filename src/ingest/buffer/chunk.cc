@@ -1,0 +1,54 @@
+#include "ingest/buffer/chunk.h"
+
+#include <charconv>
+#include <cstdio>
+
+namespace outlast::ingest {
+namespace {
+
+class MemoryChunk final : public Chunk {
+ public:
+  using Chunk::Chunk;
+  Result<void> append(const RecordBatch& batch) override {
+    data_ += batch.data();
+    count(batch.records(), batch.bytes());
+    return {};
+  }
+  Result<void> each_batch(const BatchReader& reader) const override {
+    return data_.empty() ? Result<void>() : reader(data_);
+  }
+
+ private:
+  std::string data_;
+};
+
+constexpr std::size_t kHex = 16;
+
+bool read_hex(std::string_view text, std::uint64_t& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, kHex);
+  return error == std::errc{} && end == text.data() + text.size();
+}
+
+}  // namespace
+
+std::string ChunkId::to_string() const {
+  char text[2 * kHex + 2];
+  std::snprintf(text, sizeof text, "%016llx-%016llx", static_cast<unsigned long long>(writer),
+                static_cast<unsigned long long>(sequence));
+  return text;
+}
+
+Result<ChunkId> ChunkId::from(std::string_view text) {
+  ChunkId id;
+  if (text.size() != 2 * kHex + 1 || text[kHex] != '-' || !read_hex(text.substr(0, kHex), id.writer) ||
+      !read_hex(text.substr(kHex + 1), id.sequence))
+    return Error(Errc::kInvalidArgument,
+                 "\"" + std::string(text) + "\" is no chunk id, which looks like " + ChunkId{1, 1}.to_string());
+  return id;
+}
+
+Result<std::shared_ptr<Chunk>> MemoryChunkStore::create(ChunkFacts facts) {
+  return std::shared_ptr<Chunk>(std::make_shared<MemoryChunk>(std::move(facts)));
+}
+
+}  // namespace outlast::ingest

@@ -1,0 +1,214 @@
+// The way in: room, staged chunks, what the disk refuses. chunk_flow.cc is the way out.
+#include "ingest/buffer/chunk_buffer.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "ingest/buffer/held.h"
+
+namespace outlast::ingest {
+namespace {
+using namespace std::chrono_literals;
+/// A chunk that a sender waits for is not kept back to grow.
+constexpr Duration kStoredWait = 10ms;
+/// How often a disk that refused is asked again.
+constexpr Duration kParkedWait = 200ms;
+}  // namespace
+
+ChunkBuffer::ChunkBuffer(BufferLimits limits, std::unique_ptr<ChunkStore> store, ChunkIds& ids, Clock& clock,
+                         BufferHooks hooks)
+    : limits_(limits),
+      store_(std::move(store)),
+      ids_(ids),
+      clock_(clock),
+      hooks_(std::move(hooks)),
+      last_sync_(clock.now()),
+      retry_(limits.retry) {}
+
+bool ChunkBuffer::fits(std::uint64_t bytes) const {
+  return stats_.held.bytes + stats_.parked.bytes + reserved_ + bytes <= limits_.total_bytes;
+}
+
+Intake::Taken ChunkBuffer::reserve(const RecordBatch& batch) {
+  Calls calls;
+  const std::lock_guard lock(mutex_);
+  if (!parked_.empty() && clock_.now() >= next_parked_try_) write_parked(calls);
+  if (closed_ || !parked_.empty() || !fits(batch.bytes())) return overflow(batch, calls);
+  reserved_ += batch.bytes();
+  return Intake::Taken::kYes;
+}
+
+void ChunkBuffer::release(const RecordBatch& batch) {
+  const std::lock_guard lock(mutex_);
+  reserved_ -= batch.bytes();
+}
+
+bool ChunkBuffer::is_full() const {
+  const std::lock_guard lock(mutex_);
+  return full_;
+}
+
+Intake::Taken ChunkBuffer::overflow(const RecordBatch& batch, Calls& calls) {
+  // Chunks that still grow would keep the room for as long as flush_interval.
+  if (limits_.overflow != Overflow::kDropOldestChunk) enqueue_all();
+  if (!waiting_.empty()) calls.add(hooks_.work);
+  const bool can_ever_fit = batch.bytes() <= limits_.total_bytes;
+  if (can_ever_fit && limits_.overflow == Overflow::kBlock) {
+    full_ = true;
+    ++stats_.waits;
+    return Intake::Taken::kWait;
+  }
+  if (can_ever_fit && limits_.overflow == Overflow::kDropOldestChunk && !closed_) {
+    do {
+      if (!parked_.empty()) write_parked(calls);
+      if (parked_.empty() && fits(batch.bytes())) {
+        reserved_ += batch.bytes();
+        return Intake::Taken::kYes;
+      }
+      if (waiting_.empty()) enqueue_all();
+    } while (drop_oldest(calls));
+  }
+  return Intake::Taken::kRefused;
+}
+
+void ChunkBuffer::refuse(const RecordBatch& batch) {
+  const std::lock_guard lock(mutex_);
+  stats_.refused.add(batch.records(), batch.bytes());
+}
+
+bool ChunkBuffer::drop_oldest(Calls& calls) {
+  if (waiting_.empty()) return false;
+  const auto held = waiting_.begin()->second;
+  waiting_.erase(waiting_.begin());
+  stats_.dropped.add(held->chunk->records(), held->chunk->bytes(), 1);
+  if (auto removed = held->chunk->remove(); !removed.ok()) spdlog::error("{}", removed.error().message);
+  leave(held, Error(Errc::kUnavailable, "the buffer was full: its oldest chunk was dropped"), calls);
+  return true;
+}
+
+void ChunkBuffer::append(const std::string& tag, const RecordBatch& batch, Ack ack, Callback<void> done) {
+  Calls calls;
+  const std::lock_guard lock(mutex_);
+  reserved_ -= batch.bytes();
+  stats_.taken.add(batch.records(), batch.bytes());
+  const auto work = [&] { return std::tuple(staged_.contains(tag), waiting_.size(), dirty_.size()); };
+  const auto work_before = work();
+  if (parked_.empty()) {
+    auto held = store(tag, batch);
+    if (held.ok()) {
+      promise(**held, ack, std::move(done), calls);
+      if (work() != work_before || ack == Ack::kStored) calls.add(hooks_.work);
+      return;
+    }
+    stats_.trouble = held.error().message;
+    next_parked_try_ = clock_.now() + kParkedWait;
+    spdlog::error("a buffer cannot write, and takes nothing until it can: {}", stats_.trouble);
+  }
+  stats_.parked.add(batch.records(), batch.bytes());
+  parked_.push_back({tag, batch, ack, std::move(done)});
+  calls.add(hooks_.work);
+}
+
+Result<std::shared_ptr<ChunkBuffer::Held>> ChunkBuffer::staged(const std::string& tag) {
+  auto& held = staged_[tag];
+  if (held == nullptr) {
+    auto chunk = store_->create({ids_.next(), tag, clock_.wall_micros()});
+    if (!chunk.ok()) {
+      staged_.erase(tag);
+      return std::move(chunk).error();
+    }
+    held = std::make_shared<Held>();
+    held->chunk = std::move(chunk).value();
+    held->due = clock_.now() + limits_.flush_interval;
+  }
+  return held;
+}
+
+Result<std::shared_ptr<ChunkBuffer::Held>> ChunkBuffer::store(const std::string& tag, const RecordBatch& batch) {
+  const auto present = staged_.find(tag);
+  if (present != staged_.end() && present->second->chunk->bytes() + batch.bytes() > limits_.chunk_bytes) enqueue(tag);
+  ASSIGN_OR_RETURN(const std::shared_ptr<Held> held, staged(tag));
+  if (auto appended = held->chunk->append(batch); !appended.ok()) {
+    // A file that failed once is not written to again.
+    if (held->chunk->records() > 0)
+      enqueue(tag);
+    else
+      staged_.erase(tag);
+    return std::move(appended).error();
+  }
+  stats_.held.add(batch.records(), batch.bytes());
+  if (store_->lasting() && limits_.sync != SyncPolicy::kNever && !held->dirty) {
+    held->dirty = true;
+    dirty_.push_back(held);
+  }
+  if (held->chunk->bytes() >= limits_.chunk_bytes) enqueue(tag);
+  return held;
+}
+
+void ChunkBuffer::promise(Held& held, Ack ack, Callback<void> done, Calls& calls) {
+  if (ack == Ack::kStored) {
+    held.stored.push_back(std::move(done));
+    held.due = std::min(held.due, clock_.now() + kStoredWait);
+  } else if (ack == Ack::kBuffered && held.dirty && limits_.sync == SyncPolicy::kAlways) {
+    awaiting_sync_.push_back(std::move(done));
+  } else {
+    calls.add(std::move(done), {});
+  }
+}
+
+void ChunkBuffer::write_parked(Calls& calls) {
+  std::size_t written = 0;
+  for (Parked& parked : parked_) {
+    auto held = store(parked.tag, parked.batch);
+    if (!held.ok()) {
+      stats_.trouble = held.error().message;
+      break;
+    }
+    stats_.parked.records -= parked.batch.records();
+    stats_.parked.bytes -= parked.batch.bytes();
+    promise(**held, parked.ack, std::move(parked.done), calls);
+    ++written;
+  }
+  parked_.erase(parked_.begin(), parked_.begin() + static_cast<std::ptrdiff_t>(written));
+  next_parked_try_ = clock_.now() + kParkedWait;
+  if (written > 0) calls.add(hooks_.work);
+  if (!parked_.empty()) return;
+  stats_.trouble.clear();
+  spdlog::info("the buffer can write again");
+  freed(calls);
+}
+
+void ChunkBuffer::enqueue(const std::string& tag) {
+  const auto found = staged_.find(tag);
+  const auto held = found->second;
+  staged_.erase(found);
+  held->sealed = true;
+  held->order = next_order_++;
+  close_if_idle(*held);
+  waiting_.emplace(held->order, held);
+}
+
+void ChunkBuffer::enqueue_due(Instant now) {
+  for (auto next = staged_.begin(); next != staged_.end();) {
+    const auto current = next++;
+    if (current->second->due <= now) enqueue(std::string(current->first));
+  }
+}
+
+void ChunkBuffer::enqueue_all() {
+  while (!staged_.empty()) enqueue(std::string(staged_.begin()->first));
+}
+
+void ChunkBuffer::close_if_idle(Held& held) {
+  if (held.sealed && !held.dirty && !held.syncing) held.chunk->close();
+}
+
+void ChunkBuffer::freed(Calls& calls) {
+  if (!full_) return;
+  full_ = false;
+  calls.add(hooks_.room);
+}
+
+}  // namespace outlast::ingest

@@ -1,0 +1,129 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/loop.h"
+#include "ingest/buffer/chunk.h"
+#include "ingest/buffer/retry.h"
+#include "ingest/intake.h"
+#include "ingest/stats.h"
+
+namespace outlast::ingest {
+
+enum class Overflow : std::uint8_t { kBlock, kDropOldestChunk, kReject };
+enum class SyncPolicy : std::uint8_t { kAlways, kInterval, kNever };
+
+/// Fluentd's names and meanings.
+struct BufferLimits {
+  std::uint64_t chunk_bytes{8U << 20};    ///< chunk_limit_size; one batch may be larger and is then a chunk.
+  std::uint64_t total_bytes{512U << 20};  ///< total_limit_size
+  Duration flush_interval{std::chrono::seconds(60)};
+  Overflow overflow{Overflow::kBlock};
+  SyncPolicy sync{SyncPolicy::kInterval};
+  Duration sync_interval{std::chrono::seconds(1)};
+  RetryLimits retry;
+};
+
+/// What a buffer tells the threads that serve it; called on any thread, without its lock.
+struct BufferHooks {
+  std::function<void()> work;  ///< next_due() or next_sync() may be earlier than it was.
+  std::function<void()> room;  ///< It was full, and something has left it.
+};
+
+/// The chunks in front of one sink. Inputs reserve and append; flushers take a chunk and say how writing it ended; one
+/// thread syncs. It has no threads and reads no clock but the given one.
+/// When the disk refuses, what was reserved is parked in memory and written first when it takes again.
+/// Thread-safety: any thread; callbacks run without its lock.
+class ChunkBuffer {
+ public:
+  ChunkBuffer(BufferLimits limits, std::unique_ptr<ChunkStore> store, ChunkIds& ids, Clock& clock, BufferHooks hooks);
+
+  /// Room for the batch: kYes reserves it, until append() or release(). The others say what Intake::Taken says, but
+  /// nothing is counted: refuse() does.
+  Intake::Taken reserve(const RecordBatch& batch);
+  void release(const RecordBatch& batch);
+  void refuse(const RecordBatch& batch);
+  /// Takes what was reserved. `done` as in Intake::put.
+  void append(const std::string& tag, const RecordBatch& batch, Ack ack, Callback<void> done);
+  bool is_full() const;
+
+  /// The oldest chunk that is due, for the caller to write; null: none now.
+  std::shared_ptr<Chunk> take();
+  /// When take() may have one; nullopt: not before the next `work`.
+  std::optional<Instant> next_due() const;
+  /// The sink has it, and it has been removed.
+  void written(const Chunk& chunk);
+  /// The sink has not; it is tried again later. False: it has been tried long enough, along with what waits behind it.
+  bool failed(const Chunk& chunk, Random& random);
+  /// All that wait, given up: the caller keeps them elsewhere, and says so with set_aside() or put_back().
+  std::vector<std::shared_ptr<Chunk>> take_waiting();
+  void set_aside(const Chunk& chunk, const Error& why);
+  void put_back(const Chunk& chunk);
+
+  /// Makes what was appended durable and tells those who wait for that.
+  void sync();
+  std::optional<Instant> next_sync() const;
+
+  /// Chunks that others left behind go in front of all.
+  void adopt_left_over();
+  /// Everything is due now.
+  void flush_all();
+  /// The end: what is in no file comes back (others stay for the next process); those who wait are told kShuttingDown.
+  std::vector<std::shared_ptr<Chunk>> close();
+  /// What close() gave back and nobody could keep.
+  void lost(const Chunk& chunk);
+
+  BufferStats stats() const;
+  std::uint32_t failures() const;
+
+ private:
+  struct Held;
+  struct Parked;
+  class Calls;
+  using Order = std::int64_t;
+  using Waiting = std::map<Order, std::shared_ptr<Held>>;
+
+  bool fits(std::uint64_t bytes) const;
+  Intake::Taken overflow(const RecordBatch& batch, Calls& calls);
+  bool drop_oldest(Calls& calls);
+  Result<std::shared_ptr<Held>> store(const std::string& tag, const RecordBatch& batch);
+  Result<std::shared_ptr<Held>> staged(const std::string& tag);
+  void promise(Held& held, Ack ack, Callback<void> done, Calls& calls);
+  void write_parked(Calls& calls);
+  void enqueue(const std::string& tag);
+  void enqueue_due(Instant now);
+  void enqueue_all();
+  void leave(const std::shared_ptr<Held>& held, Result<void> how, Calls& calls);
+  std::shared_ptr<Held> return_from_flight(const Chunk& chunk);
+  void freed(Calls& calls);
+  void close_if_idle(Held& held);
+
+  const BufferLimits limits_;
+  const std::unique_ptr<ChunkStore> store_;
+  ChunkIds& ids_;
+  Clock& clock_;
+  const BufferHooks hooks_;
+
+  mutable std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<Held>> staged_;
+  Waiting waiting_;
+  std::map<const Chunk*, std::shared_ptr<Held>> in_flight_;
+  std::vector<Parked> parked_;
+  Instant next_parked_try_{};
+  std::vector<std::shared_ptr<Held>> dirty_;
+  std::vector<Callback<void>> awaiting_sync_;
+  Instant last_sync_{};
+  RetryState retry_;
+  Order next_order_{0}, first_order_{0};
+  std::uint64_t reserved_{0};
+  bool full_{false};
+  bool closed_{false};
+  BufferStats stats_;  ///< `held.records` and `held.bytes` are kept up; the rest of what is held is counted when asked.
+};
+
+}  // namespace outlast::ingest

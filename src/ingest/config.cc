@@ -1,0 +1,306 @@
+#include "ingest/config.h"
+
+#include <algorithm>
+
+#include "ingest/config_table.h"
+#include "ingest/parse/timestamp.h"
+#include "ingest/sink/http_post.h"
+
+namespace outlast::ingest {
+namespace {
+constexpr std::size_t kTagMax = 255;
+constexpr std::uint64_t kMiB = 1U << 20;
+
+/// "udp://0.0.0.0:5140" as scheme and address.
+Result<std::pair<std::string, std::string>> split_listen(const std::string& listen) {
+  const auto scheme = listen.find("://");
+  const std::string address = scheme == std::string::npos ? "" : listen.substr(scheme + 3);
+  const auto colon = address.rfind(':');
+  const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
+  const bool digits = !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string::npos;
+  if (colon == 0 || !digits || std::stoul(port) > 65'535)
+    return Error(Errc::kInvalidArgument, "\"" + listen + "\" is no address; write one such as \"udp://0.0.0.0:5140\"");
+  return std::pair(listen.substr(0, scheme), address);
+}
+
+Result<std::string> checked_tag(const std::string& tag) {
+  bool good = !tag.empty() && tag.size() <= kTagMax && tag.front() != '.' && tag.back() != '.' && !tag.contains("..");
+  for (const char c : tag)
+    good = good && c > ' ' && c < '\x7f' && std::string_view("*{},/\\").find(c) == std::string_view::npos;
+  if (good) return tag;
+  return Error(Errc::kInvalidArgument,
+               "\"" + tag + "\" is no tag: parts of letters, digits, - and _ with points between them");
+}
+
+void put_name_in(std::string& tag, const std::string& name) {
+  constexpr std::string_view kPlace = "{name}";
+  for (auto at = tag.find(kPlace); at != std::string::npos; at = tag.find(kPlace, at + name.size()))
+    tag.replace(at, kPlace.size(), name);
+}
+
+void read_listen(ConfigTable& table, InputConfig& input) {
+  std::string listen;
+  table.require("listen", "\"udp://0.0.0.0:5140\"");
+  if (!table.text("listen", listen)) return;
+  const auto parts = split_listen(listen);
+  if (!parts.ok()) return table.wrong("listen", parts.error().message);
+  const auto& [scheme, address] = *parts;
+  input.address = address;
+  input.stream = scheme != "udp";
+  const bool fits = input.kind == InputKind::kUdp      ? scheme == "udp"
+                    : input.kind == InputKind::kTcp    ? scheme == "tcp"
+                    : input.kind == InputKind::kSyslog ? scheme == "udp" || scheme == "tcp"
+                                                       : scheme == "http" || scheme == "tcp";
+  if (!fits) table.wrong("listen", "an input of this type does not listen on \"" + scheme + "\"");
+}
+
+void read_parser(ConfigTable& table, InputConfig& input) {
+  ParserOptions& parser = input.parser;
+  if (input.kind == InputKind::kSyslog) parser.kind = ParserKind::kSyslog;
+  if (input.kind == InputKind::kHttp) parser.kind = ParserKind::kJson;
+  table.parsed<ParserKind>("parser", parser.kind, parser_kind_from);
+  table.text("expression", parser.expression);
+  table.text("time_key", parser.time_key);
+  table.parsed<std::int32_t>("timezone", parser.utc_offset, [](const std::string& text) -> Result<std::int32_t> {
+    if (const auto offset = parse_utc_offset(text)) return *offset;
+    return Error(Errc::kInvalidArgument, "this is an offset such as \"+02:00\", or \"UTC\"");
+  });
+  if (parser.kind == ParserKind::kRegexp) {
+    table.require("expression", "'^(?<level>\\S+) (?<text>.*)$'");
+    if (const auto made = make_parser(parser); !made.ok()) table.wrong("expression", made.error().message);
+  } else if (table.has("expression")) {
+    table.wrong("expression", "only parser = \"regexp\" has one");
+  }
+}
+
+void read_ack(ConfigTable& table, InputConfig& input) {
+  const bool answers = input.kind == InputKind::kHttp;
+  input.ack = answers ? Ack::kBuffered : Ack::kReceived;
+  table.word<Ack>("ack", input.ack,
+                  {{"received", Ack::kReceived}, {"buffered", Ack::kBuffered}, {"stored", Ack::kStored}});
+  if (!answers && input.ack != Ack::kReceived)
+    table.wrong("ack", "senders of this type are told nothing, so it can only be \"received\"");
+}
+
+Result<InputConfig> read_input(const toml::table& from, const std::string& file) {
+  ConfigTable table(from, file, "[[input]]");
+  InputConfig input;
+  std::string type;
+  table.require("type", "\"syslog\"");
+  table.text("type", type);
+  table.word<InputKind>(
+      "type", input.kind,
+      {{"udp", InputKind::kUdp}, {"tcp", InputKind::kTcp}, {"syslog", InputKind::kSyslog}, {"http", InputKind::kHttp}});
+  input.name = type;
+  table.text("name", input.name);
+  read_listen(table, input);
+  input.tag = "{name}";
+  table.text("tag", input.tag);
+  put_name_in(input.tag, input.name);
+  if (const auto tag = checked_tag(input.tag); !tag.ok()) table.wrong("tag", tag.error().message);
+  read_parser(table, input);
+  table.bytes("message_size_max", input.message_bytes_max);
+  table.texts("allow", input.allow);
+  table.number("rate_max", input.rate_max, 0);
+  read_ack(table, input);
+  const bool stream = input.stream && input.kind != InputKind::kHttp;
+  if (input.kind == InputKind::kSyslog) input.framing = FramingKind::kAuto;
+  if (table.word<FramingKind>("framing", input.framing,
+                              {{"newline", FramingKind::kNewline},
+                               {"octet-counted", FramingKind::kOctetCounted},
+                               {"auto", FramingKind::kAuto}}) &&
+      !stream)
+    table.wrong("framing", "only records that come over TCP are framed");
+  TRY(table.finish());
+  return input;
+}
+
+void read_retry(ConfigTable& table, RetryLimits& retry) {
+  table.time("retry_wait", retry.wait);
+  table.number("retry_exponential_backoff_base", retry.base, 1);
+  Duration longest{};
+  if (table.time("retry_max_interval", longest)) retry.max_interval = longest;
+  table.time("retry_timeout", retry.timeout);
+  std::uint32_t times = 0;
+  if (table.count("retry_max_times", times, 0)) retry.max_times = times;
+  table.flag("retry_forever", retry.forever);
+  table.flag("retry_randomize", retry.randomize);
+}
+
+void read_buffer_table(ConfigTable& table, BufferConfig& buffer) {
+  BufferLimits& limits = buffer.limits;
+  if (buffer.file) table.text("path", buffer.path);
+  table.bytes("chunk_limit_size", limits.chunk_bytes);
+  table.bytes("total_limit_size", limits.total_bytes);
+  if (limits.chunk_bytes > limits.total_bytes)
+    table.wrong(table.has("total_limit_size") ? "total_limit_size" : "chunk_limit_size",
+                "one chunk would be larger than the whole buffer");
+  table.time("flush_interval", limits.flush_interval);
+  table.count("flush_thread_count", buffer.flush_threads, 1);
+  table.flag("flush_at_shutdown", buffer.flush_at_shutdown);
+  table.word<Overflow>(
+      "overflow_action", limits.overflow,
+      {{"block", Overflow::kBlock}, {"drop_oldest_chunk", Overflow::kDropOldestChunk}, {"reject", Overflow::kReject}});
+  table.word<SyncPolicy>(
+      "fsync", limits.sync,
+      {{"always", SyncPolicy::kAlways}, {"interval", SyncPolicy::kInterval}, {"never", SyncPolicy::kNever}});
+  table.time("fsync_interval", limits.sync_interval);
+  read_retry(table, limits.retry);
+  table.text("secondary_path", buffer.secondary_path);
+}
+
+/// Fluentd's defaults of file buffers; of memory buffers they are BufferLimits' own.
+void become_file(BufferConfig& buffer) {
+  buffer.file = true;
+  buffer.limits.chunk_bytes = 256 * kMiB;
+  buffer.limits.total_bytes = 64 * 1024 * kMiB;
+  buffer.flush_at_shutdown = false;
+}
+
+Result<BufferConfig> read_buffer(const toml::table* from, const std::string& file, SinkKind sink) {
+  BufferConfig buffer;
+  if (from == nullptr) return buffer;
+  ConfigTable table(*from, file, "[sink.buffer]");
+  table.word<bool>("type", buffer.file, {{"memory", false}, {"file", true}});
+  if (buffer.file) {
+    become_file(buffer);
+    table.require("path", "\"/var/lib/outlast/buffer/name\"");
+  }
+  // A forwarded chunk is one request.
+  if (sink == SinkKind::kForward) buffer.limits.chunk_bytes = 8 * kMiB;
+  read_buffer_table(table, buffer);
+  TRY(table.finish());
+  return buffer;
+}
+
+void read_kind(ConfigTable& table, SinkConfig& sink) {
+  if (sink.kind == SinkKind::kFile || sink.kind == SinkKind::kStdout)
+    table.word<LineForm>("template", sink.form, {{"none", LineForm::kRaw}, {"json", LineForm::kJson}});
+  switch (sink.kind) {
+    case SinkKind::kFile:
+      table.require("path", "\"/var/log/app.log\"");
+      table.text("path", sink.path);
+      table.bytes("rotate_size", sink.rotate_bytes);
+      table.time("rotate_time", sink.rotate_time);
+      table.word<Compression>(
+          "compress", sink.compression,
+          {{"none", Compression::kNone}, {"gzip", Compression::kGzip}, {"zstd", Compression::kZstd}});
+      break;
+    case SinkKind::kTable:
+      table.require("table", "\"logs\"");
+      table.text("table", sink.table);
+      table.text("database", sink.database);
+      break;
+    case SinkKind::kForward:
+      table.require("url", "\"http://10.0.0.5:9880/app\"");
+      if (table.text("url", sink.url))
+        if (const auto target = HttpTarget::parse(sink.url); !target.ok()) table.wrong("url", target.error().message);
+      break;
+    case SinkKind::kStdout:
+      break;
+  }
+}
+
+Result<SinkConfig> read_sink(const toml::table& from, const std::string& file) {
+  ConfigTable table(from, file, "[[sink]]");
+  SinkConfig sink;
+  std::string type;
+  table.require("type", "\"file\"");
+  table.text("type", type);
+  table.word<SinkKind>("type", sink.kind,
+                       {{"file", SinkKind::kFile},
+                        {"stdout", SinkKind::kStdout},
+                        {"table", SinkKind::kTable},
+                        {"forward", SinkKind::kForward}});
+  sink.name = type;
+  table.text("name", sink.name);
+  // The name is a directory's too, where a memory buffer is kept over a restart.
+  if (sink.name.empty() || sink.name.contains('/') || sink.name.starts_with('.'))
+    table.wrong("name", "a name is not empty, has no / and does not begin with a point");
+  sink.match = TagPattern::parse("**").value();
+  table.parsed<TagPattern>("match", sink.match, [](const std::string& text) { return TagPattern::parse(text); });
+  read_kind(table, sink);
+  const toml::table* buffer = table.table("buffer");
+  TRY(table.finish());
+  ASSIGN_OR_RETURN(sink.buffer, read_buffer(buffer, file, sink.kind));
+  return sink;
+}
+
+/// What is between tables: each name once, a tag's parser the same everywhere, a directory for each buffer.
+template <class Config>
+const Config* same_name(const std::vector<Config>& others, const Config& one) {
+  const auto found = std::ranges::find(others, one.name, &Config::name);
+  return found == others.end() ? nullptr : &*found;
+}
+
+Result<void> add(std::vector<InputConfig>& inputs, InputConfig input) {
+  if (same_name(inputs, input) != nullptr)
+    return Error(Errc::kInvalidArgument, "two inputs are called \"" + input.name + "\"; give each a name of its own");
+  for (const InputConfig& other : inputs)
+    if (other.tag == input.tag && other.parser != input.parser)
+      return Error(Errc::kInvalidArgument, "the inputs \"" + other.name + "\" and \"" + input.name +
+                                               "\" have one tag and two parsers; give each a tag of its own");
+  inputs.push_back(std::move(input));
+  return {};
+}
+
+Result<void> add(std::vector<SinkConfig>& sinks, SinkConfig sink) {
+  if (same_name(sinks, sink) != nullptr)
+    return Error(Errc::kInvalidArgument, "two sinks are called \"" + sink.name + "\"; give each a name of its own");
+  for (const SinkConfig& other : sinks)
+    if (sink.buffer.file && other.buffer.path == sink.buffer.path)
+      return Error(Errc::kInvalidArgument, "the sinks \"" + other.name + "\" and \"" + sink.name +
+                                               "\" have one buffer path; give each a directory of its own");
+  sinks.push_back(std::move(sink));
+  return {};
+}
+
+template <class Config>
+Result<void> read_all(const toml::table& root, const char* key, const std::string& file, std::vector<Config>& to,
+                      Result<Config> (*read)(const toml::table&, const std::string&)) {
+  const toml::node* node = root.get(key);
+  if (node == nullptr) return {};
+  const auto* list = node->as_array();
+  if (list == nullptr || !list->is_array_of_tables())
+    return config_error(file, node->source(), "write each one as [[" + std::string(key) + "]], with two brackets");
+  for (const toml::node& each : *list) {
+    ASSIGN_OR_RETURN(Config config, read(*each.as_table(), file));
+    if (auto added = add(to, std::move(config)); !added.ok())
+      return config_error(file, each.source(), added.error().message);
+  }
+  return {};
+}
+
+Result<void> read_source_only(const toml::table& root, const std::string& file, std::optional<BufferConfig>& to) {
+  const toml::node* node = root.get("source_only_buffer");
+  if (node == nullptr) return {};
+  if (!node->is_table())
+    return config_error(file, node->source(), "source_only_buffer is a table: [source_only_buffer]");
+  ConfigTable table(*node->as_table(), file, "[source_only_buffer]");
+  BufferConfig buffer;
+  become_file(buffer);
+  buffer.limits.overflow = Overflow::kDropOldestChunk;  // Fluentd's
+  read_buffer_table(table, buffer);
+  TRY(table.finish());
+  to = std::move(buffer);
+  return {};
+}
+
+}  // namespace
+
+Result<IngestConfig> parse_ingest_config(std::string_view text, const std::string& file) {
+  const toml::parse_result parsed = toml::parse(text);
+  if (!parsed)
+    return config_error(file, parsed.error().source(),
+                        "this is not TOML: " + std::string(parsed.error().description()));
+  const toml::table& root = parsed.table();
+  IngestConfig config;
+  TRY(read_all(root, "input", file, config.inputs, &read_input));
+  TRY(read_all(root, "sink", file, config.sinks, &read_sink));
+  TRY(read_source_only(root, file, config.source_only));
+  if (!config.inputs.empty() && config.sinks.empty())
+    return config_error(file, root.get("input")->source(), "there is no [[sink]] that takes what the inputs read");
+  return config;
+}
+
+}  // namespace outlast::ingest
