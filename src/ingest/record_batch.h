@@ -14,12 +14,13 @@ struct RawRecord {
   std::string_view bytes;           ///< Without its frame; may hold anything, NUL and invalid UTF-8 too.
 };
 
-/// Records one after another in one piece of memory, in the form in which chunks keep them: for each the length (u32,
-/// little-endian), the time (i64), the length of the peer (u8), peer and bytes. Appending copies once and allocates
-/// rarely; nothing else is done for a record on its way in.
+/// Records one after another in one piece of memory, in the form in which chunks keep them: for each the length of what
+/// follows it (u32, little-endian), the time (i64), the length of the peer (u8), peer and bytes. Appending copies once
+/// and allocates rarely; nothing else is done for a record on its way in.
 /// Thread-safety: none. Lifetime: views are valid until the batch changes.
 class RecordBatch {
  public:
+  /// Precondition: under 4 GiB. A peer is cut at 255 bytes.
   void append(const RawRecord& record);
   /// Another batch's records behind ours.
   void append(const RecordBatch& other);
@@ -31,6 +32,8 @@ class RecordBatch {
 
   /// The batch in `data`. kCorrupt names the place where it is no batch.
   static Result<RecordBatch> from(std::string data);
+  /// How many records `data` holds; the same errors.
+  static Result<std::size_t> count(std::string_view data);
 
   class Reader {
    public:
