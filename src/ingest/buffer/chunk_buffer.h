@@ -75,8 +75,10 @@ class ChunkBuffer {
   void flush_all();
   /// The end: what is in no file comes back (others stay for the next process); those who wait are told kShuttingDown.
   std::vector<std::shared_ptr<Chunk>> close();
-  /// What close() gave back and nobody could keep.
+  /// What nobody could keep.
   void lost(const Chunk& chunk);
+  /// After close(): others may take the files.
+  void give_up_store();
 
   BufferStats stats() const;
   std::uint32_t failures() const;
@@ -104,7 +106,7 @@ class ChunkBuffer {
   void close_if_idle(Held& held);
 
   const BufferLimits limits_;
-  const std::unique_ptr<ChunkStore> store_;
+  std::unique_ptr<ChunkStore> store_;  ///< Null after give_up_store().
   ChunkIds& ids_;
   Clock& clock_;
   const BufferHooks hooks_;

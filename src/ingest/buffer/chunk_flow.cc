@@ -179,6 +179,12 @@ void ChunkBuffer::lost(const Chunk& chunk) {
   stats_.dropped.add(chunk.records(), chunk.bytes(), 1);
 }
 
+void ChunkBuffer::give_up_store() {
+  const std::lock_guard lock(mutex_);
+  waiting_.clear();
+  store_.reset();
+}
+
 BufferStats ChunkBuffer::stats() const {
   const std::lock_guard lock(mutex_);
   BufferStats stats = stats_;

@@ -1,0 +1,222 @@
+#include "ingest/pipeline.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "ingest/sink/file_sink.h"
+#include "ingest/sink/forward_sink.h"
+#include "ingest/sink/stdout_sink.h"
+
+namespace outlast::ingest {
+namespace {
+
+/// Tells the sender once all sinks have said what became of its batch.
+class Together {
+ public:
+  Together(Callback<void> done, std::size_t parts) : done_(std::move(done)), left_(parts) {}
+  void part(Result<void> how) {
+    std::unique_lock lock(mutex_);
+    if (!how.ok() && result_.ok()) result_ = std::move(how);
+    if (--left_ > 0) return;
+    lock.unlock();
+    done_(std::move(result_));
+  }
+
+ private:
+  std::mutex mutex_;
+  Callback<void> done_;
+  std::size_t left_;
+  Result<void> result_;
+};
+
+void add(Amount& to, const Amount& more) {
+  to.add(more.records, more.bytes, more.chunks);
+}
+
+}  // namespace
+
+Pipeline::Pipeline(PipelineOptions options, Clock& clock)
+    : options_(std::move(options)),
+      clock_(clock),
+      ids_(options_.writer != 0 ? options_.writer : static_cast<std::uint64_t>(clock.wall_micros())) {}
+
+Pipeline::~Pipeline() {
+  if (!closed_) (void)hand_over();
+}
+
+Result<std::unique_ptr<Pipeline>> Pipeline::open(const IngestConfig& config, PipelineOptions options, Clock& clock,
+                                                 const SinkMaker& other_sinks) {
+  std::unique_ptr<Pipeline> pipeline(new Pipeline(std::move(options), clock));
+  for (const InputConfig& input : config.inputs) TRY(pipeline->decoder_.add(input.tag, input.parser));
+  for (const SinkConfig& sink : config.sinks) TRY(pipeline->add_sink(sink, other_sinks));
+  return pipeline;
+}
+
+Result<void> Pipeline::add_sink(const SinkConfig& config, const SinkMaker& other_sinks) {
+  ASSIGN_OR_RETURN(auto sink, make_sink(config, other_sinks));
+  const std::string keep = options_.keep_path.empty() ? "" : options_.keep_path + "/" + config.name;
+  ASSIGN_OR_RETURN(auto runner,
+                   SinkRunner::open(config, std::move(sink),
+                                    {.ids = ids_, .clock = clock_, .seed = options_.seed++, .keep_path = keep},
+                                    [this] { run_waiters(); }));
+  runners_.push_back(std::move(runner));
+  return {};
+}
+
+Result<std::unique_ptr<Sink>> Pipeline::make_sink(const SinkConfig& config, const SinkMaker& other_sinks) const {
+  switch (config.kind) {
+    case SinkKind::kFile: {
+      FileSinkOptions options{.path = config.path,
+                              .form = config.form,
+                              .compression = config.compression,
+                              .rotate_bytes = config.rotate_bytes,
+                              .rotate_time = config.rotate_time,
+                              .sync = config.buffer.file && config.buffer.limits.sync == SyncPolicy::kAlways};
+      return std::unique_ptr<Sink>(std::make_unique<FileSink>(std::move(options), decoder_, clock_));
+    }
+    case SinkKind::kStdout:
+      return std::unique_ptr<Sink>(std::make_unique<StdoutSink>(config.form, decoder_));
+    case SinkKind::kForward: {
+      ASSIGN_OR_RETURN(auto target, HttpTarget::parse(config.url));
+      return std::unique_ptr<Sink>(
+          std::make_unique<ForwardSink>(ForwardSinkOptions{.target = std::move(target)}, decoder_));
+    }
+    case SinkKind::kTable:
+      break;
+  }
+  if (other_sinks) return other_sinks(config, decoder_);
+  return Error(Errc::kInvalidArgument, "the sink \"" + config.name + "\" needs a database, and this node has none");
+}
+
+const Pipeline::Route& Pipeline::route(const std::string& tag) {
+  {
+    const std::shared_lock lock(routes_mutex_);
+    if (const auto found = routes_.find(tag); found != routes_.end()) return found->second;
+  }
+  const std::unique_lock lock(routes_mutex_);
+  const auto [place, fresh] = routes_.try_emplace(tag);
+  if (!fresh) return place->second;
+  for (const auto& runner : runners_)
+    if (runner->match().matches(tag)) place->second.push_back(runner.get());
+  if (place->second.empty())
+    spdlog::warn("no sink matches the tag \"{}\": its records are counted as unmatched, and go nowhere", tag);
+  return place->second;
+}
+
+Intake::Taken Pipeline::put(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done) {
+  if (batch.empty()) {
+    if (done) done({});
+    return Taken::kYes;
+  }
+  puts_.fetch_add(1);
+  const Taken taken = closed_ ? Taken::kRefused : put_open(tag, batch, ack, std::move(done));
+  if (puts_.fetch_sub(1) == 1 && closed_) puts_.notify_all();
+  return taken;
+}
+
+Intake::Taken Pipeline::put_open(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done) {
+  const Route& sinks = route(tag);
+  if (sinks.empty()) {
+    unmatched(tag, batch, ack, std::move(done));
+    return Taken::kYes;
+  }
+  Route granted;
+  if (const Taken taken = reserve(sinks, batch, ack, granted); taken != Taken::kYes) return taken;
+  if (ack == Ack::kReceived || !done) {
+    for (SinkRunner* sink : granted) sink->buffer().append(tag, batch, Ack::kReceived, nullptr);
+    batch.clear();  // its memory stays with the input
+    if (done) done({});
+    return Taken::kYes;
+  }
+  const RecordBatch taken = std::exchange(batch, {});
+  if (granted.size() == 1) {
+    granted.front()->buffer().append(tag, taken, ack, std::move(done));
+    return Taken::kYes;
+  }
+  const auto together = std::make_shared<Together>(std::move(done), granted.size());
+  for (SinkRunner* sink : granted)
+    sink->buffer().append(tag, taken, ack, [together](Result<void> how) { together->part(std::move(how)); });
+  return Taken::kYes;
+}
+
+Intake::Taken Pipeline::reserve(const Route& route, const RecordBatch& batch, Ack ack, Route& granted) {
+  Route refused;
+  Taken all = Taken::kYes;
+  for (SinkRunner* sink : route) {
+    const Taken taken = sink->buffer().reserve(batch);
+    if (taken == Taken::kYes) granted.push_back(sink);
+    if (taken == Taken::kRefused) refused.push_back(sink);
+    if (taken == Taken::kWait) all = Taken::kWait;
+  }
+  if (all == Taken::kYes && !refused.empty() && (ack != Ack::kReceived || granted.empty())) all = Taken::kRefused;
+  if (all != Taken::kWait)
+    for (SinkRunner* sink : refused) sink->buffer().refuse(batch);
+  if (all == Taken::kYes) return all;
+  for (SinkRunner* sink : granted) sink->buffer().release(batch);
+  return all;
+}
+
+void Pipeline::unmatched(const std::string& tag, const RecordBatch& batch, Ack ack, Callback<void> done) {
+  unmatched_records_ += batch.records();
+  unmatched_bytes_ += batch.bytes();
+  if (!done) return;
+  if (ack == Ack::kReceived) return done({});
+  done(Error(Errc::kNotFound, "no sink matches the tag \"" + tag + "\"; add a [[sink]] whose match does"));
+}
+
+void Pipeline::on_room(Task room) {
+  {
+    const std::lock_guard lock(waiters_mutex_);
+    const bool full = std::ranges::any_of(runners_, [](const auto& runner) { return runner->buffer().is_full(); });
+    if (full && !closed_) {
+      waiters_.push_back(std::move(room));
+      return;
+    }
+  }
+  room();
+}
+
+void Pipeline::run_waiters() {
+  std::vector<Task> waiters;
+  {
+    const std::lock_guard lock(waiters_mutex_);
+    waiters.swap(waiters_);
+  }
+  for (Task& waiter : waiters) waiter();
+}
+
+void Pipeline::start_sinks() {
+  for (const auto& runner : runners_) runner->start();
+}
+
+LeftBehind Pipeline::end(bool flush) {
+  closed_ = true;
+  for (std::uint32_t under_way = puts_; under_way != 0; under_way = puts_) puts_.wait(under_way);
+  LeftBehind left;
+  for (const auto& runner : runners_) {
+    const LeftBehind one = runner->stop(flush && runner->flush_at_shutdown());
+    add(left.kept, one.kept);
+    add(left.lost, one.lost);
+  }
+  run_waiters();
+  return left;
+}
+
+LeftBehind Pipeline::stop() {
+  return end(true);
+}
+
+LeftBehind Pipeline::hand_over() {
+  return end(false);
+}
+
+PipelineStats Pipeline::stats() const {
+  PipelineStats stats;
+  for (const auto& runner : runners_) stats.sinks.push_back(runner->stats());
+  stats.unmatched = {.records = unmatched_records_, .bytes = unmatched_bytes_};
+  return stats;
+}
+
+}  // namespace outlast::ingest
