@@ -68,9 +68,10 @@ class Etcd:
 
 
 class Cluster:
-    """`start` of the nodes are started at once, the others by start()."""
+    """`start` of the nodes are started at once, the others by start(); `options` go to every one."""
 
-    def __init__(self, nodes, meta="embedded", start=None):
+    def __init__(self, nodes, meta="embedded", start=None, options=()):
+        self.options = options
         self.dir = tempfile.mkdtemp(prefix="outlast-bench-")
         self.meta = f"embedded:{self.dir}/meta"
         self.etcd = None
@@ -115,7 +116,7 @@ class Cluster:
         words = [f"--{name}-addr={known.get(name + '_addr', '127.0.0.1:0')}" for name in ("listen", "sql", "http")]
         with open(self.store(node) + ".log", "ab") as log:
             self.processes[node] = subprocess.Popen(
-                [BINARY, "start", f"--store={self.store(node)}", f"--meta={self.meta}", *words],
+                [BINARY, "start", f"--store={self.store(node)}", f"--meta={self.meta}", *words, *self.options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent, start_new_session=True)
 
     def facts(self, node):

@@ -22,6 +22,7 @@ SETTINGS = {
     "max_connections": "200",
     "max_wal_senders": "8",
     "wal_level": "replica",
+    "wal_retrieve_retry_interval": "100ms",  # standbys come back soon after a restart
     "hot_standby": "on",
     "listen_addresses": "127.0.0.1",
     "logging_collector": "off",
@@ -95,6 +96,12 @@ class Postgres:
                                                     stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         ready = self._words("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.ports[number]))
         wait_until(f"PostgreSQL {number}", 60, lambda: subprocess.run(ready, cwd=self.dir, check=False).returncode == 0)
+
+    def restart(self):
+        """What `pg_ctl restart` does to the primary."""
+        self.servers[0].send_signal(signal.SIGINT)
+        self.servers[0].wait()
+        self._start(0)
 
     @staticmethod
     def _synchronous(cursor):

@@ -89,6 +89,63 @@ def replication_table(runs):
     return about(r) + "\n\n" + lines(["what", "measured", "wanted", "reached"], rows)
 
 
+def restart_load_table(run):
+    rows = []
+    for r in run["under_load"]:
+        load, total = r["load"], r["phases_ms"]["total"]
+        rows.append([f"Outlast, {r['nodes']} node{'s' if r['nodes'] > 1 else ''}", r["restarts"], f"{load['statements']:,}",
+                     load["failed"], load["lost"], f"{load['longest_ms']:,.0f} ms", f"{r['wanted']['pause_ms']:,} ms",
+                     f"{total['median']:,.0f} ms", f"{total['max']:,.0f} ms", verdict(r["pass"])])
+    if "postgres" in run:
+        p = run["postgres"]
+        load = p["load"]
+        rows.append(["PostgreSQL, fast restart of the primary", p["restarts"], f"{load['statements']:,}", load["failed"],
+                     load["lost"], f"{load['longest_ms']:,.0f} ms", "–", f"{1000 * p['seconds']['median']:,.0f} ms",
+                     f"{1000 * p['seconds']['max']:,.0f} ms", "–"])
+    return lines(["under load", "restarts", "statements", "failed", "connections lost", "longest pause", "wanted",
+                  "restart, median", "longest", "reached"], rows)
+
+
+def restart_phases_table(run):
+    phases = list(run["under_load"][0]["phases_ms"])
+    rows = [[f"{r['nodes']} node{'s' if r['nodes'] > 1 else ''}",
+             *(f"{r['phases_ms'][p]['median']:,.0f} ({r['phases_ms'][p]['max']:,.0f})" for p in phases)]
+            for r in run["under_load"]]
+    return lines(["median (longest), ms", *phases], rows)
+
+
+def restart_idle_table(run):
+    rows = [[f"{r['sessions']:,}", f"{r['moved']:,}", f"{r['alive']:,}", f"{r['moving_ms']:,.0f} ms",
+             *(f"{r['pause_ms'][p]:,.0f} ms" for p in ("p50", "p99", "max")), f"{r['before_mib']:,.0f}",
+             " + ".join(f"{mib:,.0f}" for mib in r["workers_mib"]), verdict(r["pass"])] for r in run["idle"]]
+    return lines(["idle sessions", "moved", "answer afterwards", "sessions step", "pause p50", "p99", "max",
+                  "worker before, MiB", "both workers, MiB", "≤ 1 s"], rows)
+
+
+def restart_run_table(run):
+    rows = [[r["name"], r["reloads"], f"{r['connections']:,}", r["failed"], f"{r['slowest_ms']:,.0f} ms", r["left_over"],
+             f"{r['long_kept']} of {r['long']}"] for r in run["run"]]
+    return lines(["server", "reloads", "connections", "failed", "slowest", "processes left over", "long requests alive"],
+                 rows)
+
+
+def restart_tables(runs):
+    run = runs[0]
+    parts = [about(run)]
+    if run.get("under_load"):
+        parts += [restart_load_table(run), restart_phases_table(run)]
+    if run.get("idle"):
+        parts.append(restart_idle_table(run))
+    if "flat" in run:
+        f = run["flat"]
+        parts.append(lines([f"{f['restarts']} restarts", "descriptors before", "after", "MiB before", "after"],
+                           [[name, f["before"][name]["fds"], f["after"][name]["fds"], f"{f['before'][name]['mib']:.1f}",
+                             f"{f['after'][name]['mib']:.1f}"] for name in ("supervisor", "worker")]))
+    if run.get("run"):
+        parts.append(restart_run_table(run))
+    return "\n\n".join(parts)
+
+
 def ranges_table(runs):
     rows = [[f"{r['ranges']:,}", f"{r['created_per_second'] or 0:.0f}", f"{r['start_seconds']:.1f}",
              f"{r['idle_cpu_percent']:.1f}", f"{r['rss_mib']:.0f}"] for r in runs[0]["ranges"]["rows"]]
@@ -135,9 +192,11 @@ def main():
     path = f"{HERE}/README.md"
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    sql, replication = load("sql"), load("replication")
+    sql, replication, restart = load("sql"), load("replication"), load("restart")
     if sql:
         text = fill(text, "sql", sql_table(sql))
+    if restart:
+        text = fill(text, "restart", restart_tables(restart))
     if replication:
         text = fill(text, "replication", replication_table(replication))
         for part, table in (("ranges", ranges_table), ("sizes", sizes_table)):

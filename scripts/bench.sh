@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/build.sh
 export OUTLAST_BINARY="$PWD/build/release/outlast"
 # Debian's python3, because psycopg2 comes as its package.
-readonly LIBRARY='local_cluster|load|plot|postgres|processes'
+readonly LIBRARY='local_cluster|load|plot|postgres|processes|restart_clients|restart_run'
 mkdir -p build/bench
 names=() options=()
 for word in "$@"; do
