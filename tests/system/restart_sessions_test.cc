@@ -122,19 +122,39 @@ TEST_F(RestartSessions, HalfOfAMessageIsKept) {
   EXPECT_EQ(count("id = 1"), "3");
 }
 
-TEST_F(RestartSessions, AnAnswerThatTheClientDoesNotReadYetIsKept) {
+const std::string kLongAnswer =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000) SELECT i, 'a text of some length "
+    "that fills the buffers of everybody in between, and does so rather soon when there are many of it, as here' FROM "
+    "n";
+
+TEST_F(RestartSessions, AnAnswerThatTheClientReadsLateIsWhole) {
   ASSERT_NO_FATAL_FAILURE(start_one());
-  auto client = raw_session();
-  client->send(
-      RawClient::query("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000) "
-                       "SELECT i, 'a text of some length that fills the buffers of everybody in between, and "
-                       "does so rather soon when there are many of it, as in this case' FROM n"));
-  expect_completed(restart());
+  auto idle = raw_session(), client = raw_session();
+  client->send(RawClient::query(kLongAnswer));
+  const std::uint64_t id = begin_restart();
+  wait("the move of the other session", [&] { return serves(process(Role::kNew), idle->fd()); });
   EXPECT_EQ(client->answer(), "TDCZ") << client->error();
   EXPECT_EQ(client->rows(), 40'000);
+  expect_completed(receipt(id));
   client->send(RawClient::query("INSERT INTO t VALUES (1)"));
   EXPECT_EQ(client->answer(), "CZ");
   EXPECT_EQ(count("id = 1"), "1");
+}
+
+TEST_F(RestartSessions, AClientThatReadsNothingDoesNotHoldTheNode) {
+  ASSERT_NO_FATAL_FAILURE(start_one());
+  auto main = connect(0);
+  must(main, "SET CLUSTER SETTING handover.transaction_wait = '500ms'");
+  auto client = raw_session();
+  client->send(RawClient::query(kLongAnswer));
+  const json::object told = restart();
+  expect_completed(told);
+  const json::array listed = server::array_of(server::object_of(told, "sessions"), "not_moved");
+  ASSERT_EQ(listed.size(), 1U) << json::serialize(told);
+  EXPECT_THAT(text_of(listed[0].as_object(), "reason"), testing::HasSubstr("statement"));
+  EXPECT_THAT(client->answer(), testing::EndsWith("!"));
+  EXPECT_LT(client->rows(), 40'000);
+  must(main, "INSERT INTO t VALUES (1)");
 }
 
 TEST_F(RestartSessions, APeerThatSendsNoMoreGetsItsAnswer) {
