@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 
 namespace outlast::handover {
 namespace {
@@ -133,6 +134,15 @@ void raise_fd_limit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+Descriptors count_descriptors() {
+  std::error_code unseen;
+  const std::filesystem::directory_iterator all("/proc/self/fd", unseen);
+  rlimit limit{};
+  (void)getrlimit(RLIMIT_NOFILE, &limit);
+  const auto open = unseen ? 0 : std::distance(begin(all), end(all));
+  return {.open = static_cast<std::size_t>(open), .allowed = static_cast<std::size_t>(limit.rlim_cur)};
 }
 
 }  // namespace outlast::handover

@@ -59,5 +59,10 @@ bool reads_control(const Child& child);
 void reap_orphans(const std::vector<int>& ours);
 /// Sockets are what a node runs out of first: the soft limit becomes the hard one.
 void raise_fd_limit();
+/// Descriptors that this process has open, and may have.
+struct Descriptors {
+  std::size_t open{0}, allowed{0};
+};
+Descriptors count_descriptors();
 
 }  // namespace outlast::handover

@@ -8,6 +8,8 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "handover/child.h"
+
 namespace outlast::server {
 using handover::HandoverState;
 using handover::SessionMark;
@@ -90,23 +92,35 @@ HandoverIn::~HandoverIn() {
 void HandoverIn::ready() {
   ports_.entered(HandoverState::kStandby);
   handover::hold_point("new", HandoverState::kStandby);
+  routes_ = true;
+  if (watch_->marks) send_ready();
+}
+
+void HandoverIn::send_ready() {
   if (!pump_) return;
   proto::HandoverMessage message;
   message.mutable_ready();
   pump_->send(message);
 }
 
+/// What this process may not open is found out before the first session comes, while nothing is lost by giving up.
+void HandoverIn::on_hello(const proto::HandoverHello& hello, int marks_fd) {
+  const handover::Descriptors own = handover::count_descriptors();
+  const std::size_t needed = hello.descriptors() == 0 ? 0 : hello.descriptors() + own.open;
+  auto marks = handover::SessionMarks::open(marks_fd);
+  if (!marks.ok()) return ports_.fail(marks.error());
+  if (needed > own.allowed)
+    return ports_.fail(Error(
+        Errc::kOutOfMemory, "the new worker may have " + std::to_string(own.allowed) + " files open and would need " +
+                                std::to_string(needed) + ": raise the limit (ulimit -n, LimitNOFILE=), then restart"));
+  watch_->marks = *std::move(marks);
+  if (routes_) send_ready();
+}
+
 void HandoverIn::on_message(handover::HandoverChannel::Received received) {
   proto::HandoverMessage& message = received.message;
   if (message.has_session()) return on_session(std::move(*message.mutable_session()), received.fd);
-  if (message.has_hello() && received.fd >= 0) {
-    auto marks = handover::SessionMarks::open(received.fd);
-    if (marks.ok())
-      watch_->marks = *std::move(marks);
-    else
-      spdlog::error("handover: {}", marks.error().message);
-    return;
-  }
+  if (message.has_hello() && received.fd >= 0) return on_hello(message.hello(), received.fd);
   if (received.fd >= 0) close(received.fd);
   switch (message.kind_case()) {
     case proto::HandoverMessage::kBegin:
@@ -129,7 +143,10 @@ void HandoverIn::on_message(handover::HandoverChannel::Received received) {
 void HandoverIn::on_session(proto::HandoverSession session, int fd) {
   if (fd < 0 || !watch_->marks || session.slot() >= handover::SessionMarks::kSlots) {
     if (fd >= 0) close(fd);
-    spdlog::error("handover: a session came without its connection or its mark");
+    proto::NotMoved& left = not_moved_.emplace_back();
+    left.set_session("session " + std::to_string(session.state().cancel_pid()));
+    left.set_reason("its connection did not come along: this process may not open more files");
+    spdlog::error("handover: {}: {}", left.session(), left.reason());
     return;
   }
   pauses_.push_back(ports_.loop.now() - Instant(Duration(session.paused_at_ns())));

@@ -31,7 +31,8 @@ class HandoverIn {
     sql::SqlServer& sql;
     liveness::Peer self;
     std::function<void()> accept_clients;
-    std::function<void()> own;  ///< The store is free: take it, then call owned().
+    std::function<void(Error)> fail;  ///< This process cannot take the node over: it ends.
+    std::function<void()> own;        ///< The store is free: take it, then call owned().
     std::function<void(handover::HandoverState)> entered;
     std::function<std::uint64_t()> held;  ///< Statements that had to wait for a leaseholder, since this process began.
   };
@@ -48,6 +49,8 @@ class HandoverIn {
 
  private:
   void on_message(handover::HandoverChannel::Received received);
+  void on_hello(const proto::HandoverHello& hello, int marks_fd);
+  void send_ready();
   void on_session(proto::HandoverSession session, int fd);
   void on_released();
   void on_gone();
@@ -61,7 +64,7 @@ class HandoverIn {
   std::vector<proto::NotMoved> not_moved_;
   proto::HandoverReleased released_;
   std::uint64_t taken_{0};
-  bool accepting_{false}, owning_{false}, died_{false};
+  bool routes_{false}, accepting_{false}, owning_{false}, died_{false};
   Instant sessions_at_{}, released_at_{}, owned_at_{};
 };
 

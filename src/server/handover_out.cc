@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "handover/child.h"
 #include "sql/pgwire/backend_writer.h"
 
 namespace outlast::server {
@@ -52,7 +53,9 @@ void HandoverOut::begin(int fd) {
   events.message = [this](handover::HandoverChannel::Received received) { on_message(std::move(received)); };
   events.gone = [this] { on_gone(); };
   pump_ = std::make_unique<HandoverPump>(ports_.loop, fd, std::move(events));
-  pump_->send(handover_hello(ports_.self.node, ports_.self.incarnation), fcntl(marks_->fd(), F_DUPFD_CLOEXEC, 0));
+  proto::HandoverMessage hello = handover_hello(ports_.self.node, ports_.self.incarnation);
+  if (!closing_) hello.mutable_hello()->set_descriptors(handover::count_descriptors().open);
+  pump_->send(hello, fcntl(marks_->fd(), F_DUPFD_CLOEXEC, 0));
   if (!closing_) state_ = HandoverState::kStandby;
 }
 

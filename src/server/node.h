@@ -56,6 +56,7 @@ class Node {
     kStop,
     kStoreFailed,
     kFenced,
+    kCannotTake,  ///< Standby: said why.
     kHandedOver,  ///< Another worker owns the node, the receipt is written.
   };
   enum class Step : std::uint8_t {

@@ -143,6 +143,12 @@ HandoverIn::Ports Node::handover_in_ports() {
           .sql = *sql_,
           .self = self(),
           .accept_clients = [this] { accept_clients(true); },
+          .fail =
+              [this](const Error& why) {
+                spdlog::error("handover: {}", why.message);
+                tell_supervisor(ControlMessage::Kind::kFatal, why.message);
+                end(Ending::kCannotTake);
+              },
           .own = [this] { ask_for(Step::kOwn); },
           .entered = [this](handover::HandoverState state) { tell_state(state); },
           .held = [this] { return cluster_->counters().repeated_unseen.load(); }};
@@ -218,6 +224,8 @@ int Node::serve() {
       case Ending::kStoreFailed:
         stop_gracefully();
         return 1;  // a new process follows, once more and more slowly while it fails
+      case Ending::kCannotTake:
+        return handover::kExitFatal;
       case Ending::kHandedOver:
         if (restarts_.answered()) std::this_thread::sleep_for(kAnswersFlush);
         return handover::kExitStopped;

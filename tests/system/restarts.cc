@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 namespace json = boost::json;
 using handover::HandoverState;
 constexpr auto kPatience = 60s;
+constexpr int kNobodyYet = -1, kReleased = -2;  // instead of a descriptor
 
 std::vector<std::string> command_line(const fs::path& process) {
   std::ifstream in(process / "cmdline");
@@ -97,13 +98,16 @@ Hold::~Hold() {
   release();
 }
 bool Hold::reached() {
-  if (fd_ < 0) fd_ = open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd_ >= 0) return true;
+  fd_ = open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd_ >= 0) unlink(path_.c_str());
   return fd_ >= 0;
 }
+/// Another FIFO may have the name of one that was reached.
 void Hold::release() {
-  if (fd_ >= 0) close(std::exchange(fd_, -1));
-  unlink(path_.c_str());
+  if (fd_ >= 0) close(fd_);
+  if (fd_ == kNobodyYet) unlink(path_.c_str());
+  fd_ = kReleased;
 }
 
 Writer::Writer(std::string url, long first_id)
