@@ -64,6 +64,7 @@ class HandoverIn {
   std::vector<proto::NotMoved> not_moved_;
   proto::HandoverReleased released_;
   std::uint64_t taken_{0};
+  proto::HandoverMessage taken_slots_;  ///< That the old worker was not told of.
   bool routes_{false}, accepting_{false}, owning_{false}, died_{false};
   Instant sessions_at_{}, released_at_{}, owned_at_{};
 };
