@@ -27,6 +27,8 @@ ChunkBuffer::ChunkBuffer(BufferLimits limits, std::unique_ptr<ChunkStore> store,
       last_sync_(clock.now()),
       retry_(limits.retry) {}
 
+ChunkBuffer::~ChunkBuffer() = default;
+
 bool ChunkBuffer::fits(std::uint64_t bytes) const {
   return stats_.held.bytes + stats_.parked.bytes + reserved_ + bytes <= limits_.total_bytes;
 }
@@ -41,8 +43,10 @@ Intake::Taken ChunkBuffer::reserve(const RecordBatch& batch) {
 }
 
 void ChunkBuffer::release(const RecordBatch& batch) {
+  Calls calls;
   const std::lock_guard lock(mutex_);
   reserved_ -= batch.bytes();
+  freed(calls);  // somebody may have been told to wait because of it
 }
 
 bool ChunkBuffer::is_full() const {
@@ -60,7 +64,9 @@ Intake::Taken ChunkBuffer::overflow(const RecordBatch& batch, Calls& calls) {
     ++stats_.waits;
     return Intake::Taken::kWait;
   }
-  if (can_ever_fit && limits_.overflow == Overflow::kDropOldestChunk && !closed_) {
+  // A disk that fails for other reasons than room is not helped by dropping what is on it.
+  const bool room_helps = parked_.empty() || disk_full_;
+  if (can_ever_fit && room_helps && limits_.overflow == Overflow::kDropOldestChunk && !closed_) {
     do {
       if (!parked_.empty()) write_parked(calls);
       if (parked_.empty() && fits(batch.bytes())) {
@@ -102,7 +108,7 @@ void ChunkBuffer::append(const std::string& tag, const RecordBatch& batch, Ack a
       if (work() != work_before || ack == Ack::kStored) calls.add(hooks_.work);
       return;
     }
-    stats_.trouble = held.error().message;
+    in_trouble(held.error());
     next_parked_try_ = clock_.now() + kParkedWait;
     spdlog::error("a buffer cannot write, and takes nothing until it can: {}", stats_.trouble);
   }
@@ -163,7 +169,7 @@ void ChunkBuffer::write_parked(Calls& calls) {
   for (Parked& parked : parked_) {
     auto held = store(parked.tag, parked.batch);
     if (!held.ok()) {
-      stats_.trouble = held.error().message;
+      in_trouble(held.error());
       break;
     }
     stats_.parked.records -= parked.batch.records();
@@ -178,6 +184,11 @@ void ChunkBuffer::write_parked(Calls& calls) {
   stats_.trouble.clear();
   spdlog::info("the buffer can write again");
   freed(calls);
+}
+
+void ChunkBuffer::in_trouble(const Error& why) {
+  stats_.trouble = why.message;
+  disk_full_ = why.code == Errc::kDiskFull;
 }
 
 void ChunkBuffer::enqueue(const std::string& tag) {

@@ -42,6 +42,7 @@ struct BufferHooks {
 class ChunkBuffer {
  public:
   ChunkBuffer(BufferLimits limits, std::unique_ptr<ChunkStore> store, ChunkIds& ids, Clock& clock, BufferHooks hooks);
+  ~ChunkBuffer();
 
   /// Room for the batch: kYes reserves it, until append() or release(). The others say what Intake::Taken says, but
   /// nothing is counted: refuse() does.
@@ -97,6 +98,7 @@ class ChunkBuffer {
   Result<std::shared_ptr<Held>> staged(const std::string& tag);
   void promise(Held& held, Ack ack, Callback<void> done, Calls& calls);
   void write_parked(Calls& calls);
+  void in_trouble(const Error& why);
   void enqueue(const std::string& tag);
   void enqueue_due(Instant now);
   void enqueue_all();
@@ -117,6 +119,7 @@ class ChunkBuffer {
   std::map<const Chunk*, std::shared_ptr<Held>> in_flight_;
   std::vector<Parked> parked_;
   Instant next_parked_try_{};
+  bool disk_full_{false};  ///< Why there is something parked.
   std::vector<std::shared_ptr<Held>> dirty_;
   std::vector<Callback<void>> awaiting_sync_;
   Instant last_sync_{};

@@ -22,6 +22,7 @@ using Taken = Intake::Taken;
 /// A disk that can be full.
 struct Disk {
   bool full{false};
+  Errc code{Errc::kDiskFull};
   int syncs{0};
 };
 
@@ -29,7 +30,7 @@ class FakeFile final : public Chunk {
  public:
   FakeFile(ChunkFacts facts, Disk& disk) : Chunk(std::move(facts)), disk_(disk) {}
   Result<void> append(const RecordBatch& batch) override {
-    if (disk_.full) return Error(Errc::kDiskFull, "the disk is full");
+    if (disk_.full) return Error(disk_.code, "the disk is full");
     batch_.append(batch);
     count(batch.records(), batch.bytes());
     return {};
@@ -149,7 +150,9 @@ TEST_F(ChunkBufferTest, ReservesBeforeItTakes) {
   const RecordBatch batch = batch_of({"12345"});
   EXPECT_EQ(buffer_->reserve(batch), Taken::kYes);
   EXPECT_EQ(buffer_->reserve(batch), Taken::kWait);
+  EXPECT_TRUE(buffer_->is_full());
   buffer_->release(batch);
+  EXPECT_EQ(rooms_, 1) << "who waits would wait for ever: nothing is there that could leave";
   EXPECT_EQ(buffer_->reserve(batch), Taken::kYes);
 }
 
@@ -296,6 +299,21 @@ TEST_F(ChunkBufferTest, RefusesWhenTheDiskIsFullAndItMayNotBlock) {
   EXPECT_EQ(put({"c"}), Taken::kYes);
   buffer_->flush_all();
   EXPECT_EQ(take(), (Texts{"a", "c"}));
+}
+
+TEST_F(ChunkBufferTest, DropsForAFullDiskButNotForABrokenOne) {
+  limits_.overflow = Overflow::kDropOldestChunk;
+  for (const Errc code : {Errc::kIo, Errc::kDiskFull}) {
+    make();
+    put({"old"});
+    buffer_->flush_all();
+    disk_.full = true;
+    disk_.code = code;
+    put({"parked"});
+    EXPECT_EQ(put({"new"}), Taken::kRefused);
+    EXPECT_EQ(buffer_->stats().dropped.chunks, code == Errc::kDiskFull ? 1U : 0U);
+    disk_.full = false;
+  }
 }
 
 TEST_F(ChunkBufferTest, NamesWhatIsLostWhenItEndsWithADiskThatIsFull) {
