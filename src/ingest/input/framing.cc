@@ -31,10 +31,12 @@ Framer::Framer(Framing framing, std::size_t record_max) : record_max_(std::max<s
   state_.framing = framing;
 }
 
-// A predecessor with a higher limit may have kept more than ours: that record is still finished whole.
 Framer::Framer(FramingState state, std::size_t record_max)
-    : state_(std::move(state)), record_max_(std::max(record_max, state_.unfinished.size() + 1)) {
-  if (state_.phase == Phase::kBody && state_.left == 0) state_.phase = Phase::kStart;
+    : state_(std::move(state)), record_max_(std::max<std::size_t>(record_max, 1)) {
+  if (state_.phase != Phase::kBody) return;
+  // A predecessor with a higher limit may have kept more than ours: that record is cut here.
+  record_max_ = std::max(record_max_, state_.unfinished.size() + 1);
+  if (state_.left == 0) state_.phase = Phase::kStart;
 }
 
 void Framer::feed(std::string_view bytes, FrameSink& sink) {

@@ -103,7 +103,7 @@ TEST(Framing, ASuccessorWithALowerLimitFinishesTheRecord) {
   Framer first(Framing::kOctetCounted, 100);
   first.feed("30 0123456789", sink);
   Framer second(first.state(), 5);
-  second.feed("0123456789012345678901 z", sink);
+  second.feed("012345678901234567891 z", sink);
   second.finish(sink);
   ASSERT_EQ(sink.records.size(), 2U);
   EXPECT_EQ(sink.records[0], (std::pair<std::string, FrameFault>("01234567890", kCut)));

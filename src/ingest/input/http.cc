@@ -41,6 +41,7 @@ StopReport HttpInput::stop() {
 
 std::vector<MovedConnection> HttpInput::release_connections() {
   if (!thread_.joinable()) return {};
+  on_loop(loop_->context(), [this] { loop_->stop_accepting(); });
   std::promise<std::vector<MovedConnection>> released;
   boost::asio::post(loop_->context(), [loop = loop_, &released] {
     loop->release([&released](std::vector<MovedConnection> all) { released.set_value(std::move(all)); });

@@ -73,17 +73,20 @@ asio::awaitable<void> HttpLoop::accept_all() {
   while (acceptor_.is_open()) {
     error_code error;
     tcp::socket socket = co_await acceptor_.async_accept(noting(error));
-    if (!acceptor_.is_open()) co_return;
-    if (!error) {
-      accepted(std::move(socket));
-      continue;
-    }
+    if (!error) accepted(std::move(socket));  // stop_accepting() may have come in between
+    if (!error || !acceptor_.is_open()) continue;
     asio::steady_timer pause(*context_, kAcceptAgain);  // out of file descriptors
     co_await pause.async_wait(noting(error));
   }
 }
 
+void HttpLoop::stop_accepting() {
+  error_code ignored;
+  acceptor_.close(ignored);
+}
+
 void HttpLoop::accepted(tcp::socket socket) {
+  if (finishing_) return;
   sockaddr_storage address{};
   socklen_t size = sizeof address;
   getpeername(socket.native_handle(), reinterpret_cast<sockaddr*>(&address), &size);
@@ -251,8 +254,6 @@ void HttpLoop::wake_idle() {
 }
 
 void HttpLoop::release(std::function<void(std::vector<MovedConnection>)> to) {
-  error_code ignored;
-  acceptor_.close(ignored);
   releasing_ = true;
   release_to_ = std::move(to);
   wake_idle();
@@ -260,8 +261,7 @@ void HttpLoop::release(std::function<void(std::vector<MovedConnection>)> to) {
 }
 
 void HttpLoop::finish() {
-  error_code ignored;
-  acceptor_.close(ignored);
+  stop_accepting();
   finishing_ = true;
   releasing_ = false;
   wake_idle();

@@ -27,7 +27,10 @@ class HttpLoop final : public std::enable_shared_from_this<HttpLoop> {
   void run();
   void listen(int fd);
   void adopt(MovedConnection connection);
-  /// Takes no more connections; gives those that are between two requests to `to` when it has them all.
+  /// Those that were accepted before are added by tasks that are posted already.
+  void stop_accepting();
+  /// Gives the connections that are between two requests to `to` when it has them all, the others are closed behind
+  /// their answer. Precondition: stop_accepting(), a task ago.
   void release(std::function<void(std::vector<MovedConnection>)> to);
   /// Ends run() when the last request is answered, or after stop_wait.
   void finish();

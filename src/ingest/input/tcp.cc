@@ -41,6 +41,7 @@ StopReport TcpInput::stop() {
 
 std::vector<MovedConnection> TcpInput::release_connections() {
   if (!thread_.joinable()) return {};
+  on_loop(loop_->context(), [this] { loop_->stop_accepting(); });
   return on_loop(loop_->context(), [this] { return loop_->release(); });
 }
 

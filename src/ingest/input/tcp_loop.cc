@@ -48,11 +48,9 @@ void TcpLoop::listen(int fd) {
 
 void TcpLoop::accept_next() {
   acceptor_.async_accept([self = shared_from_this()](error_code error, tcp::socket socket) {
+    if (!error) self->accepted(std::move(socket));  // stop_accepting() may have come in between
     if (!self->acceptor_.is_open()) return;
-    if (!error) {
-      self->accepted(std::move(socket));
-      return self->accept_next();
-    }
+    if (!error) return self->accept_next();
     // Out of file descriptors: those that wait stay in the kernel's queue, try again a little later.
     self->accept_timer_.expires_after(kAcceptAgain);
     self->accept_timer_.async_wait([self](error_code stopped) {
@@ -61,7 +59,13 @@ void TcpLoop::accept_next() {
   });
 }
 
+void TcpLoop::stop_accepting() {
+  error_code ignored;
+  acceptor_.close(ignored);
+}
+
 void TcpLoop::accepted(tcp::socket socket) {
+  if (finished_) return;
   sockaddr_storage address{};
   socklen_t size = sizeof address;
   getpeername(socket.native_handle(), reinterpret_cast<sockaddr*>(&address), &size);
@@ -265,7 +269,6 @@ void TcpLoop::sweep() {
 
 std::vector<MovedConnection> TcpLoop::release() {
   error_code ignored;
-  acceptor_.close(ignored);
   std::vector<MovedConnection> out;
   out.reserve(connections_.size());
   for (const Ptr& c : connections_) {
@@ -280,8 +283,7 @@ std::vector<MovedConnection> TcpLoop::release() {
 }
 
 StopReport TcpLoop::finish() {
-  error_code ignored;
-  acceptor_.close(ignored);
+  stop_accepting();
   finished_ = true;
   held_ = false;
   put();  // room may have come

@@ -23,6 +23,9 @@ class TcpLoop final : public std::enable_shared_from_this<TcpLoop>, private Fram
 
   void listen(int fd);
   void adopt(MovedConnection connection);
+  /// Those that were accepted before are added by tasks that are posted already.
+  void stop_accepting();
+  /// Precondition: stop_accepting(), a task ago.
   std::vector<MovedConnection> release();
   /// Ends run().
   StopReport finish();
