@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kGroupSummaries[][2] = {
     {"gen", "Write configurations for programs around a cluster"},
+    {"ingest", "Look at what comes in from outside SQL"},
     {"meta", "Look at and repair the cluster's metadata"},
     {"node", "Look at and care for the nodes of a cluster"},
     {"range", "Look at, compare and rescue the replicas of databases"},

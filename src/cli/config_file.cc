@@ -98,6 +98,11 @@ Result<ConfigEntry> read_entry(const std::string& file, const toml::key& key, co
   return ConfigEntry{option, std::move(value).value()};
 }
 
+/// Inputs and sinks (ingest/config.h) stand in the same file.
+bool is_for_ingest(std::string_view key) {
+  return key == "input" || key == "sink" || key == "source_only_buffer";
+}
+
 }  // namespace
 
 Result<std::vector<ConfigEntry>> parse_config(std::string_view text, const std::string& file,
@@ -108,6 +113,7 @@ Result<std::vector<ConfigEntry>> parse_config(std::string_view text, const std::
   std::vector<ConfigEntry> entries;
   std::set<const Option*> seen;
   for (const auto& [key, node] : parsed.table()) {
+    if (is_for_ingest(key.str())) continue;
     ASSIGN_OR_RETURN(ConfigEntry entry, read_entry(file, key, node, options));
     if (!seen.insert(entry.option).second)
       return at_line(file, key.source(), std::string(key.str()) + " is set twice, with - and with _");

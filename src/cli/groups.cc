@@ -15,6 +15,7 @@ Commands all_commands() {
   add_range(all);
   add_meta(all);
   add_gen(all);
+  add_ingest(all);
   add_workload(all);
   add_version(all);
   return all;

@@ -15,6 +15,7 @@ void add_node_drain(Commands& all);
 void add_range(Commands& all);
 void add_meta(Commands& all);
 void add_gen(Commands& all);
+void add_ingest(Commands& all);
 void add_workload(Commands& all);
 void add_version(Commands& all);
 

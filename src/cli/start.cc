@@ -233,6 +233,16 @@ void add_start(Commands& all) {
                      .target = &worker->standby,
                      .help = "take the node over from the worker at descriptor 6",
                      .in_file = false});
+  options.push_back({.name = "--input-socket",
+                     .value_name = "FD=ADDRESS",
+                     .target = &worker->input_sockets,
+                     .help = "the open socket of an input",
+                     .in_file = false});
+  options.push_back({.name = "--ingest-config",
+                     .value_name = "FILE",
+                     .target = &worker->ingest_config,
+                     .help = "where inputs and sinks are described; empty: --config",
+                     .in_file = false});
   options.push_back({.name = "--supervisor-pid",
                      .value_name = "PID",
                      .target = supervisor_pid.get(),

@@ -11,6 +11,7 @@
 #include "base/parse.h"
 #include "base/version.h"
 #include "handover/channel.h"
+#include "server/ingest_sockets.h"
 #include "server/meta_url.h"
 #include "storage/format_check.h"
 #include "storage/log_format.h"
@@ -105,6 +106,7 @@ Result<void> check_address(const std::string& option, const std::string& address
 
 Result<CheckReport> check_start(storage::Disk& disk, const StartOptions& options) {
   TRY(check_options(options));
+  TRY(read_ingest_config(options.config));
   CheckReport report{.version = program_version(),
                      .state_formats = {{"store", storage::StoreDir::kFormat},
                                        {"log", storage::kLogFormat},

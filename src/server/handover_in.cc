@@ -112,9 +112,9 @@ void HandoverIn::on_hello(const proto::HandoverHello& hello, int marks_fd) {
   auto marks = handover::SessionMarks::open(marks_fd);
   if (!marks.ok()) return ports_.fail(marks.error());
   if (needed > own.allowed)
-    return ports_.fail(Error(
-        Errc::kOutOfMemory, "the new worker may have " + std::to_string(own.allowed) + " files open and would need " +
-                                std::to_string(needed) + ": raise the limit (ulimit -n, LimitNOFILE=), then restart"));
+    return ports_.fail(Error(Errc::kOutOfMemory, "the new worker may have " + std::to_string(own.allowed) +
+                                                     " files open and would need " + std::to_string(needed) +
+                                                     ": raise the limit (ulimit -n, LimitNOFILE=), then restart"));
   watch_->marks = *std::move(marks);
   if (routes_) send_ready();
 }
@@ -123,6 +123,7 @@ void HandoverIn::on_message(handover::HandoverChannel::Received received) {
   proto::HandoverMessage& message = received.message;
   if (message.has_session()) return on_session(std::move(*message.mutable_session()), received.fd);
   if (message.has_hello() && received.fd >= 0) return on_hello(message.hello(), received.fd);
+  if (message.has_connection() && received.fd >= 0) return ports_.connection(message.connection(), received.fd);
   if (received.fd >= 0) close(received.fd);
   switch (message.kind_case()) {
     case proto::HandoverMessage::kBegin:
@@ -131,6 +132,8 @@ void HandoverIn::on_message(handover::HandoverChannel::Received received) {
       accepting_ = true;
       ports_.accept_clients();
       return handover::hold_point("new", HandoverState::kSessions);
+    case proto::HandoverMessage::kInput:
+      return ports_.input(message.input());
     case proto::HandoverMessage::kSessionsMoved:
       for (const proto::NotMoved& one : message.sessions_moved().not_moved()) not_moved_.push_back(one);
       return;
@@ -211,20 +214,21 @@ std::string HandoverIn::receipt() const {
   boost::json::array not_moved;
   for (const proto::NotMoved& one : not_moved_)
     not_moved.push_back(boost::json::object{{"session", one.session()}, {"reason", one.reason()}});
-  return boost::json::serialize(
-      boost::json::object{{"old_died", died_},
-                          {"sessions",
-                           {{"moved", taken_},
-                            {"not_moved", std::move(not_moved)},
-                            {"lost", released_.sessions_lost()},
-                            {"pause_ms", pauses_json(pauses_)}}},
-                          {"refused", ports_.sql.metrics().sessions_refused.load()},
-                          {"reset", released_.sessions_lost()},
-                          {"held", ports_.held()},
-                          {"leases", {{"moved", released_.leases_moved()}, {"kept", released_.leases_kept()}}},
-                          {"duration_ms",
-                           {{"closing", static_cast<double>(released_.closing_ns()) / 1e6},
-                            {"opening", milliseconds(owned_at_ - released_at_)}}}});
+  boost::json::object half{{"old_died", died_},
+                           {"sessions",
+                            {{"moved", taken_},
+                             {"not_moved", std::move(not_moved)},
+                             {"lost", released_.sessions_lost()},
+                             {"pause_ms", pauses_json(pauses_)}}},
+                           {"refused", ports_.sql.metrics().sessions_refused.load()},
+                           {"reset", released_.sessions_lost()},
+                           {"held", ports_.held()},
+                           {"leases", {{"moved", released_.leases_moved()}, {"kept", released_.leases_kept()}}},
+                           {"duration_ms",
+                            {{"closing", static_cast<double>(released_.closing_ns()) / 1e6},
+                             {"opening", milliseconds(owned_at_ - released_at_)}}}};
+  if (boost::json::object inputs = ports_.inputs(); !inputs.empty()) half["inputs"] = std::move(inputs);
+  return boost::json::serialize(half);
 }
 
 }  // namespace outlast::server

@@ -1,5 +1,6 @@
 #pragma once
 #include <atomic>
+#include <boost/json/object.hpp>
 #include <functional>
 #include <memory>
 #include <string>
@@ -34,6 +35,9 @@ class HandoverIn {
     std::function<void(Error)> fail;  ///< This process cannot take the node over: it ends.
     std::function<void()> own;        ///< The store is free: take it, then call owned().
     std::function<void(handover::HandoverState)> entered;
+    std::function<void(const proto::HandoverInput&)> input;
+    std::function<void(const proto::HandoverConnection&, int fd)> connection;  ///< Takes the descriptor over.
+    std::function<boost::json::object()> inputs;                               ///< For the receipt; empty: none.
     std::function<std::uint64_t()> held;  ///< Statements that had to wait for a leaseholder, since this process began.
   };
   /// Takes the socket to the old worker over.

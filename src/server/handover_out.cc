@@ -107,6 +107,8 @@ void HandoverOut::move_sessions() {
   proto::HandoverMessage begin;
   begin.mutable_begin();
   pump_->send(begin);
+  if (ports_.release_inputs)
+    ports_.release_inputs([this](const proto::HandoverMessage& message, int fd) { pump_->send(message, fd); });
   ports_.sql.move_out(
       [this, alive = std::weak_ptr(alive_), &loop = ports_.loop](sql::LeavingSession session) {
         loop.post([this, alive, session = std::move(session)]() mutable {
@@ -230,6 +232,7 @@ void HandoverOut::purge_vault() {
 void HandoverOut::take_back() {
   if (wait_timer_ != 0) ports_.loop.cancel(std::exchange(wait_timer_, 0));
   ports_.stay();
+  if (ports_.take_inputs_back) ports_.take_inputs_back();
   ports_.sql.keep_sessions();
   for (auto& [slot, kept] : std::exchange(vault_, {}))
     if (auto back = ports_.sql.take_in(std::move(kept.state), kept.fd, nullptr); !back.ok())

@@ -29,6 +29,10 @@ class HandoverOut {
     std::function<void(Task)> leave;
     std::function<void()> stay;      ///< Takes leave() back.
     std::function<void()> all_left;  ///< No session is here now.
+    /// Inputs: their readers end, one after the other, and what they say goes to the new worker. May be null.
+    using Send = std::function<void(const proto::HandoverMessage&, int fd)>;
+    std::function<void(const Send&)> release_inputs;
+    std::function<void()> take_inputs_back;
     /// Closes the store, fences this incarnation, drops the store's lock. No way back.
     std::function<void(Callback<proto::HandoverReleased>)> close;
     std::function<void(handover::HandoverState)> entered;  ///< kIdle: this worker goes on.

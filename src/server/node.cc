@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <boost/json/serialize.hpp>
 #include <csignal>
 
 #include "base/version.h"
@@ -43,6 +44,7 @@ Node::~Node() {
     handover_in_.reset();
     handover_out_.reset();
   });
+  ingest_.reset();
   loop_.run_and_wait([this] { range_admin_.reset(); });  // its open answers end with it
   if (http_) http_->stop();
   if (remote_) remote_->stop();
@@ -103,6 +105,14 @@ void Node::start_http() {
                                     Callback<proto::DrainStatus> done) { drain(std::move(request), std::move(done)); },
                     .not_ready = [this] { return not_ready(); }});
   add_restart_routes(*http_, restart_ports());
+  http_->route("GET", "/api/ingest", [this](const http::Request&) -> boost::asio::awaitable<http::Response> {
+    co_return http::Response::json(ingest_status() + "\n");
+  });
+}
+
+std::string Node::ingest_status() const {
+  if (!serving_ || !ingest_) return R"({"inputs":[],"sinks":[]})";
+  return boost::json::serialize(ingest_->status());
 }
 
 Result<void> Node::start_rpc() {
@@ -295,7 +305,10 @@ Result<void> Node::start() {
 /// With the store: everything that was not done in standby.
 Result<void> Node::own_node() {
   TRY(start_replicas());
-  if (!options_.standby) start_gateway();
+  if (!options_.standby) {
+    start_gateway();
+    TRY(open_ingest());
+  }
   start_placement();
   start_drain();
   owning_ = true;
@@ -306,8 +319,13 @@ Result<void> Node::own_node() {
   const NodeFile file{member_.node, member_.incarnation, options_.supervisor_pid, getpid(), rpc_addr_,
                       sql_addr_,    http_addr_};
   TRY(write_node_file(store_->path(), file));
-  TRY(link_->allow_adoption(store_->path(), member_.node, member_.incarnation));
-  loop_.run_and_wait([this] { handover_out_ = std::make_unique<HandoverOut>(handover_out_ports()); });
+  allow_adoption();
+  loop_.run_and_wait([this] {
+    handover_out_ = std::make_unique<HandoverOut>(handover_out_ports());
+    if (!ingest_) return;
+    ingest_->read();
+    ingest_->start_sinks();
+  });
   spdlog::info("node {} incarnation {} serves: {}", member_.node.value, member_.incarnation.value, encode(file));
   std::printf("%s\n", encode(file).c_str());
   std::fflush(stdout);

@@ -24,6 +24,7 @@
 #include "server/join.h"
 #include "server/metrics.h"
 #include "server/node_drain.h"
+#include "server/node_ingest.h"
 #include "server/options.h"
 #include "server/range_admin.h"
 #include "server/restart_api.h"
@@ -74,6 +75,8 @@ class Node {
   Result<void> start_liveness(meta::Phase phase);
   Result<void> start_replicas();
   void start_gateway();
+  Result<void> open_ingest();
+  std::string ingest_status() const;
   Result<void> announce();
   void start_placement();
   void start_drain();
@@ -162,6 +165,7 @@ class Node {
   std::unique_ptr<http::Server> http_;
   std::unique_ptr<tasks::Placer> placer_;
   std::unique_ptr<NodeDrain> drain_;
+  std::unique_ptr<NodeIngest> ingest_;  ///< Null: the configuration names no inputs.
   std::unique_ptr<HandoverOut> handover_out_;
   std::unique_ptr<HandoverIn> handover_in_;
   Callback<proto::HandoverReleased> released_;  ///< Waits for the main thread.

@@ -7,6 +7,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <filesystem>
 #include <thread>
 
 #include "base/parse.h"
@@ -14,6 +15,7 @@
 #include "handover/supervisor.h"
 #include "meta/events.h"
 #include "server/blocking.h"
+#include "server/ingest_sockets.h"
 #include "server/node.h"
 #include "server/node_file.h"
 #include "server/reload.h"
@@ -127,10 +129,36 @@ void Node::supervisor_lost() {
   });
 }
 
+/// The inputs that the configuration describes. When it has been broken since it was last read, what was read then is
+/// still there.
+Result<void> Node::open_ingest() {
+  const std::string last = store_->path() + "/INGEST.toml";
+  const std::string& file = options_.ingest_config.empty() ? options_.start.config : options_.ingest_config;
+  auto config = read_ingest_config(file);
+  if (!config.ok() && !options_.standby) {
+    spdlog::error("{}; the inputs are as they were when it was last read", config.error().message);
+    config = read_ingest_config(last);
+  } else if (config.ok() && !file.empty()) {
+    std::error_code ignored;
+    std::filesystem::copy_file(file, last, std::filesystem::copy_options::overwrite_existing, ignored);
+  }
+  if (!config.ok()) return std::move(config).error();
+  if (config->inputs.empty() && config->sinks.empty()) return {};
+  ASSIGN_OR_RETURN(auto sockets, parse_input_sockets(options_.input_sockets));
+  for (const auto& [name, fd] : sockets) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  ASSIGN_OR_RETURN(
+      ingest_,
+      NodeIngest::open(
+          *std::move(config), std::move(sockets),
+          {.cluster = *cluster_, .clock = clock_, .executor = io_.executors().back(), .store = store_->path()}));
+  return {};
+}
+
 /// The gateway without the store: clients are served through other workers, above all the one that hands over.
 Result<void> Node::start_standby() {
   TRY(start_liveness(meta::Phase::kStandby));
   start_gateway();
+  TRY(open_ingest());
   loop_.run_and_wait(
       [this] { handover_in_ = std::make_unique<HandoverIn>(handover_in_ports(), handover::kHandoverFd); });
   serving_ = true;
@@ -151,6 +179,16 @@ HandoverIn::Ports Node::handover_in_ports() {
               },
           .own = [this] { ask_for(Step::kOwn); },
           .entered = [this](handover::HandoverState state) { tell_state(state); },
+          .input =
+              [this](const proto::HandoverInput& input) {
+                if (ingest_) ingest_->read(input);
+              },
+          .connection =
+              [this](const proto::HandoverConnection& connection, int fd) {
+                if (ingest_) return ingest_->adopt(connection, fd);
+                close(fd);
+              },
+          .inputs = [this] { return ingest_ ? ingest_->handover_facts() : boost::json::object(); },
           .held = [this] { return cluster_->counters().repeated_unseen.load(); }};
 }
 
@@ -167,6 +205,14 @@ HandoverOut::Ports Node::handover_out_ports() {
           .leave = [this](Task done) { drain_->hand_over(std::move(done)); },
           .stay = [this] { drain_->stay(); },
           .all_left = [this] { drain_->nudge(); },
+          .release_inputs =
+              [this](const HandoverOut::Ports::Send& send) {
+                if (ingest_) ingest_->release(send);
+              },
+          .take_inputs_back =
+              [this] {
+                if (ingest_) ingest_->take_back();
+              },
           .close =
               [this](Callback<proto::HandoverReleased> done) {
                 released_ = std::move(done);
@@ -184,7 +230,9 @@ HandoverOut::Ports Node::handover_out_ports() {
 }
 
 void Node::allow_adoption() {
-  if (auto allowed = link_->allow_adoption(store_->path(), member_.node, member_.incarnation); !allowed.ok())
+  auto inputs = ingest_ ? ingest_->sockets() : std::map<std::string, int>();
+  if (auto allowed = link_->allow_adoption(store_->path(), member_.node, member_.incarnation, std::move(inputs));
+      !allowed.ok())
     spdlog::error("a supervisor cannot adopt this worker: {}", allowed.error().message);
 }
 
@@ -219,6 +267,7 @@ int Node::serve() {
         continue;
       case Ending::kStop:
         if (!owning_) return handover::kExitStopped;
+        if (ingest_) ingest_->stop();
         drain_to_stop();
         stop_gracefully();
         return handover::kExitStopped;
@@ -267,6 +316,7 @@ void Node::release_node() {
   released.set_last_incarnation(member_.incarnation.value);
   loop_.run_and_wait([&] { released.set_leases_moved(drain_->leases_moved()); });
   const Duration patience = state_->settings().duration("handover.transaction_wait");
+  if (ingest_) ingest_->hand_over();
   const std::size_t kept = state_->leases_by_node()[member_.node];
   if (kept > 0 && !hold_kept_leases(began + patience))
     spdlog::warn("handover: transactions stayed open for {}: they are rolled back", format_duration(patience));
@@ -309,6 +359,7 @@ void Node::close_store() {
   std::promise<void> seen;
   boost::asio::post(io_.first(), [&seen] { seen.set_value(); });
   seen.get_future().wait();
+  ingest_.reset();
   link_->end_adoption();
   (void)wait_on<std::size_t>(loop_, [this](Callback<std::size_t> done) {
     range_admin_.reset();

@@ -156,6 +156,7 @@ void Node::add_metrics() {
     counter("outlast_gateway_transactions_lost_total", "Transactions that lost their leaseholder",
             gateway.transactions_lost.load());
     if (!owning_) return;
+    if (ingest_) ingest_->samples(out);
     const executor::Counters& executor = executor_->counters();
     counter("outlast_executor_reads_total", "Reads run here", executor.reads.load());
     counter("outlast_executor_writes_total", "Writes run here", executor.writes.load());

@@ -34,7 +34,9 @@ struct StartOptions {
 struct WorkerOptions {
   StartOptions start;
   int supervisor_pid{0};
-  bool standby{false};  ///< Another worker owns the node: take it over from it (protocol A8).
+  std::string ingest_config;               ///< File that describes inputs and sinks; empty: that of `start.config`.
+  std::vector<std::string> input_sockets;  ///< "FD=ADDRESS" of each input's socket.
+  bool standby{false};                     ///< Another worker owns the node: take it over from it (protocol A8).
 };
 
 }  // namespace outlast::server

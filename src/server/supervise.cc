@@ -19,6 +19,7 @@
 #include "meta/fencing.h"
 #include "server/asio_loop.h"
 #include "server/check.h"
+#include "server/ingest_sockets.h"
 #include "server/log.h"
 #include "server/meta_url.h"
 #include "server/reload.h"
@@ -87,6 +88,7 @@ handover::CommandLines command_lines(const StartOptions& o) {
     line->insert(line->end(), words.begin(), words.end());
   const std::vector<std::string> values = words_of(fresh.ok() ? *fresh : o);
   lines.again.insert(lines.again.end(), values.begin(), values.end());
+  if (!o.config.empty()) lines.again.push_back("--ingest-config=" + o.config);
   return lines;
 }
 
@@ -107,7 +109,8 @@ Result<handover::Listeners> bind_listeners(handover::Listeners given, const Star
   if (given.http < 0) {
     ASSIGN_OR_RETURN(given.http, handover::listen_on(options.http_addr));
   }
-  return given;
+  ASSIGN_OR_RETURN(const ingest::IngestConfig inputs, read_ingest_config(options.config));
+  return bind_inputs(std::move(given), inputs);
 }
 
 /// Fences incarnations in the metadata store, again and again until it answers.

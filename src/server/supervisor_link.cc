@@ -86,7 +86,8 @@ void SupervisorLink::tell(ControlMessage message) {
   wake();
 }
 
-Result<void> SupervisorLink::allow_adoption(const std::string& store, NodeId node, Incarnation incarnation) {
+Result<void> SupervisorLink::allow_adoption(const std::string& store, NodeId node, Incarnation incarnation,
+                                            std::map<std::string, int> inputs) {
   ASSIGN_OR_RETURN(const int fd, listen_in(store, "worker.sock"));
   {
     const std::lock_guard lock(mutex_);
@@ -94,6 +95,7 @@ Result<void> SupervisorLink::allow_adoption(const std::string& store, NodeId nod
     path_ = store + "/worker.sock";
     node_ = node;
     incarnation_ = incarnation;
+    inputs_ = std::move(inputs);
   }
   wake();
   return {};
@@ -170,9 +172,11 @@ void SupervisorLink::adopt() {
   int connection = -1, pid = 0;
   NodeId node;
   Incarnation incarnation;
+  std::map<std::string, int> sockets;
   {
     const std::lock_guard lock(mutex_);
     if (listen_fd_ < 0) return;
+    sockets = inputs_;
     connection = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     node = node_;
     incarnation = incarnation_;
@@ -189,6 +193,9 @@ void SupervisorLink::adopt() {
   spdlog::info("adopted by the supervisor with pid {}", pid);
   tell({.kind = Kind::kIncarnation, .node = node, .incarnation = incarnation, .text = {}});
   tell({.kind = Kind::kReady, .node = node, .incarnation = incarnation, .text = program_version()});
+  // SQL and HTTP last: with them the introduction is complete.
+  for (const auto& [name, fd] : sockets)
+    tell({.kind = Kind::kListener, .node = node, .incarnation = incarnation, .text = name, .fd = fd});
   tell({.kind = Kind::kListener, .node = node, .incarnation = incarnation, .text = "sql", .fd = handover::kSqlFd});
   tell({.kind = Kind::kListener, .node = node, .incarnation = incarnation, .text = "http", .fd = handover::kHttpFd});
   events_.adopted(pid);

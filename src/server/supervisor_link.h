@@ -2,6 +2,7 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -32,8 +33,9 @@ class SupervisorLink {
 
   /// Sent in order, as soon as the channel takes it; dropped when nobody supervises.
   void tell(handover::ControlMessage message);
-  /// Lets the next supervisor find this worker: what it is, and the listening sockets that it keeps.
-  Result<void> allow_adoption(const std::string& store, NodeId node, Incarnation incarnation);
+  /// Lets the next supervisor find this worker: what it is, and the sockets that it keeps beside SQL and HTTP.
+  Result<void> allow_adoption(const std::string& store, NodeId node, Incarnation incarnation,
+                              std::map<std::string, int> inputs);
   /// Another worker owns the store now.
   void end_adoption();
   bool connected() const { return connected_; }
@@ -56,6 +58,7 @@ class SupervisorLink {
   std::string path_;                          // under mutex_
   NodeId node_;                               // under mutex_
   Incarnation incarnation_;                   // under mutex_
+  std::map<std::string, int> inputs_;         // under mutex_
   std::thread thread_;
 };
 
