@@ -113,7 +113,8 @@ class DrainMachine {
   };
 
   /// kServing to kUnready. While a drain is under way it only adds `force` and an earlier deadline; a rehearsal under
-  /// way becomes the drain, either of them a handover. kInvalidState after stop(), and for a rehearsal while a drain is under way.
+  /// way becomes the drain, either of them a handover. kInvalidState after stop(), and for a rehearsal while a drain is
+  /// under way.
   Result<void> drain(DrainRequest request, Instant now);
   /// Back to kServing, whatever the phase; closed sessions stay closed, leases return by placement. Repeating it
   /// changes nothing. kInvalidState after stop().

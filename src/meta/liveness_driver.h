@@ -73,8 +73,8 @@ class LivenessDriver {
   bool is_fenced() const { return fenced_.load(std::memory_order_acquire); }
   /// All incarnations with a record or a fence, by node and incarnation.
   std::vector<PeerView> peers() const;
-  /// The incarnation that speaks for the node: of those with a record and without a fence the newest that is no standby,
-  /// else the newest. In a handover that is the old worker until it has released the node.
+  /// The incarnation that speaks for the node: of those with a record and without a fence the newest that is no
+  /// standby, else the newest. In a handover that is the old worker until it has released the node.
   std::optional<PeerView> current(NodeId node) const;
   /// This very incarnation, while it has a record and no fence.
   std::optional<PeerView> find(liveness::Peer peer) const;

@@ -81,7 +81,8 @@ class Replicas final : public LeaseDirectory {
   /// Moves all leases that this node serves, see LeaseMover. Calls back with the outcome when none is left to move.
   /// Returns the mover: its progress may be read and it may be stopped, on the loop.
   std::shared_ptr<LeaseMover> transfer_all(LeaseTransferOptions options, Callback<LeaseTransferProgress> done);
-  /// Holds all ranges served here (Leader::hold), until end_hold() or another process leads them: for a handover (A8.3).
+  /// Holds all ranges served here (Leader::hold), until end_hold() or another process leads them: for a handover
+  /// (A8.3).
   void hold_leases();
   void end_hold();
   /// Hash of the database file here: of the leaseholder at its end, of a backup at what it knows to be durable.

@@ -234,7 +234,8 @@ json::object NodeIngest::status() const {
       json::object one{{"name", reader.config.name},
                        {"socket", reader.socket},
                        {"tag", reader.config.tag},
-                       {"reading", reader.input != nullptr}};
+                       {"reading", reader.input != nullptr},
+                       {"port", reader.input ? reader.input->port() : 0}};
       for (const auto& [key, value] : describe(reader.input ? reader.input->counters() : reader.ended))
         one[key] = value;
       if (reader.input && !reader.input->warning().empty()) one["warning"] = reader.input->warning();
