@@ -158,9 +158,10 @@ Intake::Taken Pipeline::reserve(const Route& route, const RecordBatch& batch, Ac
   return all;
 }
 
-void Pipeline::unmatched(const std::string& tag, const RecordBatch& batch, Ack ack, Callback<void> done) {
+void Pipeline::unmatched(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done) {
   unmatched_records_ += batch.records();
   unmatched_bytes_ += batch.bytes();
+  batch.clear();
   if (!done) return;
   if (ack == Ack::kReceived) return done({});
   done(Error(Errc::kNotFound, "no sink matches the tag \"" + tag + "\"; add a [[sink]] whose match does"));

@@ -61,7 +61,7 @@ class Pipeline final : public Intake {
   const Route& route(const std::string& tag);
   Taken reserve(const Route& route, const RecordBatch& batch, Ack ack, Route& granted);
   Taken put_open(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done);
-  void unmatched(const std::string& tag, const RecordBatch& batch, Ack ack, Callback<void> done);
+  void unmatched(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done);
   void run_waiters();
   LeftBehind end(bool flush);
 

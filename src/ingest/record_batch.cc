@@ -43,8 +43,8 @@ void RecordBatch::append(const RawRecord& record) {
   const std::size_t length = kFixed + peer.size() + record.bytes.size();
   OUTLAST_ASSERT(length <= std::numeric_limits<std::uint32_t>::max(), "an input let a record of 4 GiB pass");
   const std::size_t before = data_.size();
-  // libstdc++ 12 hands the capacity to the callback instead of the size that was asked for.
   const std::size_t after = before + kLength + length;
+  // libstdc++ 12 gives the function one more than the size that was asked for: it is not used.
   data_.resize_and_overwrite(after, [&](char* data, std::size_t) {
     char* at = store(data + before, static_cast<std::uint32_t>(length));
     at = store(at, record.received_micros);
