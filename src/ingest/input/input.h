@@ -24,7 +24,7 @@ struct InputOptions {
 
   // UDP.
   Duration pause{std::chrono::milliseconds(500)};  ///< How long nobody may read without a drop: a restart's switch.
-  std::uint64_t receive_buffer_min{4 << 20};
+  std::uint64_t receive_buffer_min{16 << 20};
   std::uint64_t receive_buffer_max{256 << 20};
   Instant read_since{};  ///< StopReport::last_read of the reader before, so that the gap between the two counts.
 
