@@ -110,9 +110,9 @@ void HandoverIn::on_hello(const proto::HandoverHello& hello, int marks_fd) {
   auto marks = handover::SessionMarks::open(marks_fd);
   if (!marks.ok()) return ports_.fail(marks.error());
   if (needed > own.allowed)
-    return ports_.fail(Error(
-        Errc::kOutOfMemory, "the new worker may have " + std::to_string(own.allowed) + " files open and would need " +
-                                std::to_string(needed) + ": raise the limit (ulimit -n, LimitNOFILE=), then restart"));
+    return ports_.fail(Error(Errc::kOutOfMemory, "the new worker may have " + std::to_string(own.allowed) +
+                                                     " files open and would need " + std::to_string(needed) +
+                                                     ": raise the limit (ulimit -n, LimitNOFILE=), then restart"));
   watch_->marks = *std::move(marks);
   if (routes_) send_ready();
 }
