@@ -65,13 +65,12 @@ Result<std::optional<HandoverChannel::Received>> HandoverChannel::receive() {
   for (;;) {
     ASSIGN_OR_RETURN(std::optional<Received> frame, take_frame());
     if (frame) return frame;
-    const std::size_t before = in_.size();
-    in_.resize(before + kReadBytes);
+    if (in_.size() < filled_ + kReadBytes) in_.resize(filled_ + kReadBytes);
     int passed = -1;
-    const ssize_t n = receive_with_fd(fd_, in_.data() + before, kReadBytes, passed);
+    const ssize_t n = receive_with_fd(fd_, in_.data() + filled_, kReadBytes, passed);
     const int why = errno;
-    in_.resize(before + (n > 0 ? static_cast<std::size_t>(n) : 0));
-    if (passed >= 0) fds_.emplace_back(stream_at_ + in_.size() - 1, passed);
+    if (n > 0) filled_ += static_cast<std::size_t>(n);
+    if (passed >= 0) fds_.emplace_back(stream_at_ + filled_ - 1, passed);
     if (n > 0 || (n < 0 && why == EINTR)) continue;
     if (n < 0 && (why == EAGAIN || why == EWOULDBLOCK)) return std::optional<Received>();
     return gone();
@@ -81,7 +80,7 @@ Result<std::optional<HandoverChannel::Received>> HandoverChannel::receive() {
 /// A descriptor travels with the first piece of its frame, and a receive ends with the piece that had one: the frame
 /// with the receive's last byte is its frame.
 Result<std::optional<HandoverChannel::Received>> HandoverChannel::take_frame() {
-  const auto left = [this] { return in_.size() - used_; };
+  const auto left = [this] { return filled_ - used_; };
   if (left() < kHead) return std::optional<Received>();
   const std::size_t size = read_length(in_.data() + used_);
   if (size > kFrameMax)
@@ -96,10 +95,10 @@ Result<std::optional<HandoverChannel::Received>> HandoverChannel::take_frame() {
     received.fd = fds_.front().second;
     fds_.pop_front();
   }
-  if (used_ >= kReadBytes || used_ == in_.size()) {
-    in_.erase(0, used_);
+  if (used_ >= kReadBytes || used_ == filled_) {
+    std::memmove(in_.data(), in_.data() + used_, left());
     stream_at_ += used_;
-    used_ = 0;
+    filled_ -= std::exchange(used_, 0);
   }
   return std::optional(std::move(received));
 }

@@ -53,8 +53,9 @@ class HandoverChannel {
 
   const int fd_;
   std::deque<Frame> out_;
-  std::string in_;
+  std::string in_;                                 ///< A buffer: what was received is [used_, filled_).
   std::size_t used_{0};                            ///< Bytes of in_ that were handed out.
+  std::size_t filled_{0};                          ///< Bytes of in_ that were received.
   std::deque<std::pair<std::uint64_t, int>> fds_;  ///< Offset in the stream of a byte of its frame.
   std::uint64_t stream_at_{0};                     ///< Offset of in_[0] in the stream.
 };

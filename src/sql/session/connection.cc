@@ -3,7 +3,7 @@
 namespace outlast::sql {
 namespace asio = boost::asio;
 namespace {
-constexpr std::size_t kReadBytes = 16 * 1024;
+constexpr std::size_t kReadMost = 16 * 1024;  // the least is in the header
 }
 
 void Connection::enter(Phase phase) {
@@ -22,9 +22,10 @@ asio::awaitable<Result<bool>> Connection::fill() {
     teller.serving();
     reading_ = true;
   }
-  auto count = co_await stream_->read_some(in_.prepare(kReadBytes), kReadBytes);
+  auto count = co_await stream_->read_some(in_.prepare(read_bytes_), read_bytes_);
   reading_ = false;
   if (!count.ok()) co_return std::move(count).error();
+  if (*count == read_bytes_) read_bytes_ = std::min(4 * read_bytes_, kReadMost);
   in_.commit(*count);
   host_.metrics.bytes_in += *count;
   co_return *count > 0;

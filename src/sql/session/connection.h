@@ -80,6 +80,7 @@ class Connection {
   SessionHost& host_;
   std::unique_ptr<Stream> stream_;
   pgwire::FrameReader in_;
+  std::size_t read_bytes_{1024};  ///< Room for the next read: little, while that is enough. Idle clients are many.
   std::optional<pgwire::Frame> taken_;  ///< Handed out, dropped with the next next_frame().
   bool woken_{false};
   bool reading_{false};

@@ -43,7 +43,7 @@ void ClientSession::export_prepared(proto::SessionState& out) const {
 void ClientSession::export_carried(proto::SessionState& out) const {
   if (!carried_) return;
   for (const proto::SessionVariable& carried : carried_->variables()) {
-    if (!state_.settings.show(carried.name()).ok()) {
+    if (!state_.settings.known(carried.name())) {
       *out.add_variables() = carried;
       continue;
     }

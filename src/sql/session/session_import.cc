@@ -88,7 +88,7 @@ void ClientSession::carry(proto::SessionState state) {
   variables.Swap(state.mutable_variables());
   for (proto::SessionVariable& variable : variables) {
     const std::string name = variable.name();
-    if (!state_.settings.show(name).ok()) {
+    if (!state_.settings.known(name)) {
       state.add_variables()->Swap(&variable);
       continue;
     }

@@ -107,28 +107,43 @@ Result<Duration> parse_time_setting(std::string_view text) {
   return Duration(static_cast<std::int64_t>(number * nanos));
 }
 
-SessionSettings::SessionSettings() {
-  for (const SettingRow& row : setting_table()) {
-    Variable v;
-    v.name = display_name(row.name);
-    v.boot = v.session = std::string(row.boot);
-    v.reported = row.reported;
-    v.help = std::string(row.help);
-    variables_.emplace(std::string(row.name), std::move(v));
-  }
+const SessionSettings::Variables& SessionSettings::fresh() {
+  static const Variables all = [] {
+    Variables out;
+    for (const SettingRow& row : setting_table()) {
+      Variable v;
+      v.row = &row;
+      v.name = display_name(row.name);
+      v.boot = v.session = std::string(row.boot);
+      v.reported = row.reported;
+      if (v.reported) v.last_reported = v.boot;
+      out.emplace(std::string(row.name), std::move(v));
+    }
+    return out;
+  }();
+  return all;
 }
 
-SessionSettings::Variable* SessionSettings::find(std::string_view name) {
-  const auto it = variables_.find(canonical(name));
-  return it == variables_.end() ? nullptr : &it->second;
+std::string_view SessionSettings::Variable::help() const {
+  return row == nullptr ? "Custom option." : row->help;
 }
+
+SessionSettings::Variable* SessionSettings::own(std::string_view name) {
+  const std::string key = canonical(name);
+  if (const auto it = variables_.find(key); it != variables_.end()) return &it->second;
+  const auto it = fresh().find(key);
+  return it == fresh().end() ? nullptr : &variables_.emplace(*it).first->second;
+}
+
 const SessionSettings::Variable* SessionSettings::find(std::string_view name) const {
-  const auto it = variables_.find(canonical(name));
-  return it == variables_.end() ? nullptr : &it->second;
+  const std::string key = canonical(name);
+  for (const Variables* variables : {&variables_, &fresh()})
+    if (const auto it = variables->find(key); it != variables->end()) return &it->second;
+  return nullptr;
 }
 
 Result<std::string> SessionSettings::checked(const Variable& variable, std::string_view value, bool by_server) const {
-  const SettingRow* row = find_setting_row(lower(variable.name));
+  const SettingRow* row = variable.row;
   if (row == nullptr) return std::string(value);
   const std::string low = lower(value);
   switch (row->kind) {
@@ -189,10 +204,10 @@ void SessionSettings::change(Variable& variable, std::string value, bool local) 
 }
 
 Result<void> SessionSettings::set_default(std::string_view name, std::string_view value, bool by_server) {
-  Variable* variable = find(name);
+  Variable* variable = own(name);
   if (variable == nullptr) {
     TRY(set(name, value, false));  // a custom option, or the error for an unknown one
-    variable = find(name);
+    variable = own(name);
   }
   auto checked_value = checked(*variable, value, by_server);
   if (!checked_value.ok()) return std::move(checked_value).error();
@@ -202,13 +217,12 @@ Result<void> SessionSettings::set_default(std::string_view name, std::string_vie
 }
 
 Result<void> SessionSettings::set(std::string_view name, std::string_view value, bool local) {
-  Variable* variable = find(name);
+  Variable* variable = own(name);
   if (variable == nullptr) {
     if (name.find('.') == std::string_view::npos)
       return Error(Errc::kUndefinedObject, "unrecognized configuration parameter \"" + std::string(name) + "\"");
     Variable custom;
     custom.name = canonical(name);
-    custom.help = "Custom option.";
     variable = &variables_.emplace(canonical(name), std::move(custom)).first->second;
   }
   auto checked_value = checked(*variable, value, false);
@@ -219,11 +233,10 @@ Result<void> SessionSettings::set(std::string_view name, std::string_view value,
 }
 
 Result<void> SessionSettings::reset(std::string_view name) {
-  Variable* variable = find(name);
+  Variable* variable = own(name);
   if (variable == nullptr)
     return Error(Errc::kUndefinedObject, "unrecognized configuration parameter \"" + std::string(name) + "\"");
-  const SettingRow* row = find_setting_row(lower(variable->name));
-  if (row != nullptr && row->kind == SettingKind::kReadOnly)
+  if (variable->row != nullptr && variable->row->kind == SettingKind::kReadOnly)
     return Error(Errc::kInvalidState, "parameter \"" + variable->name + "\" cannot be changed");
   change(*variable, variable->boot, false);
   return {};
@@ -238,12 +251,15 @@ Result<SettingShown> SessionSettings::show(std::string_view name) const {
   const Variable* variable = find(name);
   if (variable == nullptr)
     return Error(Errc::kUndefinedObject, "unrecognized configuration parameter \"" + std::string(name) + "\"");
-  return SettingShown{variable->name, variable->now(), variable->help};
+  return SettingShown{variable->name, variable->now(), std::string(variable->help())};
 }
 
 std::vector<SettingShown> SessionSettings::show_all() const {
+  Variables merged = variables_;
+  merged.insert(fresh().begin(), fresh().end());
   std::vector<SettingShown> all;
-  for (const auto& [key, variable] : variables_) all.push_back({variable.name, variable.now(), variable.help});
+  for (const auto& [key, variable] : merged)
+    all.push_back({variable.name, variable.now(), std::string(variable.help())});
   return all;
 }
 
@@ -310,12 +326,15 @@ void SessionSettings::rollback_to(const std::string& name) {
 
 std::vector<std::pair<std::string, std::string>> SessionSettings::take_reports() {
   std::vector<std::pair<std::string, std::string>> reports;
+  if (!std::exchange(reported_once_, true))
+    for (const auto& [key, variable] : fresh())
+      if (variable.reported) reports.emplace_back(variable.name, find(key)->now());
+  const bool all = !reports.empty();
   for (auto& [key, variable] : variables_) {
-    if (!variable.reported || (reported_once_ && variable.last_reported == variable.now())) continue;
+    if (!variable.reported || variable.last_reported == variable.now()) continue;
     variable.last_reported = variable.now();
-    reports.emplace_back(variable.name, variable.now());
+    if (!all) reports.emplace_back(variable.name, variable.now());
   }
-  reported_once_ = true;
   return reports;
 }
 

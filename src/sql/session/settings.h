@@ -15,6 +15,8 @@ class SessionVariable;
 
 namespace outlast::sql {
 
+struct SettingRow;
+
 struct SettingShown {
   std::string name, value, help;
 };
@@ -24,8 +26,6 @@ struct SettingShown {
 /// custom options). Pure. Thread-safety: none.
 class SessionSettings {
  public:
-  SessionSettings();
-
   /// A value from the start-up packet or from this server: also what RESET returns to. Unlike set(), it may also give
   /// values to read-only variables when `by_server`.
   Result<void> set_default(std::string_view name, std::string_view value, bool by_server = false);
@@ -33,6 +33,7 @@ class SessionSettings {
   Result<void> set(std::string_view name, std::string_view value, bool local);
   Result<void> reset(std::string_view name);
   void reset_all();
+  bool known(std::string_view name) const { return find(name) != nullptr; }
   Result<SettingShown> show(std::string_view name) const;
   std::vector<SettingShown> show_all() const;
   /// The value of a variable that exists. Precondition: the name is one of ours, in its own spelling.
@@ -63,23 +64,29 @@ class SessionSettings {
 
  private:
   struct Variable {
-    std::string name, boot, session, local, help;
+    const SettingRow* row{nullptr};  ///< Null: a custom option.
+    std::string name, boot, session, local;
     bool is_local{false};
     bool reported{false};
     std::string last_reported;
     const std::string& now() const { return is_local ? local : session; }
+    std::string_view help() const;
   };
+  using Variables = std::map<std::string, Variable, std::less<>>;  ///< By lower-case name.
   struct Undo {
     std::string key, session, local;
     bool is_local;
   };
-  Variable* find(std::string_view name);
+  /// Every variable of a fresh session whose client was told the reported ones.
+  static const Variables& fresh();
+  /// This session's own one, to be changed; null for an unknown name.
+  Variable* own(std::string_view name);
   const Variable* find(std::string_view name) const;
   Result<std::string> checked(const Variable& variable, std::string_view value, bool by_server) const;
   void change(Variable& variable, std::string value, bool local);
   void undo_to(std::size_t size);
 
-  std::map<std::string, Variable, std::less<>> variables_;  ///< By lower-case name.
+  Variables variables_;  ///< Those that are not, or were not always, as in fresh().
   std::vector<Undo> undo_;
   std::vector<std::pair<std::string, std::size_t>> savepoints_;  ///< Name, and undo_.size() when it was set.
   bool in_transaction_{false};

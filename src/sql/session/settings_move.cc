@@ -10,34 +10,35 @@ constexpr std::string_view kOfTheProgram = "server_version";
 }  // namespace
 
 void SessionSettings::export_to(proto::SessionState& out) const {
-  for (const auto& [key, variable] : variables_) {
-    const SettingRow* row = find_setting_row(key);
-    const bool fresh = row != nullptr && variable.boot == row->boot && variable.session == row->boot &&
-                       (!variable.reported || variable.last_reported == row->boot);
-    if (fresh && key != kOfTheProgram) continue;
+  const auto add = [&out](std::string_view key, const Variable& variable) {
     proto::SessionVariable& to = *out.add_variables();
-    to.set_name(key);
+    to.set_name(std::string(key));
     to.set_fallback(variable.boot);
     to.set_value(variable.session);
     if (variable.reported) to.set_reported(variable.last_reported);
+  };
+  add(kOfTheProgram, *find(kOfTheProgram));
+  for (const auto& [key, variable] : variables_) {
+    const bool as_fresh = variable.row != nullptr && variable.boot == variable.row->boot &&
+                          variable.session == variable.boot &&
+                          (!variable.reported || variable.last_reported == variable.boot);
+    if (!as_fresh && key != kOfTheProgram) add(key, variable);
   }
 }
 
 void SessionSettings::begin_restore() {
-  for (auto& [key, variable] : variables_)
-    if (variable.reported) variable.last_reported = variable.boot;
   reported_once_ = changed_ = true;
 }
 
 Result<bool> SessionSettings::restore(const proto::SessionVariable& from) {
-  Variable* variable = find(from.name());
+  Variable* variable = own(from.name());
   if (variable == nullptr) {
     if (from.name().find('.') == std::string::npos) return false;
     TRY(set(from.name(), from.value(), false));
-    variable = find(from.name());
+    variable = own(from.name());
   }
   if (variable->reported) variable->last_reported = from.reported();
-  const SettingRow* row = find_setting_row(from.name());
+  const SettingRow* row = variable->row;
   if (row != nullptr && row->kind == SettingKind::kReadOnly && row->name != "session_authorization") return true;
   ASSIGN_OR_RETURN(variable->boot, checked(*variable, from.fallback(), true));
   ASSIGN_OR_RETURN(variable->session, checked(*variable, from.value(), true));

@@ -63,10 +63,4 @@ std::span<const SettingRow> setting_table() {
   return kTable;
 }
 
-const SettingRow* find_setting_row(std::string_view lower_name) {
-  for (const SettingRow& row : kTable)
-    if (row.name == lower_name) return &row;
-  return nullptr;
-}
-
 }  // namespace outlast::sql

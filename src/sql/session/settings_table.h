@@ -29,6 +29,5 @@ struct SettingRow {
 };
 
 std::span<const SettingRow> setting_table();
-const SettingRow* find_setting_row(std::string_view lower_name);
 
 }  // namespace outlast::sql
