@@ -109,7 +109,9 @@ boost::asio::awaitable<SessionImpl::Reply> SessionImpl::route_and_call(proto::Ex
     if (asked) continue;  // by the present leaseholder: no need to wait for another route
     const Duration jittered = pause / 2 + Duration(random_.below(static_cast<std::uint64_t>(pause.count()) / 2 + 1));
     co_await hold(row->range, known.version, std::min(jittered, until == Instant::max() ? jittered : until - now));
-    pause = std::min(pause * 2, parameters.retry_max);
+    // Who has just become the leaseholder may not be ready yet, but soon is.
+    const bool changed = gateway_->routes.find(row->range).version != known.version;
+    pause = changed ? parameters.retry_min : std::min(pause * 2, parameters.retry_max);
     if (interrupted()) co_return cancelled();
   }
 }
