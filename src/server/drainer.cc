@@ -8,6 +8,7 @@ using lifecycle::DrainPhase;
 
 namespace {
 constexpr Duration kLookEvery = 20ms;
+constexpr Duration kLookPauseMost = 200ms;
 constexpr Duration kRecordRetry = 500ms;
 }  // namespace
 
@@ -78,13 +79,20 @@ void Drainer::look() {
   keep_record();
   if (machine_.orders().may_stop)
     for (Task& done : std::exchange(waiting_, {})) done();
-  // Counting may be long on a node with very many ranges: it takes a tenth of the loop at most.
-  if (machine_.draining()) schedule(std::max(kLookEvery, 10 * (loop_.now() - now)));
+  // Counting may be long on a node with very many ranges: it takes a tenth of the loop at most. Not more than that,
+  // because on a busy machine a look is long that only had to wait for a processor.
+  const Instant ended = loop_.now();
+  look_from_ = ended + std::min(9 * (ended - now), kLookPauseMost);
+  if (machine_.draining()) schedule(std::max(look_from_, ended + kLookEvery));
 }
 
-void Drainer::schedule(Duration delay) {
+void Drainer::nudge() {
+  if (machine_.draining() && !machine_.orders().may_stop) schedule(std::max(look_from_, loop_.now()));
+}
+
+void Drainer::schedule(Instant at) {
   if (timer_ != 0) loop_.cancel(timer_);
-  timer_ = loop_.after(delay, [this] {
+  timer_ = loop_.after(at - loop_.now(), [this] {
     timer_ = 0;
     if (machine_.draining()) look();
   });

@@ -63,6 +63,8 @@ class Drainer {
   Result<void> undrain();
   /// Calls back once when the node is drained, at once if it is already; undrain() forgets it unless `final`.
   void when_drained(Task done, bool final);
+  /// Something changed that a drain may wait for: looks soon, not only when it is time again.
+  void nudge();
   DrainView view() const;
   std::int64_t since_micros() const { return since_micros_; }
   bool draining() const { return machine_.draining(); }
@@ -72,7 +74,7 @@ class Drainer {
 
  private:
   void look();
-  void schedule(Duration delay);
+  void schedule(Instant at);
   void keep_record();
   DrainWish wish() const;
 
@@ -83,6 +85,7 @@ class Drainer {
   std::int64_t since_micros_{0};
   lifecycle::DrainLoad at_start_;
   Instant progress_at_{}, drained_at_{};
+  Instant look_from_{};  ///< No look before it.
   Loop::TimerId timer_{0}, retry_{0};
   std::vector<Task> waiting_;
   bool final_{false};

@@ -56,6 +56,16 @@ TEST_F(DrainerTest, AnEmptyNodeIsDrainedAtOnceAndSaysSo) {
   EXPECT_EQ(ends_.size(), 1u) << "one receipt";
 }
 
+TEST_F(DrainerTest, ANudgeDoesNotWaitForTheNextLook) {
+  load_ = {.leases = 1};
+  begin();
+  load_ = {};
+  EXPECT_TRUE(ends_.empty());
+  drainer_.nudge();
+  loop_.advance(1ms);
+  EXPECT_EQ(ends_, std::vector{DrainEnd::kComplete});
+}
+
 TEST_F(DrainerTest, UndrainInEachPhaseTakesAllOrdersBack) {
   settings_ = {.drain_wait = 10s, .connection_wait = 10s, .query_wait = 10s};
   load_ = {.connections = 1, .transactions = 1, .foreign_transactions = 1, .leases = 1, .insync = 1};

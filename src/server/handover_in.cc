@@ -13,6 +13,8 @@ using handover::HandoverState;
 using handover::SessionMark;
 
 namespace {
+constexpr int kTakenAtOnce = 32;  ///< Sessions that the old worker is told of in one message.
+
 /// Keeps the old worker's copy of one session true, so that it could go on with it (handover/session_marks.h).
 class Watcher final : public sql::SessionObserver, public std::enable_shared_from_this<Watcher> {
  public:
@@ -134,6 +136,8 @@ void HandoverIn::on_session(proto::HandoverSession session, int fd) {
   }
   pauses_.push_back(ports_.loop.now() - Instant(Duration(session.paused_at_ns())));
   ++taken_;
+  taken_slots_.mutable_taken()->add_slots(session.slot());
+  if (taken_slots_.taken().slots_size() >= kTakenAtOnce) pump_->send(std::exchange(taken_slots_, {}));
   auto taken =
       ports_.sql.take_in(std::move(*session.mutable_state()), fd, std::make_shared<Watcher>(watch_, session.slot()));
   if (taken.ok()) return;

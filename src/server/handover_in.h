@@ -61,6 +61,7 @@ class HandoverIn {
   std::vector<proto::NotMoved> not_moved_;
   proto::HandoverReleased released_;
   std::uint64_t taken_{0};
+  proto::HandoverMessage taken_slots_;  ///< That the old worker was not told of.
   bool accepting_{false}, owning_{false}, died_{false};
   Instant sessions_at_{}, released_at_{}, owned_at_{};
 };

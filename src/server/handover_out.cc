@@ -12,6 +12,9 @@ using handover::HandoverState;
 using handover::SessionMark;
 
 namespace {
+/// Idle sessions under way to the new worker: enough to keep it busy, few enough that none waits long.
+constexpr std::size_t kMovingAtOnce = 512;
+
 /// Ends a session whose statement was in a process that died. Only where nothing of an answer can be on the wire.
 void say_lost(int fd) {
   sql::pgwire::BackendWriter out;
@@ -61,6 +64,9 @@ void HandoverOut::on_message(handover::HandoverChannel::Received received) {
   switch (message.kind_case()) {
     case proto::HandoverMessage::kReady:
       return on_ready();
+    case proto::HandoverMessage::kTaken:
+      if (!closing_) ports_.sql.move_on(static_cast<std::size_t>(message.taken().slots_size()));
+      return;
     case proto::HandoverMessage::kUpdate:
       if (const auto it = vault_.find(message.update().slot()); it != vault_.end())
         it->second.state = std::move(*message.mutable_update()->mutable_state());
@@ -95,12 +101,14 @@ void HandoverOut::move_sessions() {
   proto::HandoverMessage begin;
   begin.mutable_begin();
   pump_->send(begin);
-  ports_.sql.move_out([this, alive = std::weak_ptr(alive_), &loop = ports_.loop](sql::LeavingSession session) {
-    loop.post([this, alive, session = std::move(session)]() mutable {
-      if (alive.expired()) return void(close(session.fd));
-      session_left(std::move(session));
-    });
-  });
+  ports_.sql.move_out(
+      [this, alive = std::weak_ptr(alive_), &loop = ports_.loop](sql::LeavingSession session) {
+        loop.post([this, alive, session = std::move(session)]() mutable {
+          if (alive.expired()) return void(close(session.fd));
+          session_left(std::move(session));
+        });
+      },
+      kMovingAtOnce);
   wait_timer_ = ports_.loop.after(ports_.transaction_wait(), [this] {
     wait_timer_ = 0;
     list_left_behind();
@@ -111,7 +119,11 @@ void HandoverOut::move_sessions() {
 }
 
 void HandoverOut::session_left(sql::LeavingSession session) {
-  if (state_ == HandoverState::kSessions || closing_) return keep_and_send(std::move(session));
+  if (state_ == HandoverState::kSessions || closing_) {
+    keep_and_send(std::move(session));
+    if (!closing_ && ports_.sql.metrics().sessions_open == 0) ports_.all_left();
+    return;
+  }
   // The new worker died while this one was on its way.
   if (auto back = ports_.sql.take_in(std::move(session.state), session.fd, nullptr); !back.ok())
     spdlog::warn("handover: a session could not be taken back: {}", back.error().message);
@@ -125,9 +137,9 @@ void HandoverOut::keep_and_send(sql::LeavingSession session) {
   proto::HandoverSession& out = *message.mutable_session();
   out.set_slot(slot);
   out.set_paused_at_ns(session.paused_at.time_since_epoch().count());
-  *out.mutable_state() = session.state;
+  *out.mutable_state() = std::move(session.state);
   pump_->send(message, fcntl(session.fd, F_DUPFD_CLOEXEC, 0));
-  vault_.insert_or_assign(slot, Kept{std::move(session.state), session.fd});
+  vault_.insert_or_assign(slot, Kept{std::move(*out.mutable_state()), session.fd});
 }
 
 /// After the last new worker died past the point of no return: what it had is given to the next one.

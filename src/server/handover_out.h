@@ -27,7 +27,8 @@ class HandoverOut {
     std::function<void(bool)> accept_clients;
     /// Leases away, steps out of in-sync sets; calls back when no session and nothing that others can take is left.
     std::function<void(Task)> leave;
-    std::function<void()> stay;  ///< Takes leave() back.
+    std::function<void()> stay;      ///< Takes leave() back.
+    std::function<void()> all_left;  ///< No session is here now.
     /// Closes the store, fences this incarnation, drops the store's lock. No way back.
     std::function<void(Callback<proto::HandoverReleased>)> close;
     std::function<void(handover::HandoverState)> entered;

@@ -4,11 +4,16 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <boost/asio/post.hpp>
+
 #include "base/version.h"
 
 namespace outlast::server {
 namespace asio = boost::asio;
 using asio::posix::stream_descriptor;
+namespace {
+constexpr int kMessagesAtOnce = 64;  // thousands of sessions must not keep the loop from its heartbeats
+}
 
 HandoverPump::HandoverPump(AsioLoop& loop, int fd, Events events)
     : channel_(fd), waiter_(loop.executor(), fcntl(fd, F_DUPFD_CLOEXEC, 0)), events_(std::move(events)) {
@@ -53,13 +58,16 @@ void HandoverPump::read_more() {
 /// An event may destroy this object.
 void HandoverPump::on_readable() {
   const std::weak_ptr alive(alive_);
-  for (;;) {
+  for (int i = 0; i < kMessagesAtOnce; ++i) {
     auto received = channel_.receive();
     if (!received.ok()) return end(received.error());
     if (!received->has_value()) return read_more();
     events_.message(std::move(**received));
     if (alive.expired() || ended_) return;
   }
+  asio::post(waiter_.get_executor(), [this, alive] {
+    if (!alive.expired()) on_readable();
+  });
 }
 
 void HandoverPump::end(const Error& why) {

@@ -23,6 +23,9 @@ NodeDrain::NodeDrain(Parts parts)
   parts_.state.ranges().on_change([this, alive = std::weak_ptr(alive_)](const meta::RangeMirror::Change& change) {
     if (!alive.expired()) on_range(change);
   });
+  parts_.state.ranges().on_batch([this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) drainer_.nudge();
+  });
   parts_.state.drains().on_batch([this, alive = std::weak_ptr(alive_)] {
     if (!alive.expired()) parts_.replicas.nodes_changed();
   });
@@ -252,6 +255,7 @@ void NodeDrain::shed_leases() {
 void NodeDrain::moved(const Result<replication::LeaseTransferProgress>& progress) {
   mover_.reset();
   ended_rounds_ = rounds_;
+  drainer_.nudge();
   mover_rest_ = progress.ok() && progress->failed.empty() ? Instant{} : parts_.loop.now() + kAgain;
   if (!progress.ok()) return;
   moves_failed_ += progress->failed.size();

@@ -46,6 +46,8 @@ class NodeDrain {
   /// The leaving of a handover (protocol A8): `done` runs when no session and nothing that another node could take is
   /// left. Takes the place of an operator's drain, which the new worker has to carry on.
   void hand_over(Task done);
+  /// What a drain waits for may be there: it looks now.
+  void nudge() { drainer_.nudge(); }
   /// Takes hand_over() back; an operator's drain goes on.
   void stay();
   bool draining() const { return drained_by_operator_ || (drainer_.draining() && !drainer_.handing_over()); }

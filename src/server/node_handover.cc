@@ -161,6 +161,7 @@ HandoverOut::Ports Node::handover_out_ports() {
           .accept_clients = [this](bool accept) { accept_clients(accept); },
           .leave = [this](Task done) { drain_->hand_over(std::move(done)); },
           .stay = [this] { drain_->stay(); },
+          .all_left = [this] { drain_->nudge(); },
           .close =
               [this](Callback<proto::HandoverReleased> done) {
                 released_ = std::move(done);

@@ -158,6 +158,7 @@ asio::awaitable<void> SqlServer::Impl::watch_loop(std::shared_ptr<Impl> self) {
       session->watch(now);
     }
     self->shed_now();
+    self->move_when_stuck();
   }
 }
 
@@ -209,8 +210,11 @@ std::vector<SessionView> SqlServer::sessions_left() const {
 void SqlServer::shed(Shedding how) {
   impl_->shed(how);
 }
-void SqlServer::move_out(std::function<void(LeavingSession)> sink) {
-  impl_->move_out(std::move(sink));
+void SqlServer::move_out(std::function<void(LeavingSession)> sink, std::size_t at_once) {
+  impl_->move_out(std::move(sink), at_once);
+}
+void SqlServer::move_on(std::size_t arrived) {
+  impl_->move_on(arrived);
 }
 void SqlServer::keep_sessions() {
   impl_->keep_sessions();
@@ -229,9 +233,10 @@ const SqlMetrics& SqlServer::metrics() const {
   return impl_->host.metrics;
 }
 
-SqlServer::Load SqlServer::load() const {
+SqlServer::Load SqlServer::Impl::load() const {
   Load load;
-  for (const auto& session : impl_->sessions()) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, session] : sessions_) {
     switch (session->phase()) {
       case Phase::kIdle:
         ++load.idle;
@@ -244,6 +249,10 @@ SqlServer::Load SqlServer::load() const {
     }
   }
   return load;
+}
+
+SqlServer::Load SqlServer::load() const {
+  return impl_->load();
 }
 
 }  // namespace outlast::sql

@@ -1,5 +1,6 @@
 #pragma once
 #include <boost/asio/any_io_executor.hpp>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -44,8 +45,10 @@ class SqlServer {
   std::vector<SessionView> sessions_left() const;
   // Moving sessions to another worker (protocol A8.2).
   /// From now on every session that comes to a safe point leaves: `sink` gets it, on any thread. Idle ones leave at
-  /// once, those that start up too, with what they have read so far. Accepting is stopped separately.
-  void move_out(std::function<void(LeavingSession)> sink);
+  /// once, those that start up too, with what they have read so far. Accepting is stopped separately. `at_once`: so
+  /// many idle ones, and others as move_on() says that some have arrived; the rest is served meanwhile.
+  void move_out(std::function<void(LeavingSession)> sink, std::size_t at_once = SIZE_MAX);
+  void move_on(std::size_t arrived);
   /// Takes move_out() back: sessions that have not left stay. The sink may still be called for one that just leaves.
   void keep_sessions();
   /// What move_out() would find. Blocks for as long as the sessions need to look at themselves (2 s at most, then

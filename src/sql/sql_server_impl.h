@@ -28,11 +28,13 @@ class SqlServer::Impl : public std::enable_shared_from_this<Impl> {
   void stop(Duration limit, std::function<void()> done);
   void shed(Shedding how);
   void abandon();
-  void move_out(Sink sink);
+  void move_out(Sink sink, std::size_t at_once);
+  void move_on(std::size_t arrived);
   void keep_sessions();
   std::vector<MoveView> move_plan() const;
   Result<void> take_in(proto::SessionState state, int fd, std::shared_ptr<SessionObserver> observer);
   std::vector<std::shared_ptr<ClientSession>> sessions() const;
+  Load load() const;
 
   SessionHost host;
 
@@ -47,6 +49,7 @@ class SqlServer::Impl : public std::enable_shared_from_this<Impl> {
   void shed_now();
   void check_stopped();
   void hand_over(LeavingSession left);
+  void move_when_stuck();
 
   const std::vector<boost::asio::any_io_executor> executors_;
   std::atomic<std::size_t> next_executor_{0};
@@ -56,11 +59,14 @@ class SqlServer::Impl : public std::enable_shared_from_this<Impl> {
   std::atomic<bool> watching_{false}, stopping_{false};
   Shedding shedding_{Shedding::kNone};
   Instant stop_at_{};
+  std::uint64_t moved_out_seen_{0};  ///< By move_when_stuck().
   std::vector<std::function<void()>> stopped_;
   mutable std::mutex mutex_;  ///< Of what follows.
   std::uint64_t next_id_{0};
   std::unordered_map<std::uint64_t, std::shared_ptr<ClientSession>> sessions_;
-  std::shared_ptr<const Sink> sink_;  ///< Set: sessions that come to a safe point leave.
+  std::shared_ptr<const Sink> sink_;                ///< Set: sessions that come to a safe point leave.
+  std::vector<std::weak_ptr<ClientSession>> idle_;  ///< Those that move_on() asks to leave.
+  std::size_t at_once_{0};
 };
 
 }  // namespace outlast::sql

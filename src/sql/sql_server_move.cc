@@ -22,18 +22,53 @@ struct Looks {
 };
 }  // namespace
 
-void SqlServer::Impl::move_out(Sink sink) {
+/// Busy ones take their time anyway.
+void SqlServer::Impl::move_out(Sink sink, std::size_t at_once) {
   {
     const std::lock_guard lock(mutex_);
     sink_ = std::make_shared<const Sink>(std::move(sink));
+    at_once_ = at_once;
   }
-  for (const auto& session : sessions()) session->leave();
+  std::vector<std::weak_ptr<ClientSession>> idle;
+  for (const auto& session : sessions()) {
+    if (session->phase() == Phase::kIdle)
+      idle.push_back(session);
+    else
+      session->leave();
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    idle_ = std::move(idle);
+  }
+  move_on(at_once);
+}
+
+void SqlServer::Impl::move_on(std::size_t arrived) {
+  for (std::size_t asked = 0; asked < arrived; ++asked) {
+    std::shared_ptr<ClientSession> next;
+    {
+      const std::lock_guard lock(mutex_);
+      while (!next && !idle_.empty()) {
+        next = idle_.back().lock();
+        idle_.pop_back();
+      }
+    }
+    if (!next) return;
+    next->leave();
+  }
+}
+
+/// Sessions that were idle when they were asked may have become busy: others need not wait for them.
+void SqlServer::Impl::move_when_stuck() {
+  const std::uint64_t moved = host.metrics.sessions_moved_out;
+  if (std::exchange(moved_out_seen_, moved) == moved) move_on(at_once_);
 }
 
 void SqlServer::Impl::keep_sessions() {
   {
     const std::lock_guard lock(mutex_);
     sink_.reset();
+    idle_.clear();
   }
   for (const auto& session : sessions()) session->keep();
 }

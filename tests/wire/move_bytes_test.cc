@@ -63,8 +63,10 @@ TEST(SqlMoveBytes, AnAnswerThatTheClientDoesNotReadMovesToTheByte) {
   TwoWorkers workers({.output_bytes = 64U << 20});
   WireClient client = workers.started();
   constexpr int kRows = 400'000;
+  const std::uint64_t before = workers.old.metrics().bytes_in;
   send(client,
        "Query \"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 400000) SELECT x FROM c\"");
+  ASSERT_TRUE(read_more(workers.old, before, 1));
   int next = -1;  // the first message is the RowDescription
   const auto read_row = [&] {
     const auto message = client.read();

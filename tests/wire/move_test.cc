@@ -133,6 +133,22 @@ TEST(SqlMove, WhatWasSentAheadIsServedThere) {
   EXPECT_EQ(workers.new_worker.metrics().statements, 2U);
 }
 
+TEST(SqlMove, IdleOnesMoveAFewAtATime) {
+  TwoWorkers workers;
+  std::vector<WireClient> clients;
+  for (int i = 0; i < 12; ++i) clients.push_back(workers.started());
+  ask(clients[0], "BEGIN");
+  workers.move(workers.old, workers.new_worker, nullptr, 4);
+  ASSERT_TRUE(eventually([&] { return workers.moves >= 4; }));
+  workers.old.move_on(4);
+  ASSERT_TRUE(eventually([&] { return workers.moves >= 8; }));
+  // Nobody says any more that some have arrived.
+  ASSERT_TRUE(eventually([&] { return workers.moves == 11; }));
+  ask(clients[0], "COMMIT");
+  EXPECT_TRUE(eventually([&] { return workers.moves == 12; }));
+  for (WireClient& client : clients) ask(client, "SELECT 1");
+}
+
 TEST(SqlMove, ABatchWaitsForItsSync) {
   TwoWorkers workers;
   WireClient client = workers.started();

@@ -20,16 +20,19 @@ class TwoWorkers {
   }
 
   /// Every session of `from` goes to `to` from now on, until keep_sessions().
-  void move(sql::SqlServer& from, sql::SqlServer& to, std::shared_ptr<sql::SessionObserver> observer = nullptr) {
-    from.move_out([this, &to, observer](sql::LeavingSession left) {
-      {
-        const std::lock_guard lock(mutex_);
-        last_ = left.state;
-      }
-      const auto taken = to.take_in(std::move(left.state), left.fd, observer);
-      EXPECT_TRUE(taken.ok()) << taken.error().message;
-      ++moves;
-    });
+  void move(sql::SqlServer& from, sql::SqlServer& to, std::shared_ptr<sql::SessionObserver> observer = nullptr,
+            std::size_t at_once = SIZE_MAX) {
+    from.move_out(
+        [this, &to, observer](sql::LeavingSession left) {
+          {
+            const std::lock_guard lock(mutex_);
+            last_ = left.state;
+          }
+          const auto taken = to.take_in(std::move(left.state), left.fd, observer);
+          EXPECT_TRUE(taken.ok()) << taken.error().message;
+          ++moves;
+        },
+        at_once);
   }
   /// All sessions go there, and those that come later stay.
   bool move_all(sql::SqlServer& from, sql::SqlServer& to) {
