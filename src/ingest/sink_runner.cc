@@ -152,7 +152,7 @@ void SinkRunner::write(const std::shared_ptr<Chunk>& chunk) {
 }
 
 void SinkRunner::write_failed(const std::shared_ptr<Chunk>& chunk, const Error& why) {
-  if (why.code == Errc::kShuttingDown) return buffer_->put_back(*chunk);
+  if (why.code == Errc::kShuttingDown && stopping_) return buffer_->put_back(*chunk);
   {
     const std::lock_guard lock(mutex_);
     stats_.last_error = why.message;
