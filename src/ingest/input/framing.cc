@@ -170,7 +170,7 @@ void Framer::finish(FrameSink& sink) {
   if (state_.phase == Phase::kLine || (state_.phase == Phase::kStart && !counted))
     end_line(whole, sink);
   else if (!whole.empty())
-    sink.record(whole, FrameFault::kTruncated);
+    sink.record(std::string_view(whole).substr(0, record_max_), FrameFault::kTruncated);
   end_record();
 }
 
