@@ -1,7 +1,9 @@
 #include "ingest/buffer/chunk_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -113,6 +115,26 @@ TEST_F(ChunkFileTest, AWriteThatFailsLeavesWhatWasThere) {
   EXPECT_EQ(nowhere.append(batch_of({"x"})).error().code, Errc::kIo);
   EXPECT_EQ(nowhere.records(), 0U);
   EXPECT_TRUE(nowhere.each_batch([](std::string_view) { return Result<void>(); }).ok());
+}
+
+TEST_F(ChunkFileTest, TakesBackWhatTheDiskTookHalfOf) {
+  // A limit for the size of files ends a write in its middle, as a full disk does.
+  const auto before = std::signal(SIGXFSZ, SIG_IGN);
+  ChunkFile chunk(path("half"), {.id = {7, 1}, .tag = "t"});
+  ASSERT_TRUE(chunk.append(batch_of({"a"})).ok());
+  const auto size = fs::file_size(path("half"));
+  rlimit limit{};
+  getrlimit(RLIMIT_FSIZE, &limit);
+  const rlimit small{size + 20, limit.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const auto appended = chunk.append(batch_of({std::string(1'000, 'x')}));
+  setrlimit(RLIMIT_FSIZE, &limit);
+  std::signal(SIGXFSZ, before);
+  EXPECT_EQ(appended.error().code, Errc::kIo);
+  EXPECT_EQ(fs::file_size(path("half")), size);
+  ASSERT_TRUE(chunk.append(batch_of({"b"})).ok());
+  EXPECT_EQ(texts_of(chunk), (Texts{"a", "b"}));
+  EXPECT_EQ(ChunkFile::recover(path("half"))->cut, 0U);
 }
 
 TEST(ChunkId, IsReadBackAndSortsAsItsText) {
