@@ -226,10 +226,23 @@ Expression Translator::arithmetic(const std::string& op, Expression l, Expressio
   return {};
 }
 
+/// A member by its name or an element by its number. SQLite's ->> gives numbers and 1 for true where PostgreSQL gives
+/// text.
+Expression Translator::json_part(const std::string& op, const Expression& l, const Expression& r) {
+  // A name is one name, whatever points it has.
+  const std::string place = is_integer(r.type) ? r.sql : "('$.\"' || " + r.sql + " || '\"')";
+  const std::string part = l.sql + " -> " + place;
+  if (op == "->") return {.sql = "(" + part + ")", .type = l.type == oid::kJsonb ? oid::kJsonb : oid::kJson};
+  return {.sql = "(CASE " + part + " WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE CAST(" + l.sql + " ->> " +
+                 place + " AS TEXT) END)",
+          .type = oid::kText};
+}
+
 Expression Translator::binary(const PgQuery__AExpr& e, const std::string& op) {
   Expression l = expr(e.lexpr), r = expr(e.rexpr);
   if (is_comparison(op)) return comparison(op, std::move(l), std::move(r));
   if (op == "||") return concatenation(std::move(l), std::move(r));
+  if (op == "->" || op == "->>") return json_part(op, l, r);
   if (op == "~" || op == "~*" || op == "!~" || op == "!~*") {
     const bool fold = op.ends_with('*'), negated = op.starts_with('!');
     set_parameter(l, oid::kText), set_parameter(r, oid::kText);

@@ -248,6 +248,16 @@ TEST_F(TranslateTest, ColumnsRefuseWhatTheirTypesRefuse) {
   EXPECT_TRUE(run("create table n(x numeric(10,2))").starts_with("ERROR 42704"));
 }
 
+TEST_F(TranslateTest, PartsOfJsonAreReadAsPostgreSqlReadsThem) {
+  ASSERT_EQ(run("create table t(j json)"), "");
+  ASSERT_EQ(run(R"(insert into t values ('{"a":"x","n":2,"b":true,"s":"true","o":{"k":[7,8]},"z":null,"d.e":1}'))"),
+            "");
+  EXPECT_EQ(run("select j ->> 'a', j ->> 'n', j ->> 'b', j ->> 's', j -> 'a', j -> 's' from t"),
+            R"(x|2|true|true|"x"|"true")");
+  EXPECT_EQ(run("select j -> 'o' ->> 'k', j -> 'o' -> 'k' ->> 1, j ->> 'd.e' from t"), "[7,8]|8|1");
+  EXPECT_EQ(run("select count(*) from t where j ->> 'a' = 'x' and j ->> 'none' is null"), "1");
+}
+
 TEST_F(TranslateTest, WritesConflictsAndReturningWork) {
   ASSERT_EQ(run("create table t(id serial primary key, a int unique, b text default 'x' check (b <> 'no'))"), "");
   EXPECT_EQ(run("insert into t(a) values (1),(2) returning id, a, b"), "1|1|x;2|2|x");

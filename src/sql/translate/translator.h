@@ -124,6 +124,7 @@ class Translator {
   Expression arithmetic(const std::string& op, Expression l, Expression r, int location);
   Expression comparison(const std::string& op, Expression l, Expression r);
   Expression concatenation(Expression l, Expression r);
+  static Expression json_part(const std::string& op, const Expression& l, const Expression& r);
   Expression like(const PgQuery__AExpr& e);
   Expression in_list(const PgQuery__AExpr& e);
   Expression between(const PgQuery__AExpr& e);
