@@ -27,6 +27,15 @@ std::string times(const std::optional<double>& value) {
   return value ? fmt::format("{:.2f}", *value) : "?";
 }
 
+/// Without a ratio when something happened all the time: there is no rest to compare with.
+std::string events_text(const DemoReport& report) {
+  const std::string what = report.scenario == "crash" ? "kills" : report.scenario + "s";
+  if (!report.p99_ratio) return fmt::format("events      {} {}\n", report.events.size(), what);
+  return fmt::format(
+      "events      {} {}, p99 during them {} x the rest's{}\n", report.events.size(), what, times(report.p99_ratio),
+      report.p99_ratio_with_restart ? " (" + times(report.p99_ratio_with_restart) + " x with stop and start)" : "");
+}
+
 std::string connections_text(const DemoReport& report) {
   const ConnectionCounts& c = report.connections;
   const auto complete = std::ranges::count_if(report.receipts, [](const auto& r) { return r.end() == "complete"; });
@@ -220,11 +229,7 @@ std::string summary(const DemoReport& report) {
   if (report.replicas)
     text += fmt::format("replicas    {} of {} ranges compared byte for byte, {} differ\n", report.replicas->replicas,
                         report.replicas->ranges, report.replicas->different);
-  if (!report.events.empty())
-    text += fmt::format(
-        "events      {} {}, p99 during them {} x the rest's{}\n", report.events.size(),
-        report.scenario == "crash" ? "kills" : report.scenario + "s", times(report.p99_ratio),
-        report.p99_ratio_with_restart ? " (" + times(report.p99_ratio_with_restart) + " x with stop and start)" : "");
+  if (!report.events.empty()) text += events_text(report);
   if (report.scenario == "drain") text += connections_text(report);
   if (report.scenario == "restart") text += restart_summary(report);
   for (const auto& [code, count] : s.by_sqlstate) text += fmt::format("            {} x {}\n", count, code);
