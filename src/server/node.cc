@@ -39,11 +39,12 @@ Node::Node(WorkerOptions options)
 
 // What others point to goes last: see the order of members. Everything that lives on the loop is destroyed there.
 Node::~Node() {
-  link_.reset();
+  // Before the link to the supervisor: what a handover still has to say on the loop goes through it.
   loop_.run_and_wait([this] {
     handover_in_.reset();
     handover_out_.reset();
   });
+  link_.reset();
   ingest_.reset();
   loop_.run_and_wait([this] { range_admin_.reset(); });  // its open answers end with it
   if (http_) http_->stop();
