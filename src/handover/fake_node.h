@@ -18,6 +18,9 @@ struct Start {
   bool wait_until_ready{true};
 };
 
+/// A folder's name that nothing else has.
+std::string fresh_store();
+
 /// A running supervisor of a store. Thread-safety: none. Lifetime: kills what is left of it, workers too.
 class FakeNode {
  public:

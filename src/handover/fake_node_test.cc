@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -58,6 +59,11 @@ std::string value_of(const std::string& text, const std::string& key) {
   const std::size_t from = at + key.size() + 3;
   const std::string rest = text.substr(from, text.find_first_of(",}", from) - from);
   return rest.starts_with('"') ? rest.substr(1, rest.size() - 2) : rest;
+}
+
+std::string fresh_store() {
+  static int number = 0;
+  return testing::TempDir() + "supervisor-" + std::to_string(getpid()) + "-" + std::to_string(++number);
 }
 
 FakeNode::FakeNode(std::string store) : store_(std::move(store)) {

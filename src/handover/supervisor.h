@@ -24,7 +24,6 @@ namespace outlast::handover {
 
 /// File descriptors that a worker finds open at its start.
 inline constexpr int kControlFd = 3, kSqlFd = 4, kHttpFd = 5;
-inline constexpr int kInputFd = 7;     ///< The first of the inputs' sockets; `--input-socket=FD=ADDRESS` names each.
 inline constexpr int kHandoverFd = 6;  ///< With `worker --standby`: the pair to the old worker (handover/channel.h).
 
 /// Exit codes of a worker that the supervisor understands (docs/cli.md).

@@ -20,13 +20,9 @@ namespace outlast::handover {
 namespace {
 using fake::eventually;
 using fake::FakeNode;
+using fake::fresh_store;
 using fake::value_of;
 using State = HandoverState;
-
-std::string fresh_store() {
-  static int number = 0;
-  return testing::TempDir() + "life-" + std::to_string(getpid()) + "-" + std::to_string(++number);
-}
 
 void kill_supervisor(FakeNode& node) {
   node.signal(SIGKILL);

@@ -17,13 +17,9 @@ namespace outlast::handover {
 namespace {
 using fake::eventually;
 using fake::FakeNode;
+using fake::fresh_store;
 using fake::value_of;
 using State = HandoverState;
-
-std::string fresh_store() {
-  static int number = 0;
-  return testing::TempDir() + "supervisor-" + std::to_string(getpid()) + "-" + std::to_string(++number);
-}
 
 /// Holds the supervisor where it enters a state, by the FIFO of OUTLAST_HANDOVER_HOLD.
 class Hold {

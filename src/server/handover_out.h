@@ -45,7 +45,6 @@ class HandoverOut {
   /// Hands over through this socket, which it takes over, once the new worker there is ready. Again after the last one
   /// died.
   void begin(int fd);
-  bool under_way() const { return state_ != handover::HandoverState::kIdle; }
   /// The point of no return is behind.
   bool released() const { return closing_; }
 

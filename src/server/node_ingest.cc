@@ -207,20 +207,21 @@ void NodeIngest::release(const Send& send) {
   }
 }
 
-void NodeIngest::hand_over() {
+void NodeIngest::end_readers() {
   release([](const proto::HandoverMessage&, int fd) {
     if (fd >= 0) close(fd);
   });
   ended_ = true;
+}
+
+void NodeIngest::hand_over() {
+  end_readers();
   const ingest::LeftBehind left = pipeline_->hand_over();
   if (left.lost.records > 0) spdlog::error("ingest: {} records could be kept nowhere", left.lost.records);
 }
 
 void NodeIngest::stop() {
-  release([](const proto::HandoverMessage&, int fd) {
-    if (fd >= 0) close(fd);
-  });
-  ended_ = true;
+  end_readers();
   const ingest::LeftBehind left = pipeline_->stop();
   if (left.kept.records > 0) spdlog::info("ingest: {} records are kept for the next start", left.kept.records);
   if (left.lost.records > 0) spdlog::error("ingest: {} records could be kept nowhere", left.lost.records);

@@ -68,6 +68,7 @@ class NodeIngest {
   Result<std::unique_ptr<ingest::Sink>> make_table_sink(const ingest::SinkConfig& config,
                                                         const ingest::Decoder& decoder) const;
   void start(Reader& reader, Instant read_since);
+  void end_readers();
   Reader* find(const std::string& socket);
   void put_held(const Reader& reader, ingest::RecordBatch held);
 

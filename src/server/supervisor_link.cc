@@ -6,13 +6,10 @@
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 
 #include "base/version.h"
 #include "handover/supervisor.h"
@@ -29,26 +26,6 @@ void on_term(int) {
   g_terminated = true;
   const std::uint64_t one = 1;
   if (const int fd = g_term_fd; fd >= 0) (void)!write(fd, &one, sizeof one);
-}
-
-/// Binds through the directory's descriptor: its path may be longer than a socket's address.
-Result<int> listen_in(const std::string& store, const char* name) {
-  const int directory = open(store.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", directory, name);
-  const bool fresh = directory >= 0 && (unlinkat(directory, name, 0) == 0 || errno == ENOENT);
-  const mode_t before = umask(0177);
-  const bool listening = fresh && fd >= 0 &&
-                         bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
-                         listen(fd, 4) == 0;
-  const int why = errno;
-  umask(before);
-  if (directory >= 0) close(directory);
-  if (listening) return fd;
-  if (fd >= 0) close(fd);
-  return Error(Errc::kIo, "cannot listen on " + store + "/" + name + ": " + std::strerror(why));
 }
 }  // namespace
 
@@ -88,11 +65,10 @@ void SupervisorLink::tell(ControlMessage message) {
 
 Result<void> SupervisorLink::allow_adoption(const std::string& store, NodeId node, Incarnation incarnation,
                                             std::map<std::string, int> inputs) {
-  ASSIGN_OR_RETURN(const int fd, listen_in(store, "worker.sock"));
+  ASSIGN_OR_RETURN(const int fd, handover::listen_in(store, "worker.sock"));
   {
     const std::lock_guard lock(mutex_);
     listen_fd_ = fd;
-    path_ = store + "/worker.sock";
     node_ = node;
     incarnation_ = incarnation;
     inputs_ = std::move(inputs);

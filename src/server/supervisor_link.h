@@ -55,7 +55,6 @@ class SupervisorLink {
   std::mutex mutex_;
   std::deque<handover::ControlMessage> out_;  // under mutex_
   int listen_fd_{-1};                         // under mutex_
-  std::string path_;                          // under mutex_
   NodeId node_;                               // under mutex_
   Incarnation incarnation_;                   // under mutex_
   std::map<std::string, int> inputs_;         // under mutex_
