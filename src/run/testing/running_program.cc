@@ -9,10 +9,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 namespace outlast::run::testing {
 namespace {
@@ -132,6 +134,15 @@ std::size_t RunningProgram::count(const std::string& event) const {
 int open_descriptors(pid_t pid) {
   const std::filesystem::directory_iterator all("/proc/" + std::to_string(pid) + "/fd");
   return static_cast<int>(std::distance(begin(all), end(all)));
+}
+
+bool settles_at(pid_t pid, int descriptors) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMillis);
+  while (open_descriptors(pid) != descriptors) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
 }
 
 std::vector<pid_t> children_of(pid_t pid) {

@@ -47,6 +47,9 @@ class RunningProgram {
 };
 
 int open_descriptors(pid_t pid);
+/// A program that has just been started still opens and closes files of its own: whether it comes to `descriptors` in
+/// 20 s.
+bool settles_at(pid_t pid, int descriptors);
 std::vector<pid_t> children_of(pid_t pid);
 
 }  // namespace outlast::run::testing
