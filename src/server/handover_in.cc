@@ -227,7 +227,8 @@ std::string HandoverIn::receipt() const {
                            {"duration_ms",
                             {{"closing", static_cast<double>(released_.closing_ns()) / 1e6},
                              {"opening", milliseconds(owned_at_ - released_at_)}}}};
-  if (boost::json::object inputs = ports_.inputs(); !inputs.empty()) half["inputs"] = std::move(inputs);
+  if (boost::json::object inputs = ports_.inputs(released_.records_kept()); !inputs.empty())
+    half["inputs"] = std::move(inputs);
   return boost::json::serialize(half);
 }
 

@@ -37,7 +37,8 @@ class HandoverIn {
     std::function<void(handover::HandoverState)> entered;
     std::function<void(const proto::HandoverInput&)> input;
     std::function<void(const proto::HandoverConnection&, int fd)> connection;  ///< Takes the descriptor over.
-    std::function<boost::json::object()> inputs;                               ///< For the receipt; empty: none.
+    /// For the receipt, given what the old worker left in its buffers; empty: there are no inputs.
+    std::function<boost::json::object(std::uint64_t left_behind)> inputs;
     std::function<std::uint64_t()> held;  ///< Statements that had to wait for a leaseholder, since this process began.
   };
   /// Takes the socket to the old worker over.

@@ -188,7 +188,10 @@ HandoverIn::Ports Node::handover_in_ports() {
                 if (ingest_) return ingest_->adopt(connection, fd);
                 close(fd);
               },
-          .inputs = [this] { return ingest_ ? ingest_->handover_facts() : boost::json::object(); },
+          .inputs =
+              [this](std::uint64_t left_behind) {
+                return ingest_ ? ingest_->handover_facts(left_behind) : boost::json::object();
+              },
           .held = [this] { return cluster_->counters().repeated_unseen.load(); }};
 }
 
@@ -316,7 +319,7 @@ void Node::release_node() {
   released.set_last_incarnation(member_.incarnation.value);
   loop_.run_and_wait([&] { released.set_leases_moved(drain_->leases_moved()); });
   const Duration patience = state_->settings().duration("handover.transaction_wait");
-  if (ingest_) ingest_->hand_over();
+  if (ingest_) released.set_records_kept(ingest_->hand_over());
   const std::size_t kept = state_->leases_by_node()[member_.node];
   if (kept > 0 && !hold_kept_leases(began + patience))
     spdlog::warn("handover: transactions stayed open for {}: they are rolled back", format_duration(patience));

@@ -63,6 +63,8 @@ json::object describe(const ingest::InputCounters& c) {
           {"malformed", c.malformed},
           {"disallowed", c.disallowed},
           {"kernel_drops", c.kernel_drops},
+          {"queued", c.queued},
+          {"order_breaks", c.order_breaks},
           {"waits", c.waits},
           {"connections", c.connections},
           {"connections_refused", c.connections_refused},
@@ -75,7 +77,7 @@ NodeIngest::NodeIngest(std::map<std::string, int> sockets, Parts parts)
     : parts_(std::move(parts)), sockets_(std::move(sockets)) {}
 
 NodeIngest::~NodeIngest() {
-  if (!ended_) hand_over();
+  if (!ended_) (void)hand_over();
 }
 
 Result<std::unique_ptr<NodeIngest>> NodeIngest::open(ingest::IngestConfig config, std::map<std::string, int> sockets,
@@ -148,7 +150,7 @@ void NodeIngest::read(const proto::HandoverInput& from) {
   drops_before_ += from.kernel_drops();
   if (!from.held().empty())
     if (auto held = ingest::RecordBatch::from(from.held()); held.ok()) put_held(*reader, *std::move(held));
-  start(*reader, Instant(Duration(from.last_read_ns())));
+  start(*reader, Instant(Duration(from.read_until_ns())));
 }
 
 /// What the old worker had read and could not put goes before everything that is read here. Called once a restart, on
@@ -186,7 +188,7 @@ void NodeIngest::release(const Send& send) {
     ended.mutable_input()->set_address(reader.socket);
     ended.mutable_input()->set_records(report.records);
     ended.mutable_input()->set_kernel_drops(report.kernel_drops);
-    ended.mutable_input()->set_last_read_ns(report.last_read.time_since_epoch().count());
+    ended.mutable_input()->set_read_until_ns(report.read_until.time_since_epoch().count());
     if (!report.held.empty()) ended.mutable_input()->set_held(report.held.data());
     send(ended, -1);
     for (MovedConnection& one : connections) {
@@ -214,10 +216,11 @@ void NodeIngest::end_readers() {
   ended_ = true;
 }
 
-void NodeIngest::hand_over() {
+std::uint64_t NodeIngest::hand_over() {
   end_readers();
   const ingest::LeftBehind left = pipeline_->hand_over();
   if (left.lost.records > 0) spdlog::error("ingest: {} records could be kept nowhere", left.lost.records);
+  return left.kept.records;
 }
 
 void NodeIngest::stop() {
@@ -288,20 +291,25 @@ void NodeIngest::samples(std::vector<Sample>& out) const {
   }
 }
 
-json::object NodeIngest::handover_facts() const {
-  std::uint64_t buffered = 0, drops = 0, gap = 0;
+json::object NodeIngest::handover_facts(std::uint64_t left_behind) const {
+  std::uint64_t buffered = 0, drops = 0, gap = 0, queued = 0, order_breaks = 0;
   const std::lock_guard lock(mutex_);
   for (const Reader& reader : readers_) {
     if (!reader.input) continue;
     const ingest::InputCounters counters = reader.input->counters();
     buffered += counters.records;
     drops += counters.kernel_drops;
+    queued += counters.queued;
+    order_breaks += counters.order_breaks;
     gap = std::max(gap, counters.longest_gap_nanos);
   }
   return {{"taken_over", taken_over_},
           {"connections", connections_taken_},
           {"kernel_drops", drops + drops_before_},
+          {"queued", queued},
+          {"order_breaks", order_breaks},
           {"records_source_only", buffered},
+          {"replayed", left_behind},
           {"longest_gap_ms", static_cast<double>(gap) / 1e6}};
 }
 

@@ -46,16 +46,16 @@ class NodeIngest {
   void release(const Send& send);
   /// Nobody took over what release() gave away: goes on. Connections that were given away are gone.
   void take_back() { read(); }
-  /// The buffers are the next process's, from when this returns.
-  void hand_over();
+  /// The buffers are the next process's, from when this returns. Returns how many records they hold.
+  std::uint64_t hand_over();
   /// The end of the process without a next one in sight: what flush_at_shutdown wants is stored.
   void stop();
 
   const std::map<std::string, int>& sockets() const { return sockets_; }
   boost::json::object status() const;
   void samples(std::vector<Sample>& out) const;
-  /// What a receipt says of a handover that this process took over.
-  boost::json::object handover_facts() const;
+  /// What a receipt says of a handover that this process took over; `left_behind`: what hand_over() returned there.
+  boost::json::object handover_facts(std::uint64_t left_behind) const;
 
  private:
   struct Reader {

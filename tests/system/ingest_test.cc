@@ -124,7 +124,10 @@ TEST_F(IngestTest, ARestartLosesNoRecordDoublesNoneAndResetsNoSender) {
   for (int i = 0; i < 4; ++i) {
     const json::object receipt = restart();
     EXPECT_EQ(receipt.at("outcome").as_string(), "completed") << json::serialize(receipt);
-    EXPECT_EQ(receipt.at("inputs").at("kernel_drops").to_number<int>(), 0);
+    const json::object& inputs = receipt.at("inputs").as_object();
+    for (const char* what : {"kernel_drops", "order_breaks"}) EXPECT_EQ(inputs.at(what).to_number<int>(), 0) << what;
+    EXPECT_EQ(inputs.at("taken_over").to_number<int>(), 2);
+    EXPECT_GT(inputs.at("longest_gap_ms").to_number<double>(), 0);
   }
   const long udp = datagrams.stop(), tcp = stream.stop();
   EXPECT_FALSE(stream.broken());

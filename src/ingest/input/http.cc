@@ -17,7 +17,7 @@ StopReport HttpInput::stop() {
     socket_ = Fd();
     report_ = {stats_->records, 0, loop_->last_read(), {}};
   }
-  return {report_.records, 0, report_.last_read, {}};
+  return {report_.records, 0, report_.read_until, {}};
 }
 
 std::vector<MovedConnection> HttpInput::release_connections() {

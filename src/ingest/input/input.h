@@ -20,13 +20,13 @@ struct InputOptions {
   int socket{-1};  ///< Bound (and listening) already, given by a supervisor; `listen` is not used then. Taken over.
   std::size_t message_size_max{64 << 10};
   AllowList allow;
-  double rate_max{0};  ///< Records per second, 0: no limit. UDP drops and counts, TCP waits, HTTP answers 429.
+  double rate_max{0};    ///< Records per second, 0: no limit. UDP drops and counts, TCP waits, HTTP answers 429.
+  Instant read_since{};  ///< StopReport::read_until of the reader before, so that the gap between the two counts.
 
   // UDP.
   Duration pause{std::chrono::milliseconds(500)};  ///< How long nobody may read without a drop: a restart's switch.
   std::uint64_t receive_buffer_min{16 << 20};
   std::uint64_t receive_buffer_max{256 << 20};
-  Instant read_since{};  ///< StopReport::last_read of the reader before, so that the gap between the two counts.
 
   // TCP.
   Framing framing{Framing::kNewline};
@@ -53,8 +53,8 @@ struct MovedConnection {
 struct StopReport {
   std::uint64_t records{0};       ///< As the counter.
   std::uint64_t kernel_drops{0};  ///< Since the start.
-  Instant last_read{};
-  RecordBatch held;  ///< Read, but the intake had no room: the caller's to keep.
+  Instant read_until{};           ///< When it last read, or saw that nothing was there.
+  RecordBatch held;               ///< Read, but the intake had no room: the caller's to keep.
 };
 
 /// A reader of one socket, with a thread of its own.

@@ -23,6 +23,8 @@ struct InputCounters {
   std::uint64_t connections_refused{0};    ///< Over connections_max.
   std::uint64_t connections_timed_out{0};  ///< Idle, or too long at one record.
   std::uint64_t longest_gap_nanos{0};  ///< Longest time between two reads while there may have been something to read.
+  std::uint64_t queued{0};             ///< Datagrams that lay in the kernel when this input took the socket over.
+  std::uint64_t order_breaks{0};       ///< This input read before the one it took over from had ended: 0, or a bug.
   std::uint64_t receive_buffer{0};     ///< Bytes that the kernel keeps for a UDP input.
 };
 
@@ -30,7 +32,9 @@ struct InputCounters {
 struct InputStats {
   using Counter = std::atomic<std::uint64_t>;
   Counter records, bytes, batches, refused, unconfirmed, limited, cut, malformed, disallowed, kernel_drops, waits;
-  Counter connections, connections_taken, connections_refused, connections_timed_out, longest_gap_nanos, receive_buffer;
+  Counter connections, connections_taken, connections_refused, connections_timed_out, longest_gap_nanos, queued,
+      order_breaks;
+  Counter receive_buffer;
 
   static void add(Counter& counter, std::uint64_t n) {
     if (n > 0) counter.fetch_add(n, std::memory_order_relaxed);
@@ -55,6 +59,8 @@ struct InputStats {
             connections_refused,
             connections_timed_out,
             longest_gap_nanos,
+            queued,
+            order_breaks,
             receive_buffer};
   }
 };

@@ -12,11 +12,11 @@ TcpInput::~TcpInput() {
 }
 
 StopReport TcpInput::stop() {
-  if (!thread_.joinable()) return {report_.records, 0, report_.last_read, {}};
+  if (!thread_.joinable()) return {report_.records, 0, report_.read_until, {}};
   StopReport report = on_loop(loop_->context(), [this] { return loop_->finish(); });
   thread_.join();
   socket_ = Fd();
-  report_ = {report.records, 0, report.last_read, {}};
+  report_ = {report.records, 0, report.read_until, {}};
   return report;
 }
 

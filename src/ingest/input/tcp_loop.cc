@@ -83,6 +83,9 @@ void TcpLoop::adopt(MovedConnection connection) {
   socket.assign(tcp::v6(), connection.fd.get(), error);
   if (error) return InputStats::add(stats_->connections_refused, 1);
   connection.fd.release();
+  if (options_.read_since != Instant{})
+    InputStats::raise(stats_->longest_gap_nanos,
+                      static_cast<std::uint64_t>((boot_now() - options_.read_since).count()));
   add(std::move(socket), Framer(std::move(connection.state), options_.message_size_max), std::move(connection.peer));
 }
 
@@ -279,6 +282,7 @@ std::vector<MovedConnection> TcpLoop::release() {
   ready_.clear();
   stats_->connections = 0;
   put();
+  last_read_ = boot_now();
   return out;
 }
 

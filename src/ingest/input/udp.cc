@@ -43,7 +43,8 @@ Result<void> UdpInput::start() {
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
   setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on);
   drops_before_ = drops_seen_ = kernel_drops(fd);
-  queue_was_empty_ = options_.read_since == Instant{};
+  taking_over_ = options_.read_since != Instant{};
+  queue_was_empty_ = !taking_over_;
   buffer_ = grow_receive_buffer(fd, options_.receive_buffer_min, warning_);
   if (!warning_.empty()) spdlog::warn("ingest: input {}: {}", options_.name, warning_);
   stats_->receive_buffer = buffer_;
@@ -57,12 +58,14 @@ void UdpInput::run() {
 
 void UdpInput::read_once() {
   const Instant now = noted_gap();
-  const int count = datagrams_.read(socket_.get(), pace_.batch());
+  const std::size_t wanted = pace_.batch();
+  const int count = datagrams_.read(socket_.get(), wanted);
   if (count < 0) {
     spdlog::error("ingest: input {} cannot read its socket: {}", options_.name, std::strerror(errno));
     wait_for(-1, kAfterError);
     return;
   }
+  if (taking_over_) note_taken_over(static_cast<std::size_t>(count), wanted);
   if (count == 0) {
     gather_ = Duration::zero();
     queue_was_empty_ = true;
@@ -74,6 +77,13 @@ void UdpInput::read_once() {
   take(static_cast<std::size_t>(count));
   put();
   if (gather_ > Duration::zero()) wait_for(-1, gather_);
+}
+
+// Until a read comes back with less than it asked for: the queue is empty then.
+void UdpInput::note_taken_over(std::size_t datagrams, std::size_t wanted) {
+  if (stats_->queued == 0 && boot_now() < options_.read_since) InputStats::add(stats_->order_breaks, 1);
+  InputStats::add(stats_->queued, datagrams);
+  taking_over_ = datagrams == wanted;
 }
 
 // The time since the last read in which the kernel may have had something for us.
@@ -174,12 +184,12 @@ std::string UdpInput::warning() const {
 }
 
 StopReport UdpInput::stop() {
-  if (!thread_.joinable()) return {report_.records, report_.kernel_drops, report_.last_read, {}};
+  if (!thread_.joinable()) return {report_.records, report_.kernel_drops, report_.read_until, {}};
   stopping_.store(true, std::memory_order_release);
   stop_.signal();
   thread_.join();
   const InputCounters counted = counters();
-  report_ = {counted.records, counted.kernel_drops, last_read_, {}};
+  report_ = {counted.records, counted.kernel_drops, queue_was_empty_ ? boot_now() : last_read_, {}};
   StopReport report = report_;
   report.held = std::exchange(batch_, {});
   const std::lock_guard lock(mutex_);

@@ -27,6 +27,7 @@ class UdpInput final : public Input {
   void read_once();
   void take(std::size_t datagrams);
   void put();
+  void note_taken_over(std::size_t datagrams, std::size_t wanted);
   bool wait_for(int fd, Duration longest);  ///< False when it was stop().
   void look_after_buffer();
   void count_drops(std::uint32_t drops);
@@ -50,6 +51,7 @@ class UdpInput final : public Input {
   Duration gather_{0};
   Instant last_read_{};
   bool queue_was_empty_{true};
+  bool taking_over_{false};  ///< What is read now lay in the kernel while nobody read.
   std::uint64_t buffer_{0};
   double buffer_for_{0};  ///< The rate that the buffer was made for.
 

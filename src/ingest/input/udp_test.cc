@@ -156,7 +156,7 @@ TEST(UdpInput, HandOffsLoseAndReorderNothing) {
     EXPECT_EQ(report.kernel_drops, 0U);
     EXPECT_TRUE(report.held.empty());
     o.socket = copy_of(socket);
-    o.read_since = report.last_read;
+    o.read_since = report.read_until;
     reader = std::make_unique<UdpInput>(o, intake);
     ASSERT_TRUE(reader->start().ok());
   }
@@ -181,6 +181,35 @@ TEST(UdpInput, TheGapBetweenTwoReadersCounts) {
   input.stop();
   EXPECT_GE(input.counters().longest_gap_nanos, 7'000'000'000U);
   EXPECT_LT(input.counters().longest_gap_nanos, 60'000'000'000U);
+}
+
+TEST(UdpInput, WhatLayInTheKernelAtTheSwitchIsCounted) {
+  TestIntake intake;
+  const Fd socket = bound();
+  InputOptions o = options(copy_of(socket));
+  TestClient client(SOCK_DGRAM, bound_port(socket.get()));
+  for (int i = 0; i < 100; ++i) client.send("queued");
+  o.read_since = boot_now();
+  UdpInput input(o, intake);
+  ASSERT_TRUE(input.start().ok());
+  ASSERT_TRUE(intake.wait_for(100));
+  client.send("later");
+  ASSERT_TRUE(intake.wait_for(101));
+  EXPECT_EQ(input.counters().order_breaks, 0U);
+  EXPECT_GE(input.counters().queued, 100U);
+  EXPECT_LE(input.counters().queued, 101U);
+}
+
+TEST(UdpInput, AReaderThatBeganTooEarlyIsAnOrderBreak) {
+  TestIntake intake;
+  InputOptions o = options();
+  o.read_since = boot_now() + 1h;
+  UdpInput input(o, intake);
+  ASSERT_TRUE(input.start().ok());
+  TestClient client(SOCK_DGRAM, input.port());
+  client.send("x");
+  ASSERT_TRUE(intake.wait_for(1));
+  EXPECT_EQ(input.counters().order_breaks, 1U);
 }
 
 TEST(UdpInput, DropsOfTheKernelAreCountedExactly) {
