@@ -48,7 +48,7 @@ if(system_tests)
   target_link_libraries(system_test PRIVATE outlast_cli outlast_test_main PkgConfig::LIBPQ)
   target_include_directories(system_test PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_compile_definitions(system_test PRIVATE OUTLAST_BINARY="$<TARGET_FILE:outlast>"
-    OUTLAST_NEXT_BINARY="$<TARGET_FILE:outlast_next>")
+    OUTLAST_NEXT_BINARY="$<TARGET_FILE:outlast_next>" OUTLAST_UNPACKED_DIR="${CMAKE_SOURCE_DIR}/build/unpacked")
   set_property(SOURCE ${CMAKE_SOURCE_DIR}/tests/system/golden_cluster_test.cc APPEND PROPERTY COMPILE_DEFINITIONS
     OUTLAST_GOLDEN_DIR="${CMAKE_SOURCE_DIR}/tests/golden")
   add_dependencies(system_test outlast outlast_next)

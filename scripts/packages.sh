@@ -44,10 +44,23 @@ readonly PACKAGES=(
   "haproxy|the balancer of outlast demo --scenario=drain, and the check of outlast gen haproxy"
   "nginx|a server for the tests and the example of outlast run"
   "curl|HTTP in tests"
+  "bsdutils|logger, a sender in tests of inputs"
+  "netcat-openbsd|nc, the same"
+  "liblognorm5|rsyslog, which is only unpacked: see below"
+  "libglib2.0-0|syslog-ng, the same"
+  "libivykis0|syslog-ng"
+  "libjson-c5|syslog-ng"
+  "libnet1|syslog-ng"
+  "libpcre3|syslog-ng"
+  "libwrap0|syslog-ng"
   "spin|checks the protocol's model"
   "iproute2|network namespaces of the fault tests"
   "nftables|cuts networks and loses packets in the fault tests"
 )
+
+# Senders in tests of inputs. A machine has one system logger, and installing these would make it another one: they lie
+# below build/unpacked instead, as in /.
+readonly UNPACKED=(rsyslog syslog-ng-core)
 
 # Names of those that are not installed. No network, no apt.
 missing_packages() {
@@ -55,6 +68,29 @@ missing_packages() {
   installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${names[@]}" 2> /dev/null | sed -n 's/^installed //p')
   comm -23 <(printf '%s\n' "${names[@]}" | sort) <(sort <<< "$installed")
 }
+
+# Into build/unpacked/PACKAGE, once. Needs no root unless apt's lists are missing.
+unpack_packages() {
+  local name dir=build/unpacked
+  command -v apt-get > /dev/null || return 0
+  for name in "${UNPACKED[@]}"; do
+    [ -e "$dir/$name" ] && continue
+    rm -rf "$dir/$name.new"
+    mkdir -p "$dir/$name.new"
+    if ! (
+      cd "$dir/$name.new"
+      apt-get download -qq "$name" 2> apt.log || { as_root apt-get update -qq && apt-get download -qq "$name" 2> apt.log; } &&
+        dpkg-deb -x ./*.deb .
+    ); then
+      cat "$dir/$name.new/apt.log" >&2
+      echo "./dev: apt could not download $name: check the network and /etc/apt/sources.list" >&2
+      exit 1
+    fi
+    mv "$dir/$name.new" "$dir/$name"
+  done
+}
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # Installs what is missing and says what and why. Does nothing, and needs no root, when nothing is.
 install_packages() {

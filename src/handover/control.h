@@ -15,7 +15,7 @@ struct ControlMessage {
     kIncarnation,  ///< Worker: this is who I am, said before the first /live is written (A2.3).
     kReady,        ///< Worker: serving.
     kStop,         ///< Supervisor: stop gracefully.
-    kFatal,        ///< Worker: restarting me will not help; `text` says why.
+    kFatal,        ///< Worker: I cannot start or go on; `text` says why, my exit code whether another one could.
     kStatus,       ///< Worker: what it does now, for people; said again and again while it drains.
     // A handover (A8). The workers talk to each other over a socket pair of their own; these are for the supervisor.
     kHandOver,  ///< Supervisor to the old worker: `fd` is your end of the pair; hand over when the new one is ready.

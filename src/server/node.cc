@@ -344,7 +344,7 @@ int Node::run() {
                        error.code == Errc::kStoreLocked || error.code == Errc::kInvalidArgument ||
                        error.code == Errc::kCorrupt || error.code == Errc::kInvalidState ||
                        error.code == Errc::kInvalidAuthorization;
-    if (final) tell_supervisor(ControlMessage::Kind::kFatal, error.message);
+    tell_supervisor(ControlMessage::Kind::kFatal, error.message);
     return final ? handover::kExitFatal : 1;
   }
   return serve();

@@ -77,7 +77,7 @@ NodeIngest::NodeIngest(std::map<std::string, int> sockets, Parts parts)
     : parts_(std::move(parts)), sockets_(std::move(sockets)) {}
 
 NodeIngest::~NodeIngest() {
-  if (!ended_) (void)hand_over();
+  if (pipeline_ && !ended_) (void)hand_over();  // there is none when open() failed
 }
 
 Result<std::unique_ptr<NodeIngest>> NodeIngest::open(ingest::IngestConfig config, std::map<std::string, int> sockets,
