@@ -64,6 +64,17 @@ void print_sinks(const json::object& status) {
   table.print("table");
 }
 
+void print_unclaimed(const json::object& status) {
+  for (const json::value& each : server::array_of(status, "unclaimed")) {
+    if (!each.is_object()) continue;
+    const json::object& buffer = each.get_object();
+    const json::object held = object_of(buffer, "held");
+    std::printf("%s holds %llu records (%s) of the sink %s, which is not configured any more\n",
+                text_of(buffer, "path").c_str(), static_cast<unsigned long long>(number_of(held, "records")),
+                format_bytes(number_of(held, "bytes")).c_str(), text_of(buffer, "sink").c_str());
+  }
+}
+
 int ingest_status(const IngestOptions& o) {
   const auto address = http_address(o);
   if (!address.ok()) return fail_with(address.error());
@@ -80,6 +91,7 @@ int ingest_status(const IngestOptions& o) {
   print_sinks(status.get_object());
   if (const auto lost = number_of(object_of(status.get_object(), "unmatched"), "records"); lost > 0)
     std::printf("%llu records had a tag that no sink matches\n", static_cast<unsigned long long>(lost));
+  print_unclaimed(status.get_object());
   for (const json::value& each : server::array_of(status.get_object(), "inputs"))
     if (each.is_object() && !text_of(each.get_object(), "warning").empty())
       std::printf("%s: %s\n", text_of(each.get_object(), "name").c_str(),

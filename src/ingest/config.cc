@@ -21,7 +21,8 @@ void read_retry(ConfigTable& table, RetryLimits& retry) {
   table.flag("retry_randomize", retry.randomize);
 }
 
-void read_buffer_table(ConfigTable& table, BufferConfig& buffer) {
+/// What all buffers have.
+void read_room(ConfigTable& table, BufferConfig& buffer) {
   BufferLimits& limits = buffer.limits;
   if (buffer.file) table.text("path", buffer.path);
   table.bytes("chunk_limit_size", limits.chunk_bytes);
@@ -30,8 +31,7 @@ void read_buffer_table(ConfigTable& table, BufferConfig& buffer) {
     table.wrong(table.has("total_limit_size") ? "total_limit_size" : "chunk_limit_size",
                 "one chunk would be larger than the whole buffer");
   table.time("flush_interval", limits.flush_interval);
-  table.count("flush_thread_count", buffer.flush_threads, 1);
-  table.flag("flush_at_shutdown", buffer.flush_at_shutdown);
+  table.count("flush_thread_count", limits.flush_threads, 1);
   table.word<Overflow>(
       "overflow_action", limits.overflow,
       {{"block", Overflow::kBlock}, {"drop_oldest_chunk", Overflow::kDropOldestChunk}, {"reject", Overflow::kReject}});
@@ -39,7 +39,12 @@ void read_buffer_table(ConfigTable& table, BufferConfig& buffer) {
       "fsync", limits.sync,
       {{"always", SyncPolicy::kAlways}, {"interval", SyncPolicy::kInterval}, {"never", SyncPolicy::kNever}});
   table.time("fsync_interval", limits.sync_interval);
-  read_retry(table, limits.retry);
+}
+
+void read_buffer_table(ConfigTable& table, BufferConfig& buffer) {
+  read_room(table, buffer);
+  table.flag("flush_at_shutdown", buffer.flush_at_shutdown);
+  read_retry(table, buffer.limits.retry);
   table.text("secondary_path", buffer.secondary_path);
 }
 
@@ -170,11 +175,25 @@ Result<void> read_source_only(const toml::table& root, const std::string& file, 
     return config_error(file, node->source(), "source_only_buffer is a table: [source_only_buffer]");
   ConfigTable table(*node->as_table(), file, "[source_only_buffer]");
   BufferConfig buffer;
-  become_file(buffer);
-  buffer.limits.overflow = Overflow::kDropOldestChunk;  // Fluentd's
-  read_buffer_table(table, buffer);
+  buffer.file = true;  // Fluentd's, as are the other two
+  table.word<bool>("type", buffer.file, {{"memory", false}, {"file", true}});
+  if (buffer.file) become_file(buffer);
+  buffer.limits.flush_interval = std::chrono::seconds(10);
+  buffer.limits.overflow = Overflow::kDropOldestChunk;
+  read_room(table, buffer);
   TRY(table.finish());
   to = std::move(buffer);
+  return {};
+}
+
+Result<void> check_source_only_path(const IngestConfig& config) {
+  if (!config.source_only || config.source_only->path.empty()) return {};
+  for (const SinkConfig& sink : config.sinks)
+    for (const SinkConfig& other : config.sinks)
+      if (other.buffer.file && other.buffer.path == config.source_only->path + "/" + sink.name)
+        return Error(Errc::kInvalidArgument, "source_only_buffer and the buffer of the sink \"" + other.name +
+                                                 "\" have one directory, " + other.buffer.path +
+                                                 "; give each one of its own");
   return {};
 }
 
@@ -190,6 +209,8 @@ Result<IngestConfig> parse_ingest_config(std::string_view text, const std::strin
   TRY(read_all(root, "input", file, config.inputs, &read_input));
   TRY(read_all(root, "sink", file, config.sinks, &read_sink));
   TRY(read_source_only(root, file, config.source_only));
+  if (auto checked = check_source_only_path(config); !checked.ok())
+    return config_error(file, root.get("source_only_buffer")->source(), checked.error().message);
   if (!config.inputs.empty() && config.sinks.empty())
     return config_error(file, root.get("input")->source(), "there is no [[sink]] that takes what the inputs read");
   return config;

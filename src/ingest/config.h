@@ -33,12 +33,12 @@ struct InputConfig {
 
 enum class SinkKind : std::uint8_t { kFile, kStdout, kTable, kForward };
 
-/// [sink.buffer], or [source_only_buffer].
+/// [sink.buffer], or [source_only_buffer], which has the first three.
 struct BufferConfig {
   bool file{false};
-  std::string path;  ///< file: the directory.
+  std::string
+      path;  ///< file: the directory; of [source_only_buffer] the one above NAME/ of each sink, which may be empty.
   BufferLimits limits;
-  std::uint32_t flush_threads{1};
   bool flush_at_shutdown{true};  ///< Fluentd's: by default only of a memory buffer.
   std::string secondary_path;    ///< Where chunks go that were given up; empty: PATH/secondary of a file buffer.
 };

@@ -88,7 +88,7 @@ total_limit_size = "1GiB"
   EXPECT_EQ(file.form, LineForm::kJson);
   EXPECT_EQ(file.buffer.limits.chunk_bytes, 16U << 20);
   EXPECT_EQ(file.buffer.limits.flush_interval, 5s);
-  EXPECT_EQ(file.buffer.flush_threads, 4U);
+  EXPECT_EQ(file.buffer.limits.flush_threads, 4U);
   EXPECT_EQ(file.buffer.limits.overflow, Overflow::kDropOldestChunk);
   EXPECT_EQ(file.buffer.limits.sync, SyncPolicy::kAlways);
   EXPECT_EQ(file.buffer.limits.retry.max_interval, 1min);
@@ -109,7 +109,7 @@ TEST(IngestConfig, HasFluentdsDefaults) {
   EXPECT_EQ(memory.limits.retry.base, 2);
   EXPECT_EQ(memory.limits.retry.timeout, 72h);
   EXPECT_TRUE(memory.flush_at_shutdown);
-  EXPECT_EQ(memory.flush_threads, 1U);
+  EXPECT_EQ(memory.limits.flush_threads, 1U);
   const BufferConfig& file = config.sinks[1].buffer;
   EXPECT_EQ(file.limits.chunk_bytes, 256U << 20);
   EXPECT_EQ(file.limits.total_bytes, 64ULL << 30);
@@ -155,6 +155,28 @@ TEST(IngestConfig, RefusesWhatCannotWork) {
             std::string::npos);
   for (const char* listen : {"tcp://", "tcp://x", "tcp://x:y", "tcp://x:70000", "x:1"})
     EXPECT_NE(mistake("[[input]]\ntype = \"tcp\"\nlisten = \"" + std::string(listen) + "\"\n" + kSink), "");
+}
+
+TEST(IngestConfig, SourceOnlyHasFluentdsDefaultsToo) {
+  const BufferConfig file = *parse("[source_only_buffer]\n").source_only;
+  EXPECT_TRUE(file.file);
+  EXPECT_TRUE(file.path.empty()) << "in the store";
+  EXPECT_EQ(file.limits.chunk_bytes, 256U << 20);
+  EXPECT_EQ(file.limits.total_bytes, 64ULL << 30);
+  EXPECT_EQ(file.limits.flush_interval, 10s);
+  EXPECT_EQ(file.limits.flush_threads, 1U);
+  EXPECT_EQ(file.limits.overflow, Overflow::kDropOldestChunk);
+  const BufferConfig memory = *parse("[source_only_buffer]\ntype = \"memory\"\n").source_only;
+  EXPECT_FALSE(memory.file);
+  EXPECT_EQ(memory.limits.total_bytes, 512U << 20);
+  EXPECT_NE(mistake("[source_only_buffer]\nretry_wait = 1\n").find("there is no \"retry_wait\""), std::string::npos)
+      << "retries are the sink's";
+  EXPECT_NE(mistake("[source_only_buffer]\ntype = \"memory\"\npath = \"/x\"\n").find("path"), std::string::npos);
+  EXPECT_EQ(
+      mistake(kSink + "name = \"a\"\n[sink.buffer]\ntype = \"file\"\npath = \"/b/a\"\n" +
+              "[source_only_buffer]\npath = \"/b\"\n"),
+      "f.toml:7: source_only_buffer and the buffer of the sink \"a\" have one directory, /b/a; give each one of its "
+      "own");
 }
 
 TEST(IngestConfig, NothingIsNoMistake) {

@@ -40,7 +40,8 @@ void add(Amount& to, const Amount& more) {
 Pipeline::Pipeline(PipelineOptions options, Clock& clock)
     : options_(std::move(options)),
       clock_(clock),
-      ids_(options_.writer != 0 ? options_.writer : static_cast<std::uint64_t>(clock.wall_micros())) {}
+      ids_(options_.writer != 0 ? options_.writer : static_cast<std::uint64_t>(clock.wall_micros())),
+      known_(under_keep("known")) {}
 
 Pipeline::~Pipeline() {
   if (!closed_) (void)hand_over();
@@ -50,17 +51,48 @@ Result<std::unique_ptr<Pipeline>> Pipeline::open(const IngestConfig& config, Pip
                                                  const SinkMaker& other_sinks) {
   std::unique_ptr<Pipeline> pipeline(new Pipeline(std::move(options), clock));
   for (const InputConfig& input : config.inputs) TRY(pipeline->decoder_.add(input.tag, input.parser));
+  pipeline->source_only_ = config.source_only;
+  TRY(pipeline->find_directories(config));
   for (const SinkConfig& sink : config.sinks) TRY(pipeline->add_sink(sink, other_sinks));
   return pipeline;
 }
 
+Result<void> Pipeline::find_directories(const IngestConfig& config) {
+  if (source_only_ && source_only_->file && source_only_->path.empty()) {
+    if (options_.keep_path.empty())
+      return Error(Errc::kInvalidArgument, "[source_only_buffer] needs a path where there is no store to put it in");
+    source_only_->path = under_keep("source-only");
+  }
+  for (const SinkConfig& sink : config.sinks) {
+    const std::string home = sink.buffer.file ? sink.buffer.path : under_keep(sink.name);
+    if (!home.empty()) in_use_.push_back({sink.name, plain_path(home)});
+    if (source_only_ && source_only_->file)
+      in_use_.push_back({sink.name, plain_path(source_only_->path + "/" + sink.name)});
+  }
+  for (const BufferDirectory& known : known_.all())
+    if (std::ranges::find(in_use_, known.path, &BufferDirectory::path) == in_use_.end()) former_.push_back(known);
+  for (const BufferDirectory& used : in_use_)
+    if (auto added = known_.add(used); !added.ok()) spdlog::warn("{}", added.error().message);
+  return {};
+}
+
+std::string Pipeline::under_keep(const std::string& name) const {
+  return options_.keep_path.empty() ? "" : options_.keep_path + "/" + name;
+}
+
 Result<void> Pipeline::add_sink(const SinkConfig& config, const SinkMaker& other_sinks) {
   ASSIGN_OR_RETURN(auto sink, make_sink(config, other_sinks));
-  const std::string keep = options_.keep_path.empty() ? "" : options_.keep_path + "/" + config.name;
+  SinkRunner::Surroundings around{.ids = ids_,
+                                  .clock = clock_,
+                                  .seed = options_.seed++,
+                                  .keep_path = under_keep(config.name),
+                                  .source_only = source_only_,
+                                  .former = {}};
+  if (source_only_) around.source_only->path += "/" + config.name;
+  for (const BufferDirectory& former : former_)
+    if (former.sink == config.name) around.former.push_back(former.path);
   ASSIGN_OR_RETURN(auto runner,
-                   SinkRunner::open(config, std::move(sink),
-                                    {.ids = ids_, .clock = clock_, .seed = options_.seed++, .keep_path = keep},
-                                    [this] { run_waiters(); }));
+                   SinkRunner::open(config, std::move(sink), std::move(around), [this] { run_waiters(); }));
   runners_.push_back(std::move(runner));
   return {};
 }
@@ -190,6 +222,11 @@ void Pipeline::run_waiters() {
 
 void Pipeline::start_sinks() {
   for (const auto& runner : runners_) runner->start();
+  // A sink of the same name goes on with them.
+  std::erase_if(former_, [this](const BufferDirectory& former) {
+    return std::ranges::find(in_use_, former.sink, &BufferDirectory::sink) != in_use_.end();
+  });
+  unclaimed_.look(former_, known_);
 }
 
 LeftBehind Pipeline::end(bool flush) {
@@ -216,6 +253,7 @@ LeftBehind Pipeline::hand_over() {
 PipelineStats Pipeline::stats() const {
   PipelineStats stats;
   for (const auto& runner : runners_) stats.sinks.push_back(runner->stats());
+  stats.unclaimed = unclaimed_.found();
   stats.unmatched = {.records = unmatched_records_, .bytes = unmatched_bytes_};
   return stats;
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "ingest/buffer/unclaimed.h"
 #include "ingest/config.h"
 #include "ingest/intake.h"
 #include "ingest/sink_runner.h"
@@ -20,7 +21,9 @@ struct PipelineOptions {
   /// The number that this process writes chunks under: no other process, here or where chunks are forwarded to, ever
   /// has the same. 0: the wall clock's microseconds.
   std::uint64_t writer{0};
-  std::string keep_path;  ///< Where what memory buffers hold goes at the end, NAME/ for each sink; empty: it is lost.
+  /// Where what memory buffers hold goes at the end, NAME/ for each sink; and what is known of directories of buffers.
+  /// Empty: both are lost.
+  std::string keep_path;
   std::uint64_t seed{1};  ///< Of retry_randomize.
 };
 
@@ -28,8 +31,8 @@ struct PipelineOptions {
 using SinkMaker = std::function<Result<std::unique_ptr<Sink>>(const SinkConfig&, const Decoder&)>;
 
 /// From inputs to sinks: each batch goes into the buffers of all sinks that its tag matches.
-///   open()         buffers take in; nothing is flushed (source-only)
-///   start_sinks()  flushes: first what processes that are gone left behind
+///   open()         buffers take in, as [source_only_buffer] says if there is one; nothing is flushed (source-only)
+///   start_sinks()  flushes: first what processes that are gone left behind, then what came source-only
 ///   stop(), hand_over()  the end
 /// Thread-safety: put(), on_room() and stats() from any thread; the rest from one. Lifetime: `clock` outlives it.
 class Pipeline final : public Intake {
@@ -57,6 +60,8 @@ class Pipeline final : public Intake {
   using Route = std::vector<SinkRunner*>;
   Pipeline(PipelineOptions options, Clock& clock);
   Result<void> add_sink(const SinkConfig& config, const SinkMaker& other_sinks);
+  Result<void> find_directories(const IngestConfig& config);
+  std::string under_keep(const std::string& name) const;
   Result<std::unique_ptr<Sink>> make_sink(const SinkConfig& config, const SinkMaker& other_sinks) const;
   const Route& route(const std::string& tag);
   Taken reserve(const Route& route, const RecordBatch& batch, Ack ack, Route& granted);
@@ -69,7 +74,11 @@ class Pipeline final : public Intake {
   Clock& clock_;
   ChunkIds ids_;
   Decoder decoder_;
+  std::optional<BufferConfig> source_only_;
+  KnownDirectories known_;
+  std::vector<BufferDirectory> in_use_, former_;
   std::vector<std::unique_ptr<SinkRunner>> runners_;
+  UnclaimedBuffers unclaimed_;
   std::shared_mutex routes_mutex_;
   std::map<std::string, Route> routes_;
   std::mutex waiters_mutex_;

@@ -3,13 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
 #include "ingest/testing/batches.h"
+#include "ingest/testing/journal.h"
 #include "ingest/testing/test_clock.h"
 #include "tests/support/test_dir.h"
 
@@ -18,93 +17,13 @@ namespace {
 using namespace std::chrono_literals;
 using outlast::testing_support::TestDir;
 using testing_support::batch_of;
+using testing_support::Journal;
+using testing_support::JournalSink;
 using testing_support::RealClock;
 using testing_support::texts_of;
+using testing_support::Told;
 using Texts = std::vector<std::string>;
 using Taken = Intake::Taken;
-constexpr auto kDeadline = 30s;
-
-/// What a sink of the test got, and what it answers.
-class Journal {
- public:
-  Result<void> take(const Chunk& chunk) {
-    const std::lock_guard lock(mutex_);
-    ++tries_;
-    changed_.notify_all();
-    if (!answers_.empty()) {
-      auto answer = std::move(answers_.front());
-      answers_.pop_front();
-      if (!answer.ok()) return answer;
-    }
-    if (down_) return Error(Errc::kUnavailable, "down");
-    for (std::string& text : texts_of(chunk)) texts_.push_back(std::move(text));
-    return {};
-  }
-  void down(bool down) {
-    const std::lock_guard lock(mutex_);
-    down_ = down;
-  }
-  void answer(Result<void> answer) {
-    const std::lock_guard lock(mutex_);
-    answers_.push_back(std::move(answer));
-  }
-  bool wait_tries(int tries) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, kDeadline, [&] { return tries_ >= tries; });
-  }
-  Texts texts() {
-    const std::lock_guard lock(mutex_);
-    return texts_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Result<void>> answers_;
-  bool down_{false};
-  int tries_{0};
-  Texts texts_;
-};
-
-class JournalSink final : public Sink {
- public:
-  explicit JournalSink(Journal& journal) : journal_(journal) {}
-  void write(std::shared_ptr<const Chunk> chunk, Callback<void> done) override { done(journal_.take(*chunk)); }
-
- private:
-  Journal& journal_;
-};
-
-/// One answer to a put, waited for.
-class Told {
- public:
-  Callback<void> callback() {
-    return [state = state_](Result<void> how) {
-      const std::lock_guard lock(state->mutex);
-      state->how = std::move(how);
-      state->changed.notify_all();
-    };
-  }
-  /// The code, or nullopt for success.
-  std::optional<Errc> wait() {
-    std::unique_lock lock(state_->mutex);
-    EXPECT_TRUE(state_->changed.wait_for(lock, kDeadline, [this] { return state_->how.has_value(); }));
-    return !state_->how ? Errc::kDeadline : state_->how->ok() ? std::optional<Errc>() : state_->how->error().code;
-  }
-  bool told() const {
-    const std::lock_guard lock(state_->mutex);
-    return state_->how.has_value();
-  }
-
- private:
-  struct State {
-    std::mutex mutex;
-    std::condition_variable changed;
-    std::optional<Result<void>> how;
-  };
-  std::shared_ptr<State> state_ = std::make_shared<State>();
-};
-
 class PipelineTest : public testing::Test {
  protected:
   SinkConfig sink(const std::string& name, const std::string& match = "**") {
@@ -344,7 +263,7 @@ TEST_F(PipelineTest, ManyThreadsLoseAndDoubleNothing) {
   SinkConfig config = file_buffered("s");
   config.buffer.limits.chunk_bytes = 2'000;
   config.buffer.limits.total_bytes = 20'000;
-  config.buffer.flush_threads = 2;
+  config.buffer.limits.flush_threads = 2;
   config.buffer.flush_at_shutdown = true;
   auto pipeline = open({config});
   pipeline->start_sinks();

@@ -3,7 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <future>
+#include <iterator>
 
 #include "ingest/buffer/keep.h"
 
@@ -16,18 +16,6 @@ constexpr Duration kLongestWait = 60s;
 /// A sink that hangs keeps nobody from stopping for longer.
 constexpr Duration kDrainWait = 30s;
 
-Result<void> write_to(Sink& sink, const std::shared_ptr<Chunk>& chunk) {
-  auto promise = std::make_shared<std::promise<Result<void>>>();
-  auto answer = promise->get_future();
-  sink.write(chunk, [promise](Result<void> how) { promise->set_value(std::move(how)); });
-  promise.reset();
-  try {
-    return answer.get();
-  } catch (const std::future_error&) {
-    return Error(Errc::kUnavailable, "the sink ended without saying what became of a chunk");
-  }
-}
-
 }  // namespace
 
 Result<std::unique_ptr<SinkRunner>> SinkRunner::open(const SinkConfig& config, std::unique_ptr<Sink> sink,
@@ -39,21 +27,38 @@ Result<std::unique_ptr<SinkRunner>> SinkRunner::open(const SinkConfig& config, s
 }
 
 Result<void> SinkRunner::open_buffer(std::function<void()> room) {
-  std::unique_ptr<ChunkStore> store;
-  const std::uint64_t writer = around_.ids.writer();
-  if (config_.buffer.file) {
-    ASSIGN_OR_RETURN(store, ChunkDirectory::open(config_.buffer.path, writer));
-  } else {
-    if (!around_.keep_path.empty()) {
-      ASSIGN_OR_RETURN(kept_, ChunkDirectory::open(around_.keep_path, writer));
-    }
-    store = std::make_unique<MemoryChunkStore>(kept_.get());
+  const BufferConfig& own = config_.buffer;
+  const std::string& home = own.file ? own.path : around_.keep_path;
+  if (!home.empty()) {
+    ASSIGN_OR_RETURN(home_, ChunkDirectory::open(home, around_.ids.writer()));
   }
-  buffer_ = std::make_unique<ChunkBuffer>(config_.buffer.limits, std::move(store), around_.ids, around_.clock,
+  std::shared_ptr<ChunkStore> store = home_;
+  if (!own.file) store = std::make_shared<MemoryChunkStore>();
+  ASSIGN_OR_RETURN(auto apart, open_source_only());
+  buffer_ = std::make_unique<ChunkBuffer>(own.limits, std::move(store), around_.ids, around_.clock,
                                           BufferHooks{.work = [this] { wake(); }, .room = std::move(room)});
-  if (config_.buffer.file && config_.buffer.limits.sync != SyncPolicy::kNever)
+  const auto syncs = [](bool lasting, const BufferLimits& limits) {
+    return lasting && limits.sync != SyncPolicy::kNever;
+  };
+  if (syncs(own.file, own.limits) || (apart && syncs(apart->store->lasting(), apart->limits)))
     syncer_ = std::thread([this] { sync_loop(); });
+  buffer_->begin_source_only(std::move(apart));
   return {};
+}
+
+Result<std::optional<BufferPlace>> SinkRunner::open_source_only() {
+  std::optional<BufferPlace> place;
+  if (!around_.source_only) return place;
+  place.emplace(around_.source_only->limits);
+  // A sink gets chunks whole.
+  place->limits.chunk_bytes = std::min(place->limits.chunk_bytes, config_.buffer.limits.chunk_bytes);
+  if (around_.source_only->file) {
+    ASSIGN_OR_RETURN(source_only_, ChunkDirectory::open(around_.source_only->path, around_.ids.writer()));
+    place->store = source_only_;
+  } else {
+    place->store = std::make_shared<MemoryChunkStore>();
+  }
+  return place;
 }
 
 SinkRunner::~SinkRunner() {
@@ -80,11 +85,14 @@ void SinkRunner::wait(std::uint64_t seen, Instant until) {
 }
 
 void SinkRunner::start() {
-  const std::uint32_t threads = sink_->one_at_a_time() ? 1 : config_.buffer.flush_threads;
+  buffer_->end_source_only();
+  std::uint32_t threads = config_.buffer.limits.flush_threads;
+  if (around_.source_only) threads = std::max(threads, around_.source_only->limits.flush_threads);
+  if (sink_->one_at_a_time()) threads = 1;
   flushing_ = threads;
   for (std::uint32_t i = 0; i < threads; ++i)
     flushers_.emplace_back([this, i] {
-      flush_loop(i == 0);
+      flush_loop(i);
       {
         const std::lock_guard lock(mutex_);
         --flushing_;
@@ -93,25 +101,55 @@ void SinkRunner::start() {
     });
 }
 
-void SinkRunner::adopt_when_due() {
-  const Instant now = around_.clock.now();
-  if (now < next_adoption_) return;
-  buffer_->adopt_left_over();
-  next_adoption_ = now + kAdoptionWait;
+void SinkRunner::open_former() {
+  for (const std::string& path : around_.former) {
+    if (ChunkDirectory::files_left(path).empty()) continue;
+    auto directory = ChunkDirectory::open(path, around_.ids.writer());
+    if (directory.ok())
+      former_.push_back(std::move(directory).value());
+    else
+      spdlog::error("what a former buffer of the sink {} holds stays there: {}", config_.name,
+                    directory.error().message);
+  }
 }
 
-void SinkRunner::flush_loop(bool first) {
-  if (first) {
-    adopt_when_due();
-    {
-      const std::lock_guard lock(mutex_);
-      adopted_ = true;
-    }
-    wake();
-  } else {
+void SinkRunner::adopt_when_due() {
+  const Instant now = around_.clock.now();
+  if (next_adoption_ && now < *next_adoption_) return;
+  if (!next_adoption_) open_former();
+  next_adoption_ = now + kAdoptionWait;
+  remove_written();
+  std::vector<std::shared_ptr<Chunk>> own, elsewhere;
+  if (home_ != nullptr) own = home_->left_over();
+  const auto look_in = [&elsewhere](ChunkDirectory& directory) {
+    std::ranges::move(directory.left_over(), std::back_inserter(elsewhere));
+  };
+  if (source_only_ != nullptr) look_in(*source_only_);
+  for (const auto& directory : former_) look_in(*directory);
+  buffer_->adopt(std::move(own), std::move(elsewhere));
+}
+
+void SinkRunner::remove_written() {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(unremoved_, [](const auto& chunk) { return chunk->remove().ok(); });
+}
+
+void SinkRunner::wait_for_adoption(bool first) {
+  if (!first) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return adopted_; });
+    return changed_.wait(lock, [this] { return adopted_; });
   }
+  adopt_when_due();
+  {
+    const std::lock_guard lock(mutex_);
+    adopted_ = true;
+  }
+  wake();
+}
+
+void SinkRunner::flush_loop(std::uint32_t index) {
+  const bool first = index == 0;
+  wait_for_adoption(first);
   while (!stopping_) {
     const std::uint64_t seen = signals();
     if (first && !draining_) adopt_when_due();
@@ -120,7 +158,9 @@ void SinkRunner::flush_loop(bool first) {
       continue;
     }
     if (draining_) return;
-    const Instant latest = first ? next_adoption_ : around_.clock.now() + kLongestWait;
+    // Some came for what was source-only.
+    if (index >= config_.buffer.limits.flush_threads && !buffer_->holds_source_only()) return;
+    const Instant latest = first ? *next_adoption_ : around_.clock.now() + kLongestWait;
     wait(seen, std::min(buffer_->next_due().value_or(latest), latest));
   }
 }
@@ -135,75 +175,6 @@ void SinkRunner::sync_loop() {
     else
       wait(seen, next);
   }
-}
-
-void SinkRunner::write(const std::shared_ptr<Chunk>& chunk) {
-  auto written = write_to(*sink_, chunk);
-  if (!written.ok()) return write_failed(chunk, written.error());
-  if (auto removed = chunk->remove(); !removed.ok())
-    spdlog::error("{} has the chunk {}, which stays behind and will come a second time: {}", config_.name,
-                  chunk->id().to_string(), removed.error().message);
-  {
-    const std::lock_guard lock(mutex_);
-    stats_.written.add(chunk->records(), chunk->bytes(), 1);
-    stats_.last_error.clear();
-  }
-  buffer_->written(*chunk);
-}
-
-void SinkRunner::write_failed(const std::shared_ptr<Chunk>& chunk, const Error& why) {
-  if (why.code == Errc::kShuttingDown && stopping_) return buffer_->put_back(*chunk);
-  {
-    const std::lock_guard lock(mutex_);
-    stats_.last_error = why.message;
-    ++stats_.retries;
-  }
-  if (is_final(why)) return set_aside(chunk, why);
-  bool again = false;
-  {
-    const std::lock_guard lock(aside_);
-    again = buffer_->failed(*chunk, random_);
-  }
-  if (again) {
-    if (buffer_->failures() == 1)
-      spdlog::warn("the sink {} does not take a chunk, which is tried again: {}", config_.name, why.message);
-    return;
-  }
-  spdlog::error("the sink {} has been tried long enough; what waits is set aside: {}", config_.name, why.message);
-  for (const auto& waiting : buffer_->take_waiting()) set_aside(waiting, why);
-}
-
-Result<ChunkStore*> SinkRunner::secondary() {
-  if (secondary_ != nullptr) return secondary_.get();
-  std::string path = config_.buffer.secondary_path;
-  if (path.empty() && config_.buffer.file) path = config_.buffer.path + "/secondary";
-  if (path.empty()) return nullptr;
-  ASSIGN_OR_RETURN(secondary_, ChunkDirectory::open(path, around_.ids.writer()));
-  return secondary_.get();
-}
-
-void SinkRunner::set_aside(const std::shared_ptr<Chunk>& chunk, const Error& why) {
-  const std::lock_guard lock(aside_);
-  auto place = secondary();
-  const bool nowhere = place.ok() && *place == nullptr;
-  auto kept = !place.ok() ? Result<void>(place.error()) : nowhere ? Result<void>() : keep_chunk(*chunk, **place);
-  if (!kept.ok()) {
-    spdlog::error("a chunk for {} cannot be set aside and is tried again: {}", config_.name, kept.error().message);
-    (void)buffer_->failed(*chunk, random_);
-    return;
-  }
-  if (auto removed = chunk->remove(); !removed.ok()) spdlog::error("{}", removed.error().message);
-  if (nowhere) {
-    spdlog::error("{} records for {} are dropped, as there is no secondary_path: {}", chunk->records(), config_.name,
-                  why.message);
-    buffer_->lost(*chunk);
-  } else {
-    spdlog::error("{} records for {} are set aside in the chunk {}: {}", chunk->records(), config_.name,
-                  chunk->id().to_string(), why.message);
-    const std::lock_guard counters(mutex_);
-    stats_.set_aside.add(chunk->records(), chunk->bytes(), 1);
-  }
-  buffer_->set_aside(*chunk, why);
 }
 
 void SinkRunner::end_threads(bool flush) {
@@ -228,9 +199,9 @@ LeftBehind SinkRunner::stop(bool flush) {
   end_threads(flush && !flushers_.empty());
   LeftBehind left;
   for (const auto& chunk : buffer_->close()) {
-    const auto kept = kept_ == nullptr
+    const auto kept = home_ == nullptr
                           ? Result<void>(Error(Errc::kNotFound, "there is no directory for what memory holds"))
-                          : keep_chunk(*chunk, *kept_);
+                          : keep_chunk(*chunk, *home_);
     if (kept.ok()) continue;
     spdlog::error("{} records for {} are lost: {}", chunk->records(), config_.name, kept.error().message);
     buffer_->lost(*chunk);
@@ -241,8 +212,11 @@ LeftBehind SinkRunner::stop(bool flush) {
   left.kept.records -= left.lost.records;
   left.kept.bytes -= left.lost.bytes;
   left.kept.chunks -= left.lost.chunks;
+  remove_written();
   buffer_->give_up_store();
-  kept_.reset();
+  home_.reset();
+  source_only_.reset();
+  former_.clear();
   secondary_.reset();
   return left;
 }

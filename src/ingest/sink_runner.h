@@ -30,6 +30,8 @@ class SinkRunner {
     Clock& clock;
     std::uint64_t seed;     ///< Of retry_randomize.
     std::string keep_path;  ///< Directory for chunks of a memory buffer at the end; empty: there is none.
+    std::optional<BufferConfig> source_only;  ///< With this sink's own path; none: its buffer is used.
+    std::vector<std::string> former;          ///< Directories that its buffers had before.
   };
   /// `room` runs when the buffer was full and something left it. Errors: kIo, kAlreadyExists (ChunkDirectory::open).
   static Result<std::unique_ptr<SinkRunner>> open(const SinkConfig& config, std::unique_ptr<Sink> sink,
@@ -38,7 +40,8 @@ class SinkRunner {
 
   const TagPattern& match() const { return config_.match; }
   ChunkBuffer& buffer() { return *buffer_; }
-  /// Begins to flush: first what processes that are gone left behind. Until then the buffer only takes in.
+  /// Ends source-only and begins to flush: what processes that are gone left behind, what came source-only, then the
+  /// rest. Until then the buffer only takes in.
   void start();
   /// Ends the threads and gives the directories free for another process. With `flush` every chunk is tried once more.
   /// Precondition: nobody appends any more.
@@ -50,15 +53,21 @@ class SinkRunner {
   SinkRunner(const SinkConfig& config, std::unique_ptr<Sink> sink, Surroundings around)
       : config_(config), around_(std::move(around)), random_(around_.seed), sink_(std::move(sink)) {}
   Result<void> open_buffer(std::function<void()> room);
+  Result<std::optional<BufferPlace>> open_source_only();
   void wake();
   void wait(std::uint64_t seen, Instant until);
   std::uint64_t signals() const;
-  void flush_loop(bool first);
+  void flush_loop(std::uint32_t index);
+  void wait_for_adoption(bool first);
   void adopt_when_due();
+  void open_former();
+  void remove_written();
   void sync_loop();
   void write(const std::shared_ptr<Chunk>& chunk);
   void write_failed(const std::shared_ptr<Chunk>& chunk, const Error& why);
+  void stays_behind(const std::shared_ptr<Chunk>& chunk, const Error& why);
   void set_aside(const std::shared_ptr<Chunk>& chunk, const Error& why);
+  void give_up(const Chunk& chunk, const Error& why, const char* reason);
   Result<ChunkStore*> secondary();
   void end_threads(bool flush);
 
@@ -66,10 +75,12 @@ class SinkRunner {
   Surroundings around_;
   SeededRandom random_;
   std::unique_ptr<Sink> sink_;
-  std::unique_ptr<ChunkDirectory> kept_;       ///< Of a memory buffer.
-  std::unique_ptr<ChunkDirectory> secondary_;  ///< Made when the first chunk goes there.
+  std::shared_ptr<ChunkDirectory> home_;         ///< The buffer's, or where a memory buffer is kept; may be null.
+  std::shared_ptr<ChunkDirectory> source_only_;  ///< May be null.
+  std::vector<std::unique_ptr<ChunkDirectory>> former_;  ///< First flush thread only.
+  std::unique_ptr<ChunkDirectory> secondary_;            ///< Made when the first chunk goes there.
   std::unique_ptr<ChunkBuffer> buffer_;
-  Instant next_adoption_{};  ///< First flush thread only.
+  std::optional<Instant> next_adoption_;  ///< First flush thread only.
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -77,7 +88,8 @@ class SinkRunner {
   bool adopted_{false};
   std::atomic<bool> draining_{false}, stopping_{false};
   SinkStats stats_;
-  std::mutex aside_;  ///< Guards random_ and secondary_.
+  std::vector<std::shared_ptr<Chunk>> unremoved_;  ///< Written, but the disk did not let go of them.
+  std::mutex aside_;                               ///< Guards random_ and secondary_.
   std::vector<std::thread> flushers_;
   std::uint32_t flushing_{0};  ///< Threads of these that have not ended.
   std::thread syncer_;

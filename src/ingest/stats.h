@@ -16,15 +16,17 @@ struct Amount {
 
 /// One buffer, at one instant. What was counted began with this process.
 struct BufferStats {
-  Amount held;                            ///< Filling, waiting and being written.
-  std::uint64_t waiting{0};               ///< Chunks of these that are full or due.
-  std::int64_t oldest_created_micros{0};  ///< Wall clock; 0: nothing is held.
-  Amount parked;                          ///< Taken, but the disk does not: only in memory, and not acknowledged.
-  Amount taken;                           ///< Came in.
-  Amount replayed;                        ///< Left behind by a process that is gone, taken over by this one.
-  Amount dropped;                         ///< By drop_oldest_chunk, or lost at the end of this process.
-  Amount refused;                         ///< By `reject`, or larger than the whole buffer.
-  std::uint64_t waits{0};                 ///< How often `block` made an input wait.
+  Amount held;                   ///< Filling, waiting and being written.
+  std::uint64_t waiting{0};      ///< Chunks of these that are full or due.
+  std::int64_t oldest_nanos{0};  ///< Age of the oldest chunk, by the monotonic clock since this process has it.
+  Amount parked;                 ///< Taken, but the disk does not: only in memory, and not acknowledged.
+  Amount taken;                  ///< Came in.
+  Amount source_only;            ///< Of these: before the sinks were started. Without chunks.
+  Amount source_only_replayed;   ///< Of these: the sink has them.
+  Amount replayed;               ///< Left behind by a process that is gone, taken over by this one.
+  Amount dropped;                ///< By drop_oldest_chunk, or lost at the end of this process.
+  Amount refused;                ///< By `reject`, or larger than the whole buffer.
+  std::uint64_t waits{0};        ///< How often `block` made an input wait.
   bool full{false};
   std::string trouble;  ///< Why it cannot write just now; empty: it can.
 };
@@ -39,9 +41,16 @@ struct SinkStats {
   std::string last_error;     ///< Of the outage that lasts, or of the last chunk set aside.
 };
 
+/// Chunks in a directory that an earlier configuration had for a sink which this one does not have.
+struct UnclaimedBuffer {
+  std::string sink, path;
+  Amount held;
+};
+
 struct PipelineStats {
   std::vector<SinkStats> sinks;
   Amount unmatched;  ///< No sink matched the tag.
+  std::vector<UnclaimedBuffer> unclaimed;
 };
 
 }  // namespace outlast::ingest

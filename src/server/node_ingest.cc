@@ -253,6 +253,9 @@ json::object NodeIngest::status() const {
                                  {"taken", amount(sink.buffer.taken)},
                                  {"written", amount(sink.written)},
                                  {"replayed", amount(sink.buffer.replayed)},
+                                 {"source_only", amount(sink.buffer.source_only)},
+                                 {"source_only_replayed", amount(sink.buffer.source_only_replayed)},
+                                 {"oldest_ms", static_cast<double>(sink.buffer.oldest_nanos) / 1e6},
                                  {"dropped", amount(sink.buffer.dropped)},
                                  {"refused", amount(sink.buffer.refused)},
                                  {"set_aside", amount(sink.set_aside)},
@@ -260,7 +263,13 @@ json::object NodeIngest::status() const {
                                  {"full", sink.buffer.full},
                                  {"trouble", sink.buffer.trouble},
                                  {"last_error", sink.last_error}});
-  return {{"inputs", std::move(inputs)}, {"sinks", std::move(sinks)}, {"unmatched", amount(all.unmatched)}};
+  json::array unclaimed;
+  for (const ingest::UnclaimedBuffer& buffer : all.unclaimed)
+    unclaimed.push_back(json::object{{"sink", buffer.sink}, {"path", buffer.path}, {"held", amount(buffer.held)}});
+  return {{"inputs", std::move(inputs)},
+          {"sinks", std::move(sinks)},
+          {"unmatched", amount(all.unmatched)},
+          {"unclaimed", std::move(unclaimed)}};
 }
 
 void NodeIngest::samples(std::vector<Sample>& out) const {

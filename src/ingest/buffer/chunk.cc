@@ -1,7 +1,10 @@
 #include "ingest/buffer/chunk.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <map>
+#include <tuple>
 
 namespace outlast::ingest {
 namespace {
@@ -45,6 +48,17 @@ Result<ChunkId> ChunkId::from(std::string_view text) {
     return Error(Errc::kInvalidArgument,
                  "\"" + std::string(text) + "\" is no chunk id, which looks like " + ChunkId{1, 1}.to_string());
   return id;
+}
+
+void oldest_first(std::vector<std::shared_ptr<Chunk>>& chunks) {
+  std::map<std::uint64_t, std::int64_t> begun;
+  for (const auto& chunk : chunks) {
+    const auto [first, fresh] = begun.emplace(chunk->id().writer, chunk->facts().created_micros);
+    if (!fresh) first->second = std::min(first->second, chunk->facts().created_micros);
+  }
+  std::ranges::sort(chunks, [&begun](const auto& a, const auto& b) {
+    return std::tuple(begun[a->id().writer], a->id()) < std::tuple(begun[b->id().writer], b->id());
+  });
 }
 
 Result<std::shared_ptr<Chunk>> MemoryChunkStore::create(ChunkFacts facts) {

@@ -67,6 +67,8 @@ class Chunk {
   virtual Result<void> each_batch(const BatchReader& reader) const = 0;
   /// It comes back in no process. Errors: kIo.
   virtual Result<void> remove() { return {}; }
+  /// Somebody else has removed it, and nothing can be read of it any more.
+  virtual bool is_gone() const { return false; }
 
  protected:
   void count(std::uint64_t records, std::uint64_t bytes) {
@@ -79,32 +81,25 @@ class Chunk {
   std::uint64_t records_{0}, bytes_{0};
 };
 
-/// Where a buffer's new chunks are made: memory or a directory. Thread-safety: left_over() on one thread beside
-/// create() on another.
+/// Where a buffer's new chunks are made: memory or a directory. Thread-safety: none.
 class ChunkStore {
  public:
   virtual ~ChunkStore() = default;
   /// An empty chunk. Errors: kDiskFull, kIo.
   virtual Result<std::shared_ptr<Chunk>> create(ChunkFacts facts) = 0;
-  /// What processes that are gone left here, oldest first, each once. Nothing when that is another process's business.
-  virtual std::vector<std::shared_ptr<Chunk>> left_over() { return {}; }
   /// Chunks outlive this process.
   virtual bool lasting() const = 0;
 };
 
-/// In memory: lost with the process unless it keeps them in `kept`, from which the next process takes them.
+/// In memory: lost with the process.
 class MemoryChunkStore final : public ChunkStore {
  public:
-  /// Lifetime: `kept`, which may be null, outlives the store.
-  explicit MemoryChunkStore(ChunkStore* kept = nullptr) : kept_(kept) {}
   Result<std::shared_ptr<Chunk>> create(ChunkFacts facts) override;
-  std::vector<std::shared_ptr<Chunk>> left_over() override {
-    return kept_ == nullptr ? std::vector<std::shared_ptr<Chunk>>() : kept_->left_over();
-  }
   bool lasting() const override { return false; }
-
- private:
-  ChunkStore* kept_;
 };
+
+/// In the order in which they go to their sink: one writer's as it filled them, whatever the wall clock did meanwhile;
+/// of several writers first those of the one that began first.
+void oldest_first(std::vector<std::shared_ptr<Chunk>>& chunks);
 
 }  // namespace outlast::ingest

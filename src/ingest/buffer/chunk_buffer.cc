@@ -17,10 +17,9 @@ constexpr Duration kStoredWait = 10ms;
 constexpr Duration kParkedWait = 200ms;
 }  // namespace
 
-ChunkBuffer::ChunkBuffer(BufferLimits limits, std::unique_ptr<ChunkStore> store, ChunkIds& ids, Clock& clock,
+ChunkBuffer::ChunkBuffer(BufferLimits limits, std::shared_ptr<ChunkStore> store, ChunkIds& ids, Clock& clock,
                          BufferHooks hooks)
-    : limits_(limits),
-      store_(std::move(store)),
+    : own_({.place = {.limits = limits, .store = std::move(store)}}),
       ids_(ids),
       clock_(clock),
       hooks_(std::move(hooks)),
@@ -30,7 +29,7 @@ ChunkBuffer::ChunkBuffer(BufferLimits limits, std::unique_ptr<ChunkStore> store,
 ChunkBuffer::~ChunkBuffer() = default;
 
 bool ChunkBuffer::fits(std::uint64_t bytes) const {
-  return stats_.held.bytes + stats_.parked.bytes + reserved_ + bytes <= limits_.total_bytes;
+  return side_->bytes + stats_.parked.bytes + reserved_ + bytes <= limits().total_bytes;
 }
 
 Intake::Taken ChunkBuffer::reserve(const RecordBatch& batch) {
@@ -56,24 +55,23 @@ bool ChunkBuffer::is_full() const {
 
 Intake::Taken ChunkBuffer::overflow(const RecordBatch& batch, Calls& calls) {
   // Chunks that still grow would keep the room for as long as flush_interval.
-  if (limits_.overflow != Overflow::kDropOldestChunk) enqueue_all();
+  if (limits().overflow != Overflow::kDropOldestChunk) enqueue_all();
   if (!waiting_.empty()) calls.add(hooks_.work);
-  const bool can_ever_fit = batch.bytes() <= limits_.total_bytes;
-  if (can_ever_fit && limits_.overflow == Overflow::kBlock) {
+  const bool can_ever_fit = batch.bytes() <= limits().total_bytes;
+  if (can_ever_fit && limits().overflow == Overflow::kBlock) {
     full_ = true;
     ++stats_.waits;
     return Intake::Taken::kWait;
   }
   // A disk that fails for other reasons than room is not helped by dropping what is on it.
   const bool room_helps = parked_.empty() || disk_full_;
-  if (can_ever_fit && room_helps && limits_.overflow == Overflow::kDropOldestChunk && !closed_) {
+  if (can_ever_fit && room_helps && limits().overflow == Overflow::kDropOldestChunk && !closed_) {
     do {
       if (!parked_.empty()) write_parked(calls);
       if (parked_.empty() && fits(batch.bytes())) {
         reserved_ += batch.bytes();
         return Intake::Taken::kYes;
       }
-      if (waiting_.empty()) enqueue_all();
     } while (drop_oldest(calls));
   }
   return Intake::Taken::kRefused;
@@ -84,10 +82,19 @@ void ChunkBuffer::refuse(const RecordBatch& batch) {
   stats_.refused.add(batch.records(), batch.bytes());
 }
 
+ChunkBuffer::Waiting::iterator ChunkBuffer::oldest_of_side() {
+  return std::ranges::find_if(waiting_, [this](const auto& one) { return one.second->side == side_; });
+}
+
 bool ChunkBuffer::drop_oldest(Calls& calls) {
-  if (waiting_.empty()) return false;
-  const auto held = waiting_.begin()->second;
-  waiting_.erase(waiting_.begin());
+  auto oldest = oldest_of_side();
+  if (oldest == waiting_.end()) {
+    enqueue_all();
+    oldest = oldest_of_side();
+  }
+  if (oldest == waiting_.end()) return false;
+  const auto held = oldest->second;
+  waiting_.erase(oldest);
   stats_.dropped.add(held->chunk->records(), held->chunk->bytes(), 1);
   if (auto removed = held->chunk->remove(); !removed.ok()) spdlog::error("{}", removed.error().message);
   leave(held, Error(Errc::kUnavailable, "the buffer was full: its oldest chunk was dropped"), calls);
@@ -99,10 +106,11 @@ void ChunkBuffer::append(const std::string& tag, const RecordBatch& batch, Ack a
   const std::lock_guard lock(mutex_);
   reserved_ -= batch.bytes();
   stats_.taken.add(batch.records(), batch.bytes());
+  if (source_only_) stats_.source_only.add(batch.records(), batch.bytes());
   const auto work = [&] { return std::tuple(staged_.contains(tag), waiting_.size(), dirty_.size()); };
   const auto work_before = work();
   if (parked_.empty()) {
-    auto held = store(tag, batch);
+    auto held = store(tag, batch, phase_now());
     if (held.ok()) {
       promise(**held, ack, std::move(done), calls);
       if (work() != work_before || ack == Ack::kStored) calls.add(hooks_.work);
@@ -113,29 +121,38 @@ void ChunkBuffer::append(const std::string& tag, const RecordBatch& batch, Ack a
     spdlog::error("a buffer cannot write, and takes nothing until it can: {}", stats_.trouble);
   }
   stats_.parked.add(batch.records(), batch.bytes());
-  parked_.push_back({tag, batch, ack, std::move(done)});
+  parked_.push_back({tag, batch, phase_now(), ack, std::move(done)});
   calls.add(hooks_.work);
 }
 
-Result<std::shared_ptr<ChunkBuffer::Held>> ChunkBuffer::staged(const std::string& tag) {
+Result<std::shared_ptr<ChunkBuffer::Held>> ChunkBuffer::staged(const std::string& tag, Phase phase) {
   auto& held = staged_[tag];
   if (held == nullptr) {
-    auto chunk = store_->create({ids_.next(), tag, clock_.wall_micros()});
+    auto chunk = side_->place.store->create({ids_.next(), tag, clock_.wall_micros()});
     if (!chunk.ok()) {
       staged_.erase(tag);
       return std::move(chunk).error();
     }
     held = std::make_shared<Held>();
     held->chunk = std::move(chunk).value();
-    held->due = clock_.now() + limits_.flush_interval;
+    held->side = side_;
+    held->phase = phase;
+    held->lasting = side_->place.store->lasting();
+    held->since = clock_.now();
+    held->due = held->since + limits().flush_interval;
   }
   return held;
 }
 
-Result<std::shared_ptr<ChunkBuffer::Held>> ChunkBuffer::store(const std::string& tag, const RecordBatch& batch) {
-  const auto present = staged_.find(tag);
-  if (present != staged_.end() && present->second->chunk->bytes() + batch.bytes() > limits_.chunk_bytes) enqueue(tag);
-  ASSIGN_OR_RETURN(const std::shared_ptr<Held> held, staged(tag));
+Result<std::shared_ptr<ChunkBuffer::Held>> ChunkBuffer::store(const std::string& tag, const RecordBatch& batch,
+                                                              Phase phase) {
+  if (const auto present = staged_.find(tag); present != staged_.end()) {
+    const Held& held = *present->second;
+    // Nobody takes source-only chunks for their age.
+    const bool due = source_only_ && held.due <= clock_.now();
+    if (due || held.phase != phase || held.chunk->bytes() + batch.bytes() > limits().chunk_bytes) enqueue(tag);
+  }
+  ASSIGN_OR_RETURN(const std::shared_ptr<Held> held, staged(tag, phase));
   if (auto appended = held->chunk->append(batch); !appended.ok()) {
     // A file that failed once is not written to again.
     if (held->chunk->records() > 0)
@@ -145,11 +162,13 @@ Result<std::shared_ptr<ChunkBuffer::Held>> ChunkBuffer::store(const std::string&
     return std::move(appended).error();
   }
   stats_.held.add(batch.records(), batch.bytes());
-  if (store_->lasting() && limits_.sync != SyncPolicy::kNever && !held->dirty) {
+  side_->bytes += batch.bytes();
+  if (held->chunk->records() == batch.records() && phase == Phase::kSourceOnly) ++source_only_chunks_;
+  if (held->lasting && limits().sync != SyncPolicy::kNever && !held->dirty) {
     held->dirty = true;
     dirty_.push_back(held);
   }
-  if (held->chunk->bytes() >= limits_.chunk_bytes) enqueue(tag);
+  if (held->chunk->bytes() >= limits().chunk_bytes) enqueue(tag);
   return held;
 }
 
@@ -157,7 +176,7 @@ void ChunkBuffer::promise(Held& held, Ack ack, Callback<void> done, Calls& calls
   if (ack == Ack::kStored) {
     held.stored.push_back(std::move(done));
     held.due = std::min(held.due, clock_.now() + kStoredWait);
-  } else if (ack == Ack::kBuffered && held.dirty && limits_.sync == SyncPolicy::kAlways) {
+  } else if (ack == Ack::kBuffered && held.dirty && limits().sync == SyncPolicy::kAlways) {
     awaiting_sync_.push_back(std::move(done));
   } else {
     calls.add(std::move(done), {});
@@ -167,7 +186,7 @@ void ChunkBuffer::promise(Held& held, Ack ack, Callback<void> done, Calls& calls
 void ChunkBuffer::write_parked(Calls& calls) {
   std::size_t written = 0;
   for (Parked& parked : parked_) {
-    auto held = store(parked.tag, parked.batch);
+    auto held = store(parked.tag, parked.batch, parked.phase);
     if (!held.ok()) {
       in_trouble(held.error());
       break;

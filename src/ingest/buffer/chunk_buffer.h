@@ -23,10 +23,17 @@ struct BufferLimits {
   std::uint64_t chunk_bytes{8U << 20};    ///< chunk_limit_size; one batch may be larger and is then a chunk.
   std::uint64_t total_bytes{512U << 20};  ///< total_limit_size
   Duration flush_interval{std::chrono::seconds(60)};
+  std::uint32_t flush_threads{1};  ///< flush_thread_count: so many chunks are written at once.
   Overflow overflow{Overflow::kBlock};
   SyncPolicy sync{SyncPolicy::kInterval};
   Duration sync_interval{std::chrono::seconds(1)};
   RetryLimits retry;
+};
+
+/// Where chunks are made, and how many.
+struct BufferPlace {
+  BufferLimits limits;
+  std::shared_ptr<ChunkStore> store;
 };
 
 /// What a buffer tells the threads that serve it; called on any thread, without its lock.
@@ -37,11 +44,12 @@ struct BufferHooks {
 
 /// The chunks in front of one sink. Inputs reserve and append; flushers take a chunk and say how writing it ended; one
 /// thread syncs. It has no threads and reads no clock but the given one.
+/// What others left behind goes first, then what came source-only, then the rest, however many flushers there are.
 /// When the disk refuses, what was reserved is parked in memory and written first when it takes again.
 /// Thread-safety: any thread; callbacks run without its lock.
 class ChunkBuffer {
  public:
-  ChunkBuffer(BufferLimits limits, std::unique_ptr<ChunkStore> store, ChunkIds& ids, Clock& clock, BufferHooks hooks);
+  ChunkBuffer(BufferLimits limits, std::shared_ptr<ChunkStore> store, ChunkIds& ids, Clock& clock, BufferHooks hooks);
   ~ChunkBuffer();
 
   /// Room for the batch: kYes reserves it, until append() or release(). The others say what Intake::Taken says, but
@@ -52,6 +60,13 @@ class ChunkBuffer {
   /// Takes what was reserved. `done` as in Intake::put.
   void append(const std::string& tag, const RecordBatch& batch, Ack ack, Callback<void> done);
   bool is_full() const;
+
+  /// What comes is source-only, until end_source_only(): in `apart` if given, whose chunks take none of the room that
+  /// the limits give. Precondition: nothing has come yet.
+  void begin_source_only(std::optional<BufferPlace> apart);
+  void end_source_only();
+  /// There are chunks that came source-only.
+  bool holds_source_only() const;
 
   /// The oldest chunk that is due, for the caller to write; null: none now.
   std::shared_ptr<Chunk> take();
@@ -70,8 +85,8 @@ class ChunkBuffer {
   void sync();
   std::optional<Instant> next_sync() const;
 
-  /// Chunks that others left behind go in front of all.
-  void adopt_left_over();
+  /// What others left behind: here, and elsewhere, where it takes no room here.
+  void adopt(std::vector<std::shared_ptr<Chunk>> chunks, std::vector<std::shared_ptr<Chunk>> elsewhere = {});
   /// Everything is due now.
   void flush_all();
   /// The end: what is in no file comes back (others stay for the next process); those who wait are told kShuttingDown.
@@ -90,12 +105,22 @@ class ChunkBuffer {
   class Calls;
   using Order = std::int64_t;
   using Waiting = std::map<Order, std::shared_ptr<Held>>;
+  /// What a chunk is, in the order in which they go.
+  enum class Phase : std::uint8_t { kLeftOver, kSourceOnly, kOrdinary };
+  struct Side {
+    BufferPlace place;
+    std::uint64_t bytes{0};  ///< Held.
+  };
 
+  const BufferLimits& limits() const { return side_->place.limits; }
+  Phase phase_now() const { return source_only_ ? Phase::kSourceOnly : Phase::kOrdinary; }
+  bool may_go(const Held& next) const;
   bool fits(std::uint64_t bytes) const;
   Intake::Taken overflow(const RecordBatch& batch, Calls& calls);
   bool drop_oldest(Calls& calls);
-  Result<std::shared_ptr<Held>> store(const std::string& tag, const RecordBatch& batch);
-  Result<std::shared_ptr<Held>> staged(const std::string& tag);
+  Waiting::iterator oldest_of_side();
+  Result<std::shared_ptr<Held>> store(const std::string& tag, const RecordBatch& batch, Phase phase);
+  Result<std::shared_ptr<Held>> staged(const std::string& tag, Phase phase);
   void promise(Held& held, Ack ack, Callback<void> done, Calls& calls);
   void write_parked(Calls& calls);
   void in_trouble(const Error& why);
@@ -103,12 +128,14 @@ class ChunkBuffer {
   void enqueue_due(Instant now);
   void enqueue_all();
   void leave(const std::shared_ptr<Held>& held, Result<void> how, Calls& calls);
-  std::shared_ptr<Held> return_from_flight(const Chunk& chunk);
+  std::shared_ptr<Held> return_from_flight(const Chunk& chunk, Calls& calls);
   void freed(Calls& calls);
   void close_if_idle(Held& held);
 
-  const BufferLimits limits_;
-  std::unique_ptr<ChunkStore> store_;  ///< Null after give_up_store().
+  Side own_, apart_;
+  Side* side_{&own_};  ///< Where new chunks are made.
+  bool source_only_{false};
+  std::size_t source_only_chunks_{0};
   ChunkIds& ids_;
   Clock& clock_;
   const BufferHooks hooks_;

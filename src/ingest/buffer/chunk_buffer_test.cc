@@ -60,7 +60,10 @@ class FakeStore final : public ChunkStore {
 
 class ChunkBufferTest : public testing::Test {
  protected:
-  ChunkBufferTest() { limits_.flush_interval = 60s; }
+  ChunkBufferTest() {
+    limits_.flush_interval = 60s;
+    limits_.flush_threads = 9;
+  }
   ChunkBuffer& make(bool lasting = true) {
     auto store = lasting ? std::unique_ptr<ChunkStore>(std::make_unique<FakeStore>(disk_))
                          : std::unique_ptr<ChunkStore>(std::make_unique<MemoryChunkStore>());
@@ -349,18 +352,21 @@ TEST_F(ChunkBufferTest, PutsWhatWasLeftBehindInFrontOfItsOwn) {
         directory->create({.id = {writer, 1}, .tag = "t", .created_micros = static_cast<std::int64_t>(writer)});
     ASSERT_TRUE((*chunk)->append(batch_of({"old" + std::to_string(writer)})).ok());
   }
-  buffer_ = std::make_unique<ChunkBuffer>(limits_, ChunkDirectory::open(dir.path().string(), 42).value(), ids_, clock_,
-                                          BufferHooks{});
+  const std::shared_ptr<ChunkDirectory> directory = ChunkDirectory::open(dir.path().string(), 42).value();
+  buffer_ = std::make_unique<ChunkBuffer>(limits_, directory, ids_, clock_, BufferHooks{});
   put({"new"});
   buffer_->flush_all();
-  buffer_->adopt_left_over();
+  buffer_->adopt(directory->left_over());
   EXPECT_EQ(buffer_->stats().replayed.records, 2U);
   EXPECT_EQ(take(), (Texts{"old1"}));
   ASSERT_TRUE(last_->remove().ok());
   buffer_->written(*last_);
   EXPECT_EQ(take(), (Texts{"old2"}));
+  EXPECT_EQ(take(), Texts{}) << "old2 is not written yet";
+  EXPECT_EQ(buffer_->stats().oldest_nanos, (clock_.wall_micros() - 2) * 1'000);
+  ASSERT_TRUE(last_->remove().ok());
+  buffer_->written(*last_);
   EXPECT_EQ(take(), (Texts{"new"}));
-  EXPECT_EQ(buffer_->stats().oldest_created_micros, 2);
 }
 
 }  // namespace

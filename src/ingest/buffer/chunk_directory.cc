@@ -3,13 +3,13 @@
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <map>
-#include <tuple>
 #include <utility>
 
 #include "ingest/buffer/chunk_file.h"
@@ -22,13 +22,21 @@ constexpr std::string_view kSuffix = ".chunk";
 }  // namespace
 
 bool FileLock::take(const std::string& path, bool create) {
-  if (held()) return true;
-  fd_ = ::open(path.c_str(), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0640);
-  if (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) == 0) return true;
-  const int why = errno;
+  if (stands()) return true;
+  drop();
+  // Not for writing: a file system can be made read-only while its locks are held.
+  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | (create ? O_CREAT : 0), 0640);
+  const bool locked = fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) == 0;
+  if (locked && stands()) return true;
+  const int why = locked ? EWOULDBLOCK : errno;  // between the two somebody took it for a dead process's
   drop();
   errno = why;
   return false;
+}
+
+bool FileLock::stands() const {
+  struct stat facts{};
+  return fd_ >= 0 && ::fstat(fd_, &facts) == 0 && facts.st_nlink > 0;
 }
 
 void FileLock::drop() {
@@ -46,11 +54,16 @@ Result<std::unique_ptr<ChunkDirectory>> ChunkDirectory::open(std::string path, s
   fs::create_directories(path, error);
   if (error) return disk_error("make the buffer's directory", path, error.value());
   std::unique_ptr<ChunkDirectory> directory(new ChunkDirectory(std::move(path), writer));
-  if (directory->own_.take(directory->lock_path(writer), true)) return directory;
+  TRY(directory->lock_own());
+  return directory;
+}
+
+Result<void> ChunkDirectory::lock_own() {
+  if (own_.take(lock_path(writer_), true)) return {};
   if (errno == EWOULDBLOCK)
-    return Error(Errc::kAlreadyExists, "another process writes to the buffer " + directory->path_ +
-                                           " under the same number; give each its own");
-  return disk_error("lock", directory->lock_path(writer), errno);
+    return Error(Errc::kAlreadyExists,
+                 "another process writes to the buffer " + path_ + " under the same number; give each its own");
+  return disk_error("lock", lock_path(writer_), errno);
 }
 
 ChunkDirectory::~ChunkDirectory() {
@@ -58,11 +71,13 @@ ChunkDirectory::~ChunkDirectory() {
   ::unlink(lock_path(writer_).c_str());
 }
 
-std::string ChunkDirectory::lock_path(std::uint64_t writer) const {
-  return path_ + "/" + ChunkId{writer, 0}.to_string().substr(0, 16) + ".lock";
+std::string ChunkDirectory::lock_path(const std::string& path, std::uint64_t writer) {
+  return path + "/" + ChunkId{writer, 0}.to_string().substr(0, 16) + ".lock";
 }
 
 Result<std::shared_ptr<Chunk>> ChunkDirectory::create(ChunkFacts facts) {
+  // Had the directory been away, others would take our chunks for a dead process's.
+  TRY(lock_own());
   const std::string path = path_ + "/" + facts.id.to_string() + std::string(kSuffix);
   return std::shared_ptr<Chunk>(std::make_shared<ChunkFile>(path, std::move(facts)));
 }
@@ -106,10 +121,20 @@ std::vector<std::shared_ptr<Chunk>> ChunkDirectory::left_over() {
     taken_.insert(id);
     if (auto chunk = recover(file)) chunks.push_back(std::move(chunk));
   }
-  std::ranges::sort(chunks, [](const auto& a, const auto& b) {
-    return std::tie(a->facts().created_micros, a->id()) < std::tie(b->facts().created_micros, b->id());
-  });
+  oldest_first(chunks);
   return chunks;
+}
+
+std::vector<std::string> ChunkDirectory::files_left(const std::string& path) {
+  std::vector<std::string> files;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    const auto id = ChunkId::from(entry.path().stem().string());
+    if (entry.path().extension() != kSuffix || !id.ok()) continue;
+    FileLock lock;
+    if (lock.take(lock_path(path, id->writer), false) || errno == ENOENT) files.push_back(entry.path().string());
+  }
+  return files;
 }
 
 }  // namespace outlast::ingest

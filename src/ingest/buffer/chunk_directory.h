@@ -15,6 +15,8 @@ class FileLock {
   /// False: another process has it, or the file cannot be opened (`create` makes one).
   bool take(const std::string& path, bool create);
   bool held() const { return fd_ >= 0; }
+  /// Held, and others who open the path find it.
+  bool stands() const;
   void drop();
   FileLock() = default;
   FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -33,9 +35,13 @@ class ChunkDirectory final : public ChunkStore {
   static Result<std::unique_ptr<ChunkDirectory>> open(std::string path, std::uint64_t writer);
   ~ChunkDirectory() override;
 
+  /// Errors: kDiskFull, kIo; kAlreadyExists as open(), when the directory was away for a time.
   Result<std::shared_ptr<Chunk>> create(ChunkFacts facts) override;
-  /// Tries to become the one that takes them. Files that are no chunks stay where they are, and are named in the log.
-  std::vector<std::shared_ptr<Chunk>> left_over() override;
+  /// What processes that are gone left here, oldest first, each once. Tries to become the one process that takes them.
+  /// Files that are no chunks stay where they are, and are named in the log.
+  std::vector<std::shared_ptr<Chunk>> left_over();
+  /// The files of chunks here whose writers are gone, for who only looks.
+  static std::vector<std::string> files_left(const std::string& path);
   bool lasting() const override { return true; }
   const std::string& path() const { return path_; }
   /// Of torn tails, so far.
@@ -43,7 +49,9 @@ class ChunkDirectory final : public ChunkStore {
 
  private:
   ChunkDirectory(std::string path, std::uint64_t writer) : path_(std::move(path)), writer_(writer) {}
-  std::string lock_path(std::uint64_t writer) const;
+  Result<void> lock_own();
+  std::string lock_path(std::uint64_t writer) const { return lock_path(path_, writer); }
+  static std::string lock_path(const std::string& path, std::uint64_t writer);
   bool is_gone(std::uint64_t writer);
   std::shared_ptr<Chunk> recover(const std::string& file);
   std::string path_;

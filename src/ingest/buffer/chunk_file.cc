@@ -45,6 +45,11 @@ std::string directory_of(const std::string& path) {
   return std::filesystem::path(path).parent_path().string();
 }
 
+bool is_nameless(int fd) {
+  struct stat facts{};
+  return ::fstat(fd, &facts) == 0 && facts.st_nlink == 0;
+}
+
 Result<std::string> read_head(int fd, const std::string& path) {
   std::string head(kChunkHeaderMax, '\0');
   const ssize_t got = ::pread(fd, head.data(), head.size(), 0);
@@ -75,7 +80,7 @@ Result<void> keep_tail(int fd, const std::string& path, std::uint64_t end, std::
 ChunkFile::ChunkFile(std::string path, ChunkFacts facts) : Chunk(std::move(facts)), path_(std::move(path)) {}
 
 ChunkFile::~ChunkFile() {
-  ChunkFile::close();
+  if (fd_ >= 0) ::close(fd_);
 }
 
 Result<void> ChunkFile::create() {
@@ -104,6 +109,7 @@ Result<void> ChunkFile::append(const RecordBatch& batch) {
 
 Result<void> ChunkFile::sync() {
   if (fd_ >= 0 && ::fdatasync(fd_) != 0) return disk_error("sync the chunk", path_, errno);
+  if (fd_ >= 0 && is_nameless(fd_) && !removed_) return disk_error("sync the chunk", path_, ENOENT);
   if (named_) return {};
   const Descriptor directory{::open(directory_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (directory.fd < 0 || ::fsync(directory.fd) != 0) return disk_error("sync", directory_of(path_), errno);
@@ -112,13 +118,24 @@ Result<void> ChunkFile::sync() {
 }
 
 void ChunkFile::close() {
-  if (fd_ >= 0) ::close(fd_);
+  const std::lock_guard lock(closing_);
+  // Somebody removed the file: as long as it is open, it can be read.
+  if (fd_ < 0 || (size_ > 0 && is_nameless(fd_))) return;
+  ::close(fd_);
   fd_ = -1;
+}
+
+int ChunkFile::duplicate() const {
+  const std::lock_guard lock(closing_);
+  if (fd_ >= 0) return ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
+  errno = ENOENT;
+  return -1;
 }
 
 Result<void> ChunkFile::each_batch(const BatchReader& reader) const {
   if (size_ == 0) return {};
-  const Descriptor file{::open(path_.c_str(), O_RDONLY | O_CLOEXEC)};
+  Descriptor file{::open(path_.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0 && errno == ENOENT) file.fd = duplicate();
   if (file.fd < 0) return disk_error("open the chunk", path_, errno);
   FrameReader frames(file.fd, encode_chunk_header(facts()).size(), size_);
   for (;;) {
@@ -131,10 +148,42 @@ Result<void> ChunkFile::each_batch(const BatchReader& reader) const {
 }
 
 Result<void> ChunkFile::remove() {
-  // The descriptor stays until the end of this object: somebody may be syncing it.
-  if (size_ != 0 && ::unlink(path_.c_str()) != 0 && errno != ENOENT)
+  if (size_ == 0) return {};
+  const std::lock_guard lock(closing_);
+  removed_ = true;
+  if (::unlink(path_.c_str()) != 0) {
+    if (errno == ENOENT) return {};  // it may have been moved
+    removed_ = false;
     return disk_error("remove the chunk", path_, errno);
+  }
+  // The descriptor stays until the end of this object, as somebody may be syncing it; a full disk waits for the room.
+  if (fd_ >= 0 && ::ftruncate(fd_, 0) != 0) return disk_error("empty the removed chunk", path_, errno);
   return {};
+}
+
+bool ChunkFile::is_gone() const {
+  const std::lock_guard lock(closing_);
+  if (size_ == 0 || fd_ >= 0) return false;
+  const Descriptor directory{::open(directory_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  const std::string name = std::filesystem::path(path_).filename().string();
+  return directory.fd >= 0 && ::faccessat(directory.fd, name.c_str(), F_OK, 0) != 0 && errno == ENOENT;
+}
+
+Amount ChunkFile::measure(const std::string& path) {
+  Amount amount;
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) return amount;
+  const auto head = read_head(file.fd, path);
+  const auto header = head.ok() ? decode_chunk_header(*head) : Result<std::optional<ChunkHeader>>(head.error());
+  if (!header.ok() || !*header) return amount;
+  amount.chunks = 1;
+  char bytes[kFrameHeader];
+  for (auto at = static_cast<off_t>((*header)->size); ::pread(file.fd, bytes, kFrameHeader, at) == kFrameHeader;) {
+    const FrameHeader frame = decode_frame_header(bytes);
+    amount.add(frame.records, frame.length);
+    at += static_cast<off_t>(kFrameHeader + frame.length);
+  }
+  return amount;
 }
 
 Result<ChunkFile::Recovered> ChunkFile::recover(const std::string& path) {

@@ -1,8 +1,11 @@
 #pragma once
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "ingest/buffer/chunk.h"
+#include "ingest/stats.h"
 
 namespace outlast::ingest {
 
@@ -25,16 +28,24 @@ class ChunkFile final : public Chunk {
   /// have left is kept as PATH.torn. Errors: kCorrupt (it is no chunk file, or of a later version; it stays), kIo.
   static Result<Recovered> recover(const std::string& path);
 
+  /// What a file that is left alone holds, by its frames' headers: whole or torn, nothing is checked or changed.
+  static Amount measure(const std::string& path);
+
   const std::string& path() const { return path_; }
   Result<void> append(const RecordBatch& batch) override;
   Result<void> sync() override;
   void close() override;
   Result<void> each_batch(const BatchReader& reader) const override;
   Result<void> remove() override;
+  /// When its directory is there and it is not; should that be away too, both may come back.
+  bool is_gone() const override;
 
  private:
   Result<void> create();
+  int duplicate() const;
   std::string path_;
+  std::atomic<bool> removed_{false};  ///< By us.
+  mutable std::mutex closing_;        ///< fd_ is closed by one thread while another reads or removes.
   int fd_{-1};
   std::uint64_t size_{0};  ///< Of the file up to the end of its last whole frame.
   bool named_{false};      ///< The directory entry is durable.

@@ -167,10 +167,10 @@ class ChunkDirectoryTest : public ChunkFileTest {
 TEST_F(ChunkDirectoryTest, GivesWhatTheDeadLeftOnceAndOldestFirst) {
   {
     auto dead = open(9);
-    fill(*dead, {9, 1}, 30, "third");
-    fill(*dead, {9, 2}, 10, "first");
+    fill(*dead, {9, 1}, 30, "first");
+    fill(*dead, {9, 2}, 10, "second");  // the wall clock went back meanwhile
     auto other = open(8);
-    fill(*other, {8, 1}, 20, "second");
+    fill(*other, {8, 1}, 20, "third");
   }
   auto next = open(10);
   fill(*next, {10, 1}, 5, "own");
@@ -216,7 +216,7 @@ TEST_F(ChunkDirectoryTest, KeepsAChunkOfMemoryForTheNextProcess) {
     ASSERT_TRUE(keep_chunk(*chunk, *open(1)).ok());
   }
   auto kept = open(2);
-  const auto chunks = MemoryChunkStore(kept.get()).left_over();
+  const auto chunks = kept->left_over();
   ASSERT_EQ(chunks.size(), 1U);
   EXPECT_EQ(chunks[0]->id(), (ChunkId{1, 4}));
   EXPECT_EQ(texts_of(*chunks[0]), (Texts{"a", "b"}));

@@ -2,11 +2,19 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <set>
 
 #include "ingest/buffer/chunk_buffer.h"
 #include "ingest/buffer/held.h"
 
 namespace outlast::ingest {
+
+bool ChunkBuffer::may_go(const Held& next) const {
+  for (const auto& [chunk, held] : in_flight_)
+    if (held->phase < next.phase) return false;
+  const Side& whose = next.phase == Phase::kSourceOnly ? *next.side : own_;
+  return in_flight_.size() < whose.place.limits.flush_threads;
+}
 
 std::shared_ptr<Chunk> ChunkBuffer::take() {
   Calls calls;
@@ -16,6 +24,7 @@ std::shared_ptr<Chunk> ChunkBuffer::take() {
   enqueue_due(now);
   if (closed_ || waiting_.empty() || (retry_.next() && now < *retry_.next())) return nullptr;
   const auto held = waiting_.begin()->second;
+  if (!may_go(*held)) return nullptr;
   waiting_.erase(waiting_.begin());
   in_flight_.emplace(held->chunk.get(), held);
   return held->chunk;
@@ -25,23 +34,30 @@ std::optional<Instant> ChunkBuffer::next_due() const {
   const std::lock_guard lock(mutex_);
   std::optional<Instant> next;
   const auto sooner = [&next](Instant at) { next = next ? std::min(*next, at) : at; };
-  if (!waiting_.empty()) sooner(retry_.next().value_or(Instant{}));
+  if (!waiting_.empty() && may_go(*waiting_.begin()->second)) sooner(retry_.next().value_or(Instant{}));
   for (const auto& [tag, held] : staged_) sooner(held->due);
   if (!parked_.empty()) sooner(next_parked_try_);
   return next;
 }
 
-std::shared_ptr<ChunkBuffer::Held> ChunkBuffer::return_from_flight(const Chunk& chunk) {
+std::shared_ptr<ChunkBuffer::Held> ChunkBuffer::return_from_flight(const Chunk& chunk, Calls& calls) {
   const auto found = in_flight_.find(&chunk);
   OUTLAST_ASSERT(found != in_flight_.end(), "a chunk came back that had not been taken");
   auto held = std::move(found->second);
   in_flight_.erase(found);
+  // Others wait until it is their turn.
+  if (held->phase != Phase::kOrdinary) calls.add(hooks_.work);
   return held;
 }
 
 void ChunkBuffer::leave(const std::shared_ptr<Held>& held, Result<void> how, Calls& calls) {
   stats_.held.records -= held->chunk->records();
   stats_.held.bytes -= held->chunk->bytes();
+  held->side->bytes -= held->chunk->bytes();
+  if (held->phase == Phase::kSourceOnly) {
+    --source_only_chunks_;
+    if (how.ok()) stats_.source_only_replayed.add(held->chunk->records(), held->chunk->bytes(), 1);
+  }
   for (auto& done : held->stored) calls.add(std::move(done), how);
   held->stored.clear();
   freed(calls);
@@ -51,12 +67,13 @@ void ChunkBuffer::written(const Chunk& chunk) {
   Calls calls;
   const std::lock_guard lock(mutex_);
   retry_.succeeded();
-  leave(return_from_flight(chunk), {}, calls);
+  leave(return_from_flight(chunk, calls), {}, calls);
 }
 
 bool ChunkBuffer::failed(const Chunk& chunk, Random& random) {
+  Calls calls;
   const std::lock_guard lock(mutex_);
-  const auto held = return_from_flight(chunk);
+  const auto held = return_from_flight(chunk, calls);
   waiting_.emplace(held->order, held);
   return retry_.failed(clock_.now(), random).has_value();
 }
@@ -75,19 +92,22 @@ std::vector<std::shared_ptr<Chunk>> ChunkBuffer::take_waiting() {
 void ChunkBuffer::set_aside(const Chunk& chunk, const Error& why) {
   Calls calls;
   const std::lock_guard lock(mutex_);
-  leave(return_from_flight(chunk), why, calls);
+  leave(return_from_flight(chunk, calls), why, calls);
 }
 
 void ChunkBuffer::put_back(const Chunk& chunk) {
+  Calls calls;
   const std::lock_guard lock(mutex_);
-  const auto held = return_from_flight(chunk);
+  const auto held = return_from_flight(chunk, calls);
   waiting_.emplace(held->order, held);
 }
 
 std::optional<Instant> ChunkBuffer::next_sync() const {
   const std::lock_guard lock(mutex_);
   if (dirty_.empty()) return std::nullopt;
-  return limits_.sync == SyncPolicy::kAlways ? Instant{} : last_sync_ + limits_.sync_interval;
+  // What somebody waits for may have come under other limits than those of now.
+  const bool at_once = limits().sync == SyncPolicy::kAlways || !awaiting_sync_.empty();
+  return at_once ? Instant{} : last_sync_ + limits().sync_interval;
 }
 
 void ChunkBuffer::sync() {
@@ -122,23 +142,59 @@ void ChunkBuffer::sync() {
   for (auto& done : waiters) calls.add(std::move(done), synced);
 }
 
-void ChunkBuffer::adopt_left_over() {
+void ChunkBuffer::adopt(std::vector<std::shared_ptr<Chunk>> chunks, std::vector<std::shared_ptr<Chunk>> elsewhere) {
+  if (chunks.empty() && elsewhere.empty()) return;
+  std::set<const Chunk*> apart;
+  for (auto& chunk : elsewhere) {
+    apart.insert(chunk.get());
+    chunks.push_back(std::move(chunk));
+  }
+  oldest_first(chunks);
   Calls calls;
-  auto chunks = store_->left_over();  // reads files: not under the lock
-  if (chunks.empty()) return;
   const std::lock_guard lock(mutex_);
   first_order_ -= static_cast<Order>(chunks.size());
   Order order = first_order_;
+  const std::int64_t wall = clock_.wall_micros();
   for (auto& chunk : chunks) {
-    stats_.held.add(chunk->records(), chunk->bytes());
-    stats_.replayed.add(chunk->records(), chunk->bytes(), 1);
     auto held = std::make_shared<Held>();
-    held->chunk = std::move(chunk);
+    held->side = apart.contains(chunk.get()) ? &apart_ : &own_;
+    held->side->bytes += chunk->bytes();
+    held->phase = Phase::kLeftOver;
+    held->lasting = true;
+    held->since =
+        clock_.now() - std::chrono::microseconds(std::max<std::int64_t>(wall - chunk->facts().created_micros, 0));
     held->sealed = true;
     held->order = order++;
-    waiting_.emplace(held->order, held);
+    stats_.held.add(chunk->records(), chunk->bytes());
+    stats_.replayed.add(chunk->records(), chunk->bytes(), 1);
+    held->chunk = std::move(chunk);
+    waiting_.emplace(held->order, std::move(held));
   }
   calls.add(hooks_.work);
+}
+
+void ChunkBuffer::begin_source_only(std::optional<BufferPlace> apart) {
+  const std::lock_guard lock(mutex_);
+  source_only_ = true;
+  if (!apart) return;
+  apart_.place = *std::move(apart);
+  side_ = &apart_;
+}
+
+void ChunkBuffer::end_source_only() {
+  Calls calls;
+  const std::lock_guard lock(mutex_);
+  source_only_ = false;
+  enqueue_all();
+  side_ = &own_;
+  if (!parked_.empty()) write_parked(calls);  // our own disk may be another one
+  freed(calls);
+  calls.add(hooks_.work);
+}
+
+bool ChunkBuffer::holds_source_only() const {
+  const std::lock_guard lock(mutex_);
+  return source_only_chunks_ > 0;
 }
 
 void ChunkBuffer::flush_all() {
@@ -151,7 +207,7 @@ void ChunkBuffer::flush_all() {
 
 std::vector<std::shared_ptr<Chunk>> ChunkBuffer::close() {
   flush_all();
-  if (limits_.sync != SyncPolicy::kNever) sync();
+  sync();
   Calls calls;
   const std::lock_guard lock(mutex_);
   closed_ = true;
@@ -160,7 +216,7 @@ std::vector<std::shared_ptr<Chunk>> ChunkBuffer::close() {
   for (const auto& [order, held] : waiting_) {
     for (auto& done : held->stored) calls.add(std::move(done), later);
     held->stored.clear();
-    if (!store_->lasting()) homeless.push_back(held->chunk);
+    if (!held->lasting) homeless.push_back(held->chunk);
   }
   for (Parked& parked : parked_) {
     stats_.dropped.add(parked.batch.records(), parked.batch.bytes());
@@ -182,7 +238,8 @@ void ChunkBuffer::lost(const Chunk& chunk) {
 void ChunkBuffer::give_up_store() {
   const std::lock_guard lock(mutex_);
   waiting_.clear();
-  store_.reset();
+  own_.place.store.reset();
+  apart_.place.store.reset();
 }
 
 BufferStats ChunkBuffer::stats() const {
@@ -191,10 +248,8 @@ BufferStats ChunkBuffer::stats() const {
   stats.waiting = waiting_.size();
   stats.held.chunks = staged_.size() + waiting_.size() + in_flight_.size();
   stats.full = full_;
-  const auto see = [&stats](const Held& held) {
-    const std::int64_t created = held.chunk->facts().created_micros;
-    if (stats.oldest_created_micros == 0 || created < stats.oldest_created_micros)
-      stats.oldest_created_micros = created;
+  const auto see = [&stats, now = clock_.now()](const Held& held) {
+    stats.oldest_nanos = std::max<std::int64_t>(stats.oldest_nanos, (now - held.since).count());
   };
   for (const auto& [tag, held] : staged_) see(*held);
   for (const auto& [order, held] : waiting_) see(*held);

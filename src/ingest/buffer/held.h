@@ -11,7 +11,10 @@ namespace outlast::ingest {
 /// A chunk in its buffer.
 struct ChunkBuffer::Held {
   std::shared_ptr<Chunk> chunk;
-  Instant due{};
+  Side* side{nullptr};  ///< Whose room it takes.
+  Phase phase{Phase::kOrdinary};
+  bool lasting{false};
+  Instant since{}, due{};
   Order order{0};
   bool sealed{false}, dirty{false}, syncing{false};
   std::vector<Callback<void>> stored;  ///< Those who wait until the sink has it.
@@ -21,6 +24,7 @@ struct ChunkBuffer::Held {
 struct ChunkBuffer::Parked {
   std::string tag;
   RecordBatch batch;
+  Phase phase{Phase::kOrdinary};
   Ack ack{Ack::kReceived};
   Callback<void> done;
 };

@@ -10,11 +10,13 @@ namespace outlast::ingest::testing_support {
 class TestClock final : public Clock {
  public:
   Instant now() const override { return Instant(Duration(nanos_.load())); }
-  std::int64_t wall_micros() const override { return 1'700'000'000'000'000 + nanos_.load() / 1'000; }
+  std::int64_t wall_micros() const override { return 1'700'000'000'000'000 + (nanos_ + wall_nanos_) / 1'000; }
   void advance(Duration by) { nanos_ += by.count(); }
+  /// Somebody sets the wall clock, forward or back.
+  void set_wall(Duration by) { wall_nanos_ += by.count(); }
 
  private:
-  std::atomic<std::int64_t> nanos_{std::int64_t{3'600} * 1'000'000'000};
+  std::atomic<std::int64_t> nanos_{std::int64_t{3'600} * 1'000'000'000}, wall_nanos_{0};
 };
 
 /// The machine's, for tests with threads.
