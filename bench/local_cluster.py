@@ -68,10 +68,10 @@ class Etcd:
 
 
 class Cluster:
-    """`start` of the nodes are started at once, the others by start(); `options` go to every one."""
+    """`start` of the nodes are started at once, the others by start(); `options` go to every one, `own[node]` to one."""
 
-    def __init__(self, nodes, meta="embedded", start=None, options=()):
-        self.options = options
+    def __init__(self, nodes, meta="embedded", start=None, options=(), own=None):
+        self.options, self.own = options, own or {}
         self.dir = tempfile.mkdtemp(prefix="outlast-bench-")
         self.meta = f"embedded:{self.dir}/meta"
         self.etcd = None
@@ -116,7 +116,8 @@ class Cluster:
         words = [f"--{name}-addr={known.get(name + '_addr', '127.0.0.1:0')}" for name in ("listen", "sql", "http")]
         with open(self.store(node) + ".log", "ab") as log:
             self.processes[node] = subprocess.Popen(
-                [BINARY, "start", f"--store={self.store(node)}", f"--meta={self.meta}", *words, *self.options],
+                [BINARY, "start", f"--store={self.store(node)}", f"--meta={self.meta}", *words, *self.options,
+                 *self.own.get(node, ())],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent, start_new_session=True)
 
     def facts(self, node):

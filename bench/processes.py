@@ -34,3 +34,15 @@ def tree_cpu_seconds(pid):
 def rss_mib(pid):
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
+
+
+def pss_mib(root):
+    """Memory of a process and its children; what they share counts once."""
+    kib = 0
+    for pid in (root, *children(root)):
+        try:
+            with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
+                kib += next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+        except (OSError, StopIteration):
+            pass  # it ends
+    return kib / 1024

@@ -146,6 +146,68 @@ def restart_tables(runs):
     return "\n\n".join(parts)
 
 
+def ratio(rows, row, key):
+    """To rsyslog's figure among `rows`."""
+    base = next((r[key] for r in rows if r["name"] == "rsyslog"), 0)
+    return f"{row[key] / base:.2f}" if base else "–"
+
+
+def ingest_steady_table(run):
+    rows = []
+    for row in run.get("rates", []):
+        same = {how: [r for r in run.get("steady", []) if r["input"] == how] for how in ("udp", "tcp")}
+        mine = {how: next((r for r in found if r["name"] == row["name"]), None) for how, found in same.items()}
+        cells = [f"{row['name']} {row['version']}", *(f"{row[how]:,.0f} ({ratio(run['rates'], row, how)})" for how in same)]
+        for how, r in mine.items():
+            cells.append(f"{r['cpu_us']:.2f} ({ratio(same[how], r, 'cpu_us')})" if r else "–")
+        cells += [f"{mine['udp']['memory_mib']:.0f}", " and ".join(str(r["lost"]) for r in mine.values())] if mine["udp"] else ["–", "–"]
+        rows.append(cells)
+    head = ["into a file", "UDP, per s without a drop (ratio)", "TCP, per s (ratio)", "UDP, CPU µs a record (ratio)",
+            "TCP, CPU µs a record (ratio)", "memory, MiB", "lost, UDP and TCP"]
+    wanted = run["wanted"]
+    sender = ", ".join(f"{how.upper()} {max(r['sender_cpu_us'] for r in run['steady'] if r['input'] == how):.2f} µs"
+                       for how in ("udp", "tcp")) if run.get("steady") else "–"
+    return (f"CPU, memory and losses at {wanted['rate_udp']:,} datagrams and {wanted['rate_tcp']:,} records over TCP a second; the "
+            f"senders' own CPU a record, not counted: {sender}.\n\n" + lines(head, rows))
+
+
+def ingest_restart_table(run):
+    rows = []
+    for r in run["restarts"]:
+        gap = f"{r['gap_ms']:,.1f} ms" if "udp" in r["inputs"] or r["name"] != "Outlast" else "–"
+        rows.append([f"{r['name']}, {'UDP' if 'udp' in r['inputs'] else 'TCP and syslog/TCP'}", r["restarts"], f"{r['sent']:,}",
+                     f"{r['drops']} + {r['nobody']}", r["lost"], r["duplicated"], r["out_of_order"], r["resets"], gap,
+                     f"{r['memory']:.2f} × {r['steady_mib']:.0f}", f"{1000 * r['seconds']:,.0f} ms",
+                     verdict(r["pass"]) if r["name"] == "Outlast" else "–"])
+    return lines(["under load", "restarts", "sent", "dropped: buffer full + nobody there", "lost", "duplicated", "out of order",
+                  "connections reset", "longest gap", "peak of memory, MiB", "restart, median", "reached"], rows)
+
+
+def ingest_kill_table(run):
+    return lines(["worker killed (-9)", "kills", "sent", "lost", "duplicated", "reached"],
+                 [[f"{r['name']}, {'acknowledged HTTP' if r['input'] == 'http' else 'UDP'}", r["kills"], f"{r['sent']:,}", r["lost"],
+                   r["duplicated"], verdict(r["pass"]) if r["name"] == "Outlast" else "–"] for r in run["kills"]])
+
+
+def ingest_table_table(run):
+    base = next((r["cpu_us"] for r in run.get("steady", []) if r["name"] == "Outlast" and r["input"] == "tcp"), 0)
+    return lines(["into a table with three copies", "records a second", "CPU µs a record, all nodes", "to the file's",
+                  "sender's CPU", "lost", "duplicated"],
+                 [["syslog/TCP, as many as it takes" if r["rate"] == 0 else "UDP at 60 % of that", f"{r['per_second']:,.0f}",
+                   f"{r['cpu_us']:.1f}", f"{r['cpu_us'] / base:.1f} ×" if base else "–", f"{r['sender_cpu_us']:.2f}", r["lost"],
+                   r["duplicated"]] for r in run["table"]])
+
+
+def ingest_tables(runs):
+    run, parts = runs[0], []
+    parts.append(about(run) + f" Linux {run['machine']['kernel']}.")
+    for name, table in (("rates", ingest_steady_table), ("restarts", ingest_restart_table), ("kills", ingest_kill_table),
+                        ("table", ingest_table_table)):
+        if run.get(name):
+            parts.append(table(run))
+    return "\n\n".join(parts)
+
+
 def ranges_table(runs):
     rows = [[f"{r['ranges']:,}", f"{r['created_per_second'] or 0:.0f}", f"{r['start_seconds']:.1f}",
              f"{r['idle_cpu_percent']:.1f}", f"{r['rss_mib']:.0f}"] for r in runs[0]["ranges"]["rows"]]
@@ -192,11 +254,13 @@ def main():
     path = f"{HERE}/README.md"
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    sql, replication, restart = load("sql"), load("replication"), load("restart")
+    sql, replication, restart, ingest = (load(name) for name in ("sql", "replication", "restart", "ingest"))
     if sql:
         text = fill(text, "sql", sql_table(sql))
     if restart:
         text = fill(text, "restart", restart_tables(restart))
+    if ingest:
+        text = fill(text, "ingest", ingest_tables(ingest))
     if replication:
         text = fill(text, "replication", replication_table(replication))
         for part, table in (("ranges", ranges_table), ("sizes", sizes_table)):

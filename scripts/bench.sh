@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/build.sh
 export OUTLAST_BINARY="$PWD/build/release/outlast"
 # Debian's python3, because psycopg2 comes as its package.
-readonly LIBRARY='local_cluster|load|plot|postgres|processes|restart_clients|restart_run'
+readonly LIBRARY='ingest_load|ingest_programs|ingest_table|local_cluster|load|plot|postgres|processes|restart_clients|restart_run'
 mkdir -p build/bench
 names=() options=()
 for word in "$@"; do
@@ -22,7 +22,11 @@ done
 rc=0
 for name in "${names[@]}"; do
   result=build/bench/$name
-  if [ -f "bench/$name.cc" ]; then build release "${name}_bench" || exit 1; fi
+  programs=()
+  for source in "bench/$name.cc" "bench/${name}_"*.cc; do
+    [ ! -f "$source" ] || programs+=("$(basename "$source" .cc)_bench")
+  done
+  [ ${#programs[@]} -eq 0 ] || build release "${programs[@]}" || exit 1
   if [ "$name" != report ] && [ -f "$result.json" ]; then
     [ -f "$result.1.json" ] && mv "$result.1.json" "$result.2.json"
     mv "$result.json" "$result.1.json"

@@ -65,8 +65,8 @@ Result<BufferConfig> read_buffer(const toml::table* from, const std::string& fil
     become_file(buffer);
     table.require("path", "\"/var/lib/outlast/buffer/name\"");
   }
-  // A forwarded chunk is one request.
-  if (sink == SinkKind::kForward) buffer.limits.chunk_bytes = 8 * kMiB;
+  // A forwarded chunk is one request, one for a table a transaction.
+  if (sink == SinkKind::kForward || sink == SinkKind::kTable) buffer.limits.chunk_bytes = 8 * kMiB;
   read_buffer_table(table, buffer);
   TRY(table.finish());
   return buffer;

@@ -100,7 +100,8 @@ total_limit_size = "1GiB"
 
 TEST(IngestConfig, HasFluentdsDefaults) {
   const IngestConfig config = parse(
-      kInput + kSink + "[[sink]]\ntype = \"table\"\ntable = \"logs\"\n[sink.buffer]\ntype = \"file\"\npath = \"/b\"\n");
+      kInput + kSink + "[[sink]]\ntype = \"stdout\"\nname = \"b\"\n[sink.buffer]\ntype = \"file\"\npath = \"/b\"\n" +
+      "[[sink]]\ntype = \"table\"\ntable = \"logs\"\n[sink.buffer]\ntype = \"file\"\npath = \"/c\"\n");
   const BufferConfig& memory = config.sinks[0].buffer;
   EXPECT_EQ(memory.limits.chunk_bytes, 8U << 20);
   EXPECT_EQ(memory.limits.total_bytes, 512U << 20);
@@ -114,6 +115,7 @@ TEST(IngestConfig, HasFluentdsDefaults) {
   EXPECT_EQ(file.limits.chunk_bytes, 256U << 20);
   EXPECT_EQ(file.limits.total_bytes, 64ULL << 30);
   EXPECT_FALSE(file.flush_at_shutdown);
+  EXPECT_EQ(config.sinks[2].buffer.limits.chunk_bytes, 8U << 20) << "each is a transaction";
   EXPECT_TRUE(config.sinks[0].match.matches("any.thing"));
   EXPECT_EQ(config.inputs[0].framing, FramingKind::kNewline);
 }

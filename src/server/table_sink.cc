@@ -3,17 +3,16 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/strand.hpp>
-#include <boost/json/serialize.hpp>
-#include <ctime>
 
 #include "sql/session/statement_runner.h"
+#include "sql/types.h"
 
 namespace outlast::server {
 namespace asio = boost::asio;
 using executor::Value;
 
 namespace {
-constexpr std::size_t kPortionBytes = 1U << 20;  ///< Rows go in portions of about this much JSON.
+constexpr std::size_t kPortionBytes = 1U << 20;  ///< Rows go in portions of about this size.
 constexpr std::uint64_t kForgetEvery = 256;      ///< Chunks, between two looks for ids that are old enough.
 constexpr std::string_view kChunks = "ingest_chunks";
 
@@ -23,39 +22,25 @@ std::string quoted(const std::string& name) {
   return out + "\"";
 }
 
-/// As a timestamptz column keeps it: no zeros behind the last digit of the fraction.
-std::string timestamp(std::int64_t micros) {
-  const std::int64_t seconds = micros >= 0 ? micros / 1'000'000 : (micros - 999'999) / 1'000'000;
-  const std::time_t whole = seconds;
-  std::tm parts{};
-  gmtime_r(&whole, &parts);
-  char text[64];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02d %02d:%02d:%02d.%06lld", parts.tm_year + 1900, parts.tm_mon + 1,
-                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
-                static_cast<long long>(micros - seconds * 1'000'000));
-  std::string out = text;
-  out.erase(out.find_last_not_of('0') + 1);
-  if (out.ends_with('.')) out.pop_back();
-  return out;
-}
-
-void append_row(std::string& rows, const ingest::Record& record) {
-  rows += rows.empty() ? "[[" : ",[";
-  ingest::append_json_text(rows, timestamp(record.time_micros));
-  rows += ',';
-  ingest::append_json_text(rows, record.host);
-  rows += ',';
-  ingest::append_json_text(rows, record.tag);
-  rows += ',';
-  if (record.error.empty()) {
-    rows += boost::json::serialize(record.fields) + ",null]";
-    return;
+/// time, host, tag, fields, error.
+TableSink::Row row_of(ingest::Record record) {
+  std::string fields;
+  const bool parsed = record.error.empty();
+  if (parsed) {
+    ingest::append_json(fields, record.fields);
+  } else {
+    fields = "{\"raw\":";
+    ingest::append_json_text(fields, record.raw);
+    fields += '}';
   }
-  rows += "{\"raw\":";
-  ingest::append_json_text(rows, record.raw);
-  rows += "},";
-  ingest::append_json_text(rows, record.error);
-  rows += ']';
+  TableSink::Row row;
+  row.reserve(5);
+  row.emplace_back(sql::format_timestamp(record.time_micros));
+  row.emplace_back(ingest::as_text(std::move(record.host)));
+  row.emplace_back(ingest::as_text(std::move(record.tag)));
+  row.emplace_back(std::move(fields));
+  row.push_back(parsed ? Value() : Value(ingest::as_text(std::move(record.error))));
+  return row;
 }
 
 gateway::Statement statement(std::string sql, std::vector<Value> values = {}, std::string tag = "INSERT") {
@@ -73,7 +58,9 @@ TableSink::TableSink(TableSinkOptions options, gateway::Cluster& cluster, const 
 
 void TableSink::write(std::shared_ptr<const ingest::Chunk> chunk, Callback<void> done) {
   if (stopped_) return done(Error(Errc::kShuttingDown, "the sink is closed"));
-  asio::co_spawn(asio::make_strand(executor_), store(shared_from_this(), std::move(chunk)),
+  auto portions = portions_of(*chunk);  // on the flush thread: SQL clients wait for the executor's
+  if (!portions.ok()) return done(std::move(portions).error());
+  asio::co_spawn(asio::make_strand(executor_), store(shared_from_this(), std::move(chunk), *std::move(portions)),
                  [done = std::move(done)](const std::exception_ptr& failed, Result<void> stored) mutable {
                    if (failed) return done(Error(Errc::kInternal, "storing a chunk failed"));
                    done(std::move(stored));
@@ -81,7 +68,7 @@ void TableSink::write(std::shared_ptr<const ingest::Chunk> chunk, Callback<void>
 }
 
 asio::awaitable<Result<void>> TableSink::store(std::shared_ptr<TableSink> self,
-                                               std::shared_ptr<const ingest::Chunk> chunk) {
+                                               std::shared_ptr<const ingest::Chunk> chunk, Portions portions) {
   const auto session = self->cluster_.open_session();
   auto used = co_await session->use_database(self->options_.database);
   if (!used.ok()) co_return used;
@@ -90,13 +77,14 @@ asio::awaitable<Result<void>> TableSink::store(std::shared_ptr<TableSink> self,
     if (!made.ok()) co_return made;
     self->made_ = true;
   }
-  auto stored = co_await self->store_in(*session, *chunk);
+  auto stored = co_await self->store_in(*session, *chunk, std::move(portions));
   if (!stored.ok() && session->status() != gateway::TxnStatus::kIdle) co_await session->rollback();
   if (!stored.ok()) self->made_ = false;  // the table may have been dropped
   co_return stored;
 }
 
-asio::awaitable<Result<void>> TableSink::store_in(gateway::Session& session, const ingest::Chunk& chunk) {
+asio::awaitable<Result<void>> TableSink::store_in(gateway::Session& session, const ingest::Chunk& chunk,
+                                                  Portions portions) {
   auto begun = session.begin({.read_only = false, .immediate = true});
   if (!begun.ok()) co_return begun;
   auto fresh = co_await claim(session, chunk);
@@ -105,7 +93,7 @@ asio::awaitable<Result<void>> TableSink::store_in(gateway::Session& session, con
     co_await session.rollback();
     co_return Result<void>();
   }
-  auto inserted = co_await insert(session, chunk);
+  auto inserted = co_await insert(session, std::move(portions));
   if (!inserted.ok()) co_return inserted;
   auto committed = co_await session.commit();
   if (!committed.ok()) co_return std::move(committed).error();
@@ -145,33 +133,32 @@ asio::awaitable<Result<bool>> TableSink::claim(gateway::Session& session, const 
   co_return claimed->changes > 0;
 }
 
-asio::awaitable<Result<void>> TableSink::insert(gateway::Session& session, const ingest::Chunk& chunk) {
-  auto portions = rows_of(chunk);
-  if (!portions.ok()) co_return std::move(portions).error();
-  const std::string sql = "INSERT INTO " + quoted(options_.table) +
-                          "(time, host, tag, fields, error) SELECT value ->> 0, value ->> 1, value ->> 2, value -> 3, "
-                          "value ->> 4 FROM json_each(?1)";
-  for (std::string& rows : *portions) {
-    auto ran = co_await session.run(statement(sql, {Value(std::move(rows))}));
+asio::awaitable<Result<void>> TableSink::insert(gateway::Session& session, Portions portions) {
+  const std::string sql =
+      "INSERT INTO " + quoted(options_.table) + "(time, host, tag, fields, error) VALUES (?1, ?2, ?3, ?4, ?5)";
+  for (std::vector<Row>& rows : portions) {
+    gateway::Statement portion = statement(sql);
+    portion.params = std::move(rows);
+    auto ran = co_await session.run(std::move(portion));
     if (!ran.ok()) co_return std::move(ran).error();
   }
   co_return Result<void>();
 }
 
-Result<std::vector<std::string>> TableSink::rows_of(const ingest::Chunk& chunk) const {
-  std::vector<std::string> portions;
-  std::string rows;
+Result<TableSink::Portions> TableSink::portions_of(const ingest::Chunk& chunk) const {
+  Portions portions;
+  std::size_t bytes = kPortionBytes;
   TRY(chunk.each_batch([&](std::string_view batch) -> Result<void> {
     ingest::RecordBatch::Reader reader(batch);
-    for (ingest::RawRecord raw; reader.next(raw);) {
-      append_row(rows, decoder_.decode(chunk.tag(), raw));
-      if (rows.size() < kPortionBytes) continue;
-      portions.push_back(std::move(rows) + "]");
-      rows.clear();
+    for (ingest::RawRecord raw; reader.next(raw); bytes += raw.bytes.size()) {
+      if (bytes >= kPortionBytes) {
+        portions.emplace_back();
+        bytes = 0;
+      }
+      portions.back().push_back(row_of(decoder_.decode(chunk.tag(), raw)));
     }
     return {};
   }));
-  if (!rows.empty()) portions.push_back(std::move(rows) + "]");
   return portions;
 }
 

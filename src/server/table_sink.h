@@ -26,15 +26,18 @@ class TableSink final : public ingest::Sink, public std::enable_shared_from_this
             boost::asio::any_io_executor executor);
   void write(std::shared_ptr<const ingest::Chunk> chunk, Callback<void> done) override;
   void stop() override { stopped_ = true; }
+  using Row = std::vector<executor::Value>;
 
  private:
+  using Portions = std::vector<std::vector<Row>>;  ///< A statement each, all in one transaction.
   static boost::asio::awaitable<Result<void>> store(std::shared_ptr<TableSink> self,
-                                                    std::shared_ptr<const ingest::Chunk> chunk);
-  boost::asio::awaitable<Result<void>> store_in(gateway::Session& session, const ingest::Chunk& chunk);
+                                                    std::shared_ptr<const ingest::Chunk> chunk, Portions portions);
+  boost::asio::awaitable<Result<void>> store_in(gateway::Session& session, const ingest::Chunk& chunk,
+                                                Portions portions);
   boost::asio::awaitable<Result<void>> make_tables(gateway::Session& session);
   boost::asio::awaitable<Result<bool>> claim(gateway::Session& session, const ingest::Chunk& chunk);
-  boost::asio::awaitable<Result<void>> insert(gateway::Session& session, const ingest::Chunk& chunk);
-  Result<std::vector<std::string>> rows_of(const ingest::Chunk& chunk) const;
+  boost::asio::awaitable<Result<void>> insert(gateway::Session& session, Portions portions);
+  Result<Portions> portions_of(const ingest::Chunk& chunk) const;
 
   const TableSinkOptions options_;
   gateway::Cluster& cluster_;

@@ -1,5 +1,5 @@
 #include <array>
-#include <cstdio>
+#include <charconv>
 
 #include "sql/types.h"
 
@@ -107,24 +107,35 @@ bool scan_zone(Scanner& in, int& seconds) {
   return true;
 }
 
+/// At least `width` characters, as "%0*lld".
+void append_number(std::string& to, std::int64_t value, std::size_t width) {
+  std::array<char, 20> text{};
+  const char* const end = std::to_chars(text.data(), text.data() + text.size(), value < 0 ? -value : value).ptr;
+  const auto size = static_cast<std::size_t>(end - text.data()) + (value < 0 ? 1 : 0);
+  if (value < 0) to += '-';
+  if (size < width) to.append(width - size, '0');
+  to.append(text.data(), static_cast<std::size_t>(end - text.data()));
+}
+
 std::string format_clock(std::int64_t micros) {
-  std::array<char, 48> text{};
   const std::int64_t seconds = micros / 1'000'000, fraction = micros % 1'000'000;
-  std::snprintf(text.data(), text.size(), "%02d:%02d:%02d", static_cast<int>(seconds / 3600),
-                static_cast<int>(seconds / 60 % 60), static_cast<int>(seconds % 60));
-  std::string out = text.data();
+  std::string out;
+  append_number(out, seconds / 3600, 2);
+  append_number(out += ':', seconds / 60 % 60, 2);
+  append_number(out += ':', seconds % 60, 2);
   if (fraction == 0) return out;
-  std::snprintf(text.data(), text.size(), ".%06d", static_cast<int>(fraction));
-  out += text.data();
-  while (out.back() == '0') out.pop_back();
+  append_number(out += '.', fraction, 6);
+  out.erase(out.find_last_not_of('0') + 1);
   return out;
 }
 
 std::string format_date(std::int64_t days) {
   const Civil c = civil_from_days(days);
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%04lld-%02d-%02d", static_cast<long long>(c.year), c.month, c.day);
-  return text.data();
+  std::string out;
+  append_number(out, c.year, 4);
+  append_number(out += '-', c.month, 2);
+  append_number(out += '-', c.day, 2);
+  return out;
 }
 
 std::string_view trimmed(std::string_view text) {

@@ -161,6 +161,16 @@ TEST(RecordLine, IsOneLineOfValidJsonWhateverTheRecordHolds) {
             "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdé\",\"n\":{\"deep\":[1,\"\xef\xbf\xbd\",null,true]}}");
 }
 
+TEST(RecordText, IsUtf8WithoutNulWhateverTheRecordHolds) {
+  EXPECT_EQ(as_text(std::string("a\0\xff\xed\xa0é\xc3", 8)),
+            "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdé\xef\xbf\xbd");
+  EXPECT_EQ(as_text("日本"), "日本");
+  EXPECT_EQ(as_text(""), "");
+  std::string json;
+  append_json(json, {{"a", {{"b", "\xff\n"}}}, {"c", {1, nullptr}}, {"d", boost::json::object()}});
+  EXPECT_EQ(json, "{\"a\":{\"b\":\"\xef\xbf\xbd\\n\"},\"c\":[1,null],\"d\":{}}");
+}
+
 TEST(RecordLine, LosesNothingOfARecordThatIsNoText) {
   Record record{.tag = "t", .raw = "ab\xff", .error = "bad"};
   EXPECT_EQ(to_json_line(record), R"({"time":"1970-01-01T00:00:00Z","tag":"t","raw_base64":"YWL/","error":"bad"})");

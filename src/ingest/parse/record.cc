@@ -9,6 +9,8 @@ namespace outlast::ingest {
 namespace {
 namespace json = boost::json;
 
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";
+
 bool is_utf8(std::string_view text) {
   while (!text.empty()) {
     const std::size_t length = utf8_length(text);
@@ -36,19 +38,7 @@ std::string base64(std::string_view bytes) {
 
 void append_value(std::string& to, const json::value& value) {
   if (const auto* text = value.if_string()) return append_json_text(to, *text);
-  if (const auto* object = value.if_object()) {
-    char separator = '{';
-    if (object->empty()) to += separator;
-    for (const auto& [key, each] : *object) {
-      to += separator;
-      append_json_text(to, key);
-      to += ':';
-      append_value(to, each);
-      separator = ',';
-    }
-    to += '}';
-    return;
-  }
+  if (const auto* object = value.if_object()) return append_json(to, *object);
   if (const auto* array = value.if_array()) {
     char separator = '[';
     if (array->empty()) to += separator;
@@ -88,6 +78,15 @@ std::size_t utf8_length(std::string_view text) {
   return length;
 }
 
+std::string as_text(std::string bytes) {
+  for (std::size_t at = 0; at < bytes.size();) {
+    const std::size_t length = bytes[at] == '\0' ? 0 : utf8_length(std::string_view(bytes).substr(at));
+    if (length == 0) bytes.replace(at, 1, kReplacement);
+    at += length == 0 ? kReplacement.size() : length;
+  }
+  return bytes;
+}
+
 void append_json_text(std::string& to, std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
   to += '"';
@@ -116,11 +115,24 @@ void append_json_text(std::string& to, std::string_view text) {
       to.append(text.substr(0, length));
     } else {
       length = 1;
-      to += "\xef\xbf\xbd";
+      to += kReplacement;
     }
     text.remove_prefix(length);
   }
   to += '"';
+}
+
+void append_json(std::string& to, const json::object& fields) {
+  char separator = '{';
+  if (fields.empty()) to += separator;
+  for (const auto& [key, each] : fields) {
+    to += separator;
+    append_json_text(to, key);
+    to += ':';
+    append_value(to, each);
+    separator = ',';
+  }
+  to += '}';
 }
 
 std::string to_json_line(const Record& record) {

@@ -23,6 +23,10 @@ std::string to_json_line(const Record& record);
 
 /// Appends `text` as a JSON string, whatever bytes it has.
 void append_json_text(std::string& to, std::string_view text);
+/// Appends `fields` as a JSON object; what is not UTF-8 has U+FFFD in place of each wrong byte.
+void append_json(std::string& to, const boost::json::object& fields);
+/// The same with U+FFFD in place of each NUL and each byte that is none of UTF-8's: what a text column takes.
+std::string as_text(std::string bytes);
 /// The length of the character that `text` begins with; 0: these bytes are no UTF-8.
 std::size_t utf8_length(std::string_view text);
 

@@ -7,6 +7,8 @@ namespace outlast::ingest {
 namespace {
 namespace json = boost::json;
 
+constexpr std::size_t kFields = 7;  // as many as a record can have
+
 Error malformed(const std::string& what) {
   return {Errc::kInvalidText, what};
 }
@@ -173,6 +175,7 @@ class SyslogParser final : public Parser {
   Result<void> parse(std::string_view bytes, Record& record) const override {
     std::string_view rest = bytes;
     ASSIGN_OR_RETURN(const int priority, read_priority(rest));
+    record.fields.reserve(kFields);
     record.fields.emplace("facility", priority / 8);
     record.fields.emplace("severity", priority % 8);
     if (rest.starts_with("1 ")) return parse_5424(rest.substr(2), record);
