@@ -123,7 +123,8 @@ void add_demo(Commands& all) {
                   "  outlast demo --scenario=crash --duration=1m --report=/tmp/crash.json\n"
                   "  outlast demo --meta=etcd\n"
                   "  outlast demo --scenario=drain --duration=90s --report=/tmp/drain.json\n"
-                  "  outlast demo --scenario=restart --duration=90s --report=/tmp/restart.json",
+                  "  outlast demo --scenario=restart --duration=90s --report=/tmp/restart.json\n"
+                  "  outlast demo --scenario=ingest --duration=90s --report=/tmp/ingest.json",
        .options =
            {{.name = "--nodes", .value_name = "N", .target = &o->nodes, .help = "how many nodes", .min = 1, .max = 15},
             {.name = "--duration", .value_name = "TIME", .target = &o->duration, .help = "how long the load runs"},
@@ -142,11 +143,13 @@ void add_demo(Commands& all) {
             {.name = "--scenario",
              .value_name = "NAME",
              .target = &o->scenario,
-             .help = "steady: nothing happens; crash: kill -9 of workers and whole nodes under load; drain: a rolling "
-                     "restart "
-                     "behind HAProxy, with clients that never repeat anything; restart: working processes replaced in "
-                     "turn, with clients that stay connected and never repeat anything",
-             .choices = {"steady", "crash", "drain", "restart"}},
+             .help =
+                 "steady: nothing happens; crash: kill -9 of workers and whole nodes under load; drain: a rolling "
+                 "restart "
+                 "behind HAProxy, with clients that never repeat anything; restart: working processes replaced in "
+                 "turn, with clients that stay connected and never repeat anything, and senders of records; ingest: "
+                 "records of every kind through restarts and one kill -9",
+             .choices = {"steady", "crash", "drain", "restart", "ingest"}},
             {.name = "--meta",
              .value_name = "KIND",
              .target = &o->meta,
@@ -159,6 +162,12 @@ void add_demo(Commands& all) {
              .help = "how often each node is drained; about 9 s each",
              .min = 1,
              .max = 1000},
+            {.name = "--rate",
+             .value_name = "N",
+             .target = &o->rate,
+             .help = "restart and ingest: records a second, of all senders together",
+             .min = 1,
+             .max = 1'000'000},
             {.name = "--report", .value_name = "FILE", .target = &o->report, .help = "write the JSON report here"},
             {.name = "--seed",
              .value_name = "N",

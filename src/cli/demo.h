@@ -10,7 +10,8 @@ struct DemoOptions {
       seed{0};  ///< 0 databases: two for each node. Seed 0: chosen, printed.
   Duration duration{std::chrono::seconds(20)};
   Duration crash_every{std::chrono::seconds(6)};
-  std::int64_t rounds{3};  ///< Of drains, each node once a round.
+  std::int64_t rounds{3};   ///< Of drains, each node once a round.
+  std::int64_t rate{1500};  ///< Records a second, of all senders together: restart, ingest.
   std::string scenario{"steady"};
   std::string meta{"embedded"};  ///< Or "etcd": three processes of it.
   std::string report;            ///< File for the JSON report; empty = none.

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/record_report.h"
 #include "cli/workload_check.h"
 #include "proto/peer.pb.h"
 
@@ -42,6 +43,8 @@ struct DemoReport {
   std::optional<double> p99_ratio_with_restart;       ///< Drain only: the same until each node was wholly back.
   std::vector<proto::DrainStatus> receipts;           ///< One for each drain, in order.
   std::vector<boost::json::object> restart_receipts;  ///< One for each restart that is over, in order, with its node.
+  std::optional<RecordsReport> records;               ///< Restart, ingest: through all restarts.
+  std::optional<RecordsReport> after_kill;            ///< Ingest: of senders that began behind the restarts.
   std::size_t receipts_wanted{0};                     ///< Of either kind.
   std::vector<CheckResult> read_back;                 ///< One for each node.
   std::optional<ReplicaComparison> replicas;

@@ -82,6 +82,7 @@ std::string restart_summary(const DemoReport& report) {
     moved += number_of(object_of(receipt, "sessions"), "moved");
   std::string text = fmt::format("restarts    {} of {} wanted", ms.size(), report.receipts_wanted);
   if (!ms.empty()) text += fmt::format(", median {} ms, longest {} ms", ms[ms.size() / 2], ms.back());
+  if (report.scenario == "ingest") return text + "\n";
   return text + fmt::format(
                     "\nsessions    {} moved in all; longest pause {} ms by the receipts\n"
                     "connections {} opened, {} told to go, {} refused, {} lost\n",

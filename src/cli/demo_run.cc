@@ -12,6 +12,7 @@
 namespace outlast::cli {
 namespace {
 using namespace std::chrono_literals;
+using Words = std::vector<std::string>;
 constexpr auto kStartTimeout = 60s;
 constexpr auto kNodeDownFor = 2s;   ///< A killed node is started again after it.
 constexpr auto kLookEvery = 1s;     ///< At ranges and readiness.
@@ -26,10 +27,14 @@ Demo::Demo(const DemoOptions& options, const InterruptScope& interrupt, const st
     : options_(options),
       interrupt_(interrupt),
       dir_(dir),
-      cluster_({.dir = dir, .meta = meta, .give_up = [&interrupt] { return interrupt.interrupted(); }}),
+      cluster_({.dir = dir,
+                .meta = meta,
+                .node_args = [this](int node) { return records_ ? records_->start_args(node) : Words(); },
+                .give_up = [&interrupt] { return interrupt.interrupted(); }}),
+      records_(make_records()),
       chaos_(static_cast<std::uint64_t>(options.seed), nodes(), options.crash_every, options.duration),
       rounds_(nodes(), static_cast<int>(options.rounds), options.duration, drain_ports()),
-      restarts_(nodes(), options.duration, restart_ports()),
+      restarts_(nodes(), restarts_end(), restart_ports()),
       states_(static_cast<std::size_t>(nodes())) {
   report_.scenario = options.scenario;
   report_.seed = static_cast<std::uint64_t>(options.seed);
@@ -39,7 +44,8 @@ Demo::Demo(const DemoOptions& options, const InterruptScope& interrupt, const st
 Result<void> Demo::start() {
   TRY(start_nodes());
   if (drains()) TRY(start_balancer());
-  TRY(workload_init(plan_, false));
+  if (has_sql_load()) TRY(workload_init(plan_, false));
+  if (records_) TRY(records_->prepare());
   return wait_replicated(kStartTimeout);
 }
 
@@ -56,6 +62,7 @@ Result<void> Demo::start_nodes() {
            .clients = static_cast<int>(options_.clients),
            .seed = static_cast<std::uint64_t>(options_.seed),
            .run = static_cast<std::int64_t>(std::time(nullptr))};
+  if (!has_sql_load()) plan_.databases = plan_.clients = 0;
   for (int i = 0; i < nodes(); ++i) plan_.urls.push_back(cluster_.sql_url(i));
   print_urls();
   return {};
@@ -82,12 +89,9 @@ Result<void> Demo::load() {
   WorkloadRun run(drains() ? naive_plan() : restarts() ? patient_plan() : plan_, record);
   load_began_ = Steady::now();
   run.start();
-  while (goes_on()) {
-    if (auto went = keep_going(); !went.ok()) {
-      cluster_.kill_all();  // clients that wait for an answer see their connections end
-      return went;
-    }
-    if (board_.wants_update(seconds(elapsed()))) show(record);
+  if (auto went = run_until_over(record); !went.ok()) {
+    cluster_.kill_all();  // clients that wait for an answer see their connections end
+    return went;
   }
   run.stop();
   report_.finished = true;
@@ -96,9 +100,23 @@ Result<void> Demo::load() {
   return {};
 }
 
+Result<void> Demo::run_until_over(const LoadRecord& record) {
+  if (records_) records_->begin();
+  while (goes_on()) TRY(step(record));
+  if (records_) end_records(Duration(0));
+  if (ingests()) TRY(kill_under_records(record));
+  return {};
+}
+
+Result<void> Demo::step(const LoadRecord& record) {
+  TRY(keep_going());
+  if (board_.wants_update(seconds(elapsed()))) show(record);
+  return {};
+}
+
 /// A slow machine gets twice the time to finish its rounds.
 bool Demo::goes_on() const {
-  return elapsed() < options_.duration || (in_rounds() && !rounds_finished() && elapsed() < 2 * options_.duration);
+  return elapsed() < restarts_end() || (in_rounds() && !rounds_finished() && elapsed() < 2 * options_.duration);
 }
 
 Result<void> Demo::keep_going() {
@@ -107,7 +125,11 @@ Result<void> Demo::keep_going() {
   if (Steady::now() - looked_ > (in_rounds() ? kLookOften : kLookEvery)) look();
   if (options_.scenario == "crash")
     if (const auto step = chaos_.next(elapsed(), healed_)) strike(*step);
-  if (restarts()) restarts_.step(elapsed());
+  if (replaces_workers()) restarts_.step(elapsed());
+  if (records_ && Steady::now() - looked_at_records_ > kLookEvery) {
+    looked_at_records_ = Steady::now();
+    records_->look();
+  }
   if (!drains()) return {};
   if (!haproxy_.running()) return Error(Errc::kUnavailable, "HAProxy has ended: see haproxy.log (--keep keeps it)");
   rounds_.step(elapsed());
@@ -175,6 +197,8 @@ void Demo::show(const LoadRecord& record) {
                       .p50_ms = last.quantile_ms(0.5),
                       .p99_ms = last.quantile_ms(0.99),
                       .statements = record.statements(),
+                      .sql = has_sql_load(),
+                      .records = records_ ? records_->progress() : "",
                       .last_event = last_event_};
   for (int i = 0; i < nodes(); ++i) {
     const NodeState& state = states_[static_cast<std::size_t>(i)];

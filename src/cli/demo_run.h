@@ -8,6 +8,7 @@
 #include "cli/demo.h"
 #include "cli/demo_chaos.h"
 #include "cli/demo_drain.h"
+#include "cli/demo_records.h"
 #include "cli/demo_report.h"
 #include "cli/demo_restart.h"
 #include "cli/haproxy_process.h"
@@ -17,6 +18,9 @@
 #include "rpc/client.h"
 
 namespace outlast::cli {
+
+/// How much of a run of the scenario ingest is kept for a kill -9: before, while and after a worker is missing. Pure.
+Duration time_of_kill(Duration run);
 
 /// One run, step by step; every step may be interrupted. Thread-safety: none, it lives on the main thread.
 class Demo {
@@ -44,9 +48,15 @@ class Demo {
   int wanted_rf() const { return std::min(3, nodes()); }
   bool drains() const { return options_.scenario == "drain"; }
   bool restarts() const { return options_.scenario == "restart"; }
-  bool in_rounds() const { return drains() || restarts(); }
+  bool ingests() const { return options_.scenario == "ingest"; }
+  bool has_sql_load() const { return !ingests(); }
+  bool replaces_workers() const { return restarts() || ingests(); }
+  bool in_rounds() const { return drains() || replaces_workers(); }
   bool rounds_finished() const { return drains() ? rounds_.finished() : restarts_.finished(); }
   NodeState& state(int node) { return states_[static_cast<std::size_t>(node)]; }
+  Duration restarts_end() const {
+    return options_.duration - (ingests() ? time_of_kill(options_.duration) : Duration(0));
+  }
   Duration elapsed() const { return Steady::now() - load_began_; }
 
   Result<void> start_nodes();
@@ -61,8 +71,16 @@ class Demo {
   // The scenario restart (demo_run_restart.cc).
   Result<std::uint64_t> ask_restart(int node, RestartTrigger trigger);
   RestartRounds::Ports restart_ports();
+  void note_gap(const boost::json::object& receipt);
   WorkloadPlan patient_plan() const;
+  // The scenario ingest, and the records of the scenario restart (demo_run_ingest.cc).
+  std::unique_ptr<DemoRecords> make_records();
+  void end_records(Duration since);
+  Result<void> kill_under_records(const LoadRecord& record);
+  void take_records();
   // While the load runs.
+  Result<void> run_until_over(const LoadRecord& record);
+  Result<void> step(const LoadRecord& record);
   Result<void> keep_going();
   bool goes_on() const;
   void look();
@@ -79,6 +97,7 @@ class Demo {
   const InterruptScope& interrupt_;
   const std::string dir_;
   LocalCluster cluster_;
+  std::unique_ptr<DemoRecords> records_;  ///< Null: this scenario has none.
   HaproxyProcess haproxy_;
   ChaosPlan chaos_;
   DrainRounds rounds_;
@@ -91,7 +110,7 @@ class Demo {
   DemoReport report_;
   Scoreboard board_;
   std::string last_event_;
-  Steady::time_point load_began_{}, looked_{};
+  Steady::time_point load_began_{}, looked_{}, looked_at_records_{};
   bool healed_{true};
 };
 

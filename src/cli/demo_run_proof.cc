@@ -41,7 +41,7 @@ void Demo::take_numbers(const LoadRecord& record) {
   report_.max_ms = record.max_latency_ms();
   report_.max_pause_ms = record.max_pause_ms();
   if (drains()) return take_drains(timeline);
-  if (restarts()) take_restarts();
+  if (replaces_workers()) take_restarts();
   take_ratio(timeline);
 }
 
@@ -88,6 +88,7 @@ void Demo::prove() {
   if (const auto ranges = cluster_.ranges(0, 5s); ranges.ok())
     report_.under_replicated_after = static_cast<std::uint64_t>(std::count_if(
         ranges->begin(), ranges->end(), [this](const RangeFacts& r) { return !fully_replicated({r}, wanted_rf()); }));
+  if (records_) take_records();
   if (auto results = cli::read_back(cluster_, plan_, journals_); results.ok())
     report_.read_back = std::move(results).value();
   else

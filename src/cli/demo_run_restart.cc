@@ -43,12 +43,19 @@ Result<std::uint64_t> Demo::ask_restart(int node, RestartTrigger trigger) {
   return file.ok() ? server::number_of(file->all, "last_id") + 1 : 1;
 }
 
+void Demo::note_gap(const boost::json::object& receipt) {
+  const boost::json::object inputs = server::object_of(receipt, "inputs");
+  const auto* gap = inputs.if_contains("longest_gap_ms");
+  if (records_ && gap != nullptr && gap->is_number()) records_->note_gap(gap->to_number<double>());
+}
+
 RestartRounds::Ports Demo::restart_ports() {
   return {.ask = [this](int node, RestartTrigger trigger) { return ask_restart(node, trigger); },
           .receipt = [this](int node, std::uint64_t id) -> std::optional<boost::json::object> {
             const auto found = find_receipt(restarts_file(cluster_.store(node)), id);
             if (!found) return std::nullopt;
             healed_ = false;  // until somebody has looked
+            note_gap(found->receipt);
             return found->receipt;
           },
           .healed = [this] { return healed_; },
@@ -60,7 +67,7 @@ RestartRounds::Ports Demo::restart_ports() {
 }
 
 void Demo::take_restarts() {
-  report_.receipts_wanted = restarts_wanted(options_.duration);
+  report_.receipts_wanted = restarts_wanted(restarts_end());
   if (!restarts_.trouble().empty()) report_.complaints.push_back(restarts_.trouble());
   for (const RestartTurn& turn : restarts_.turns()) {
     DemoEvent& event = report_.events.emplace_back(

@@ -15,6 +15,12 @@ namespace outlast::cli {
 namespace {
 using namespace std::chrono_literals;
 
+RecordsReport good_records() {
+  RecordsReport r{.wanted = 90, .kernel_drops = 0, .longest_gap_ms = 12.5};
+  for (const RecordKind kind : kRecordKinds) r.kinds[kind].counts.sent = 20;
+  return r;
+}
+
 DemoReport good(const char* scenario) {
   DemoReport r;
   r.scenario = scenario;
@@ -39,7 +45,16 @@ DemoReport good(const char* scenario) {
     r.receipts[0].set_end("complete");
     r.receipts_wanted = 1;
   }
-  if (r.scenario == "restart") {
+  if (r.scenario == "ingest") {
+    r.statements.ok = 0;
+    r.read_back.clear();
+    r.events = {{6, "kill_worker", 2, 0.4}};
+    r.records = r.after_kill = good_records();
+    r.records->files = r.after_kill->files = StoredRecords{};
+    r.after_kill->longest_gap_ms.reset();
+  }
+  if (r.scenario == "restart") r.records = good_records();
+  if (r.scenario == "restart" || r.scenario == "ingest") {
     r.restart_receipts = {boost::json::parse(R"({"id":7,"node":1,"outcome":"completed","duration_ms":{"total":1300},
         "sessions":{"moved":8,"not_moved":[],"lost":0,"pause_ms":{"max":40}}})")
                               .as_object()};
@@ -54,6 +69,7 @@ TEST(DemoReport, PassesOnlyACompleteRun) {
   EXPECT_TRUE(failures(good("crash")).empty());
   EXPECT_TRUE(failures(good("drain")).empty());
   EXPECT_TRUE(failures(good("restart")).empty());
+  EXPECT_TRUE(failures(good("ingest")).empty());
 }
 
 /// One way to spoil a good report, and the scenario that it spoils.
@@ -116,6 +132,34 @@ INSTANTIATE_TEST_SUITE_P(
                   r.restart_receipts[0]["sessions"] =
                       boost::json::parse(R"({"not_moved":[{"session":"3","reason":"COPY"}]})");
                 }},
+        Spoiler{"RecordsNotMeasured", "restart", [](DemoReport& r) { r.records.reset(); }},
+        Spoiler{"TooFewRecords", "restart", [](DemoReport& r) { r.records->wanted = 101; }},
+        Spoiler{"RecordLost", "restart", [](DemoReport& r) { r.records->kinds[RecordKind::kUdp].stored.lost = 1; }},
+        Spoiler{"RecordDoubled", "restart",
+                [](DemoReport& r) { r.records->kinds[RecordKind::kHttp].stored.duplicated = 1; }},
+        Spoiler{"RecordOutOfOrder", "restart",
+                [](DemoReport& r) { r.records->kinds[RecordKind::kTcp].stored.order_breaks = 1; }},
+        Spoiler{"RecordUnreadable", "restart", [](DemoReport& r) { r.records->unreadable = 1; }},
+        Spoiler{"SenderReset", "restart",
+                [](DemoReport& r) { r.records->kinds[RecordKind::kSyslogTcp].counts.resets = 1; }},
+        Spoiler{"SendFailed", "restart",
+                [](DemoReport& r) { r.records->kinds[RecordKind::kUdp].counts.send_errors = 1; }},
+        Spoiler{"KernelDropped", "restart", [](DemoReport& r) { r.records->kernel_drops = 1; }},
+        Spoiler{"DropsNotMeasured", "restart", [](DemoReport& r) { r.records->kernel_drops.reset(); }},
+        Spoiler{"GapNotMeasured", "ingest", [](DemoReport& r) { r.records->longest_gap_ms.reset(); }},
+        Spoiler{"RecordNotInAFile", "ingest", [](DemoReport& r) { r.records->files->lost = 1; }},
+        Spoiler{"NothingKilledUnderRecords", "ingest", [](DemoReport& r) { r.events.clear(); }},
+        Spoiler{"KillNotMeasured", "ingest", [](DemoReport& r) { r.after_kill.reset(); }},
+        Spoiler{"AcknowledgedLostByAKill", "ingest",
+                [](DemoReport& r) { r.after_kill->kinds[RecordKind::kHttp].stored.lost = 1; }},
+        Spoiler{"MoreThanOneReadLostByAKill", "ingest",
+                [](DemoReport& r) { r.after_kill->kinds[RecordKind::kSyslogUdp].stored.lost = 1025; }},
+        Spoiler{"OutOfOrderAfterAKill", "ingest",
+                [](DemoReport& r) { r.after_kill->kinds[RecordKind::kTcp].stored.order_breaks = 1; }},
+        Spoiler{"DoubledByAKill", "ingest",
+                [](DemoReport& r) { r.after_kill->kinds[RecordKind::kHttp].stored.duplicated = 1; }},
+        Spoiler{"RestartFailedUnderRecords", "ingest",
+                [](DemoReport& r) { r.restart_receipts[0]["outcome"] = "rolled_back"; }},
         Spoiler{"NeverCameBack", "crash", [](DemoReport& r) { r.events[0].ready_after_seconds.reset(); }}),
     [](const auto& info) { return info.param.name; });
 
@@ -130,6 +174,36 @@ TEST(DemoReport, HasEveryFieldOfItsMeaning) {
   for (const char* field : {"acked", "missing", "duplicated"})
     EXPECT_TRUE(json.at("rows").as_object().contains(field)) << field;
   EXPECT_EQ(json.at("events").as_array().at(0).at("kind"), "kill_worker");
+}
+
+TEST(DemoReport, SaysWhatBecameOfTheRecords) {
+  DemoReport report = good("ingest");
+  report.records->kinds[RecordKind::kUdp].stored.lost = 3;
+  report.records->kinds[RecordKind::kTcp].stored.order_breaks = 2;
+  report.after_kill->kinds[RecordKind::kHttp].counts.retried = 5;
+  const auto json = boost::json::parse(to_json(report)).as_object();
+  const auto& records = json.at("records").as_object();
+  EXPECT_EQ(records.at("sent").to_number<int>(), 100);
+  EXPECT_EQ(records.at("lost").to_number<int>(), 3);
+  EXPECT_EQ(json.at("order_breaks").to_number<int>(), 2);
+  EXPECT_EQ(records.at("by_kind").at("udp").at("lost").to_number<int>(), 3);
+  EXPECT_EQ(records.at("longest_gap_ms").to_number<double>(), 12.5);
+  for (const char* field : {"duplicated", "unreadable", "send_errors", "connections_reset", "kernel_drops", "files"})
+    EXPECT_TRUE(records.contains(field)) << field;
+  EXPECT_EQ(json.at("after_kill").at("by_kind").at("http").at("sent_again").to_number<int>(), 5);
+  EXPECT_FALSE(boost::json::parse(to_json(good("steady"))).as_object().contains("records"));
+}
+
+TEST(DemoReport, AKillMayCostWhatNobodyHadAcknowledged) {
+  DemoReport report = good("ingest");
+  auto& kinds = report.after_kill->kinds;
+  kinds[RecordKind::kUdp].stored.lost = 1024;
+  kinds[RecordKind::kTcp].stored.lost = 7;
+  kinds[RecordKind::kTcp].counts.resets = 1;
+  kinds[RecordKind::kHttp].counts.retried = 5;
+  kinds[RecordKind::kHttp].stored.duplicated = 5;
+  report.after_kill->files = StoredRecords{.lost = 1031, .duplicated = 5};
+  EXPECT_EQ(failures(report), std::vector<std::string>());
 }
 
 /// A cluster of which every part does at once what it is asked to.

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -97,6 +98,7 @@ Result<void> LocalCluster::start(int node) {
                                 "--sql-addr=" + or_any(n.last_facts.sql_addr),
                                 "--http-addr=" + or_any(n.last_facts.http_addr)};
   args.insert(args.end(), options_.start_args.begin(), options_.start_args.end());
+  if (options_.node_args) std::ranges::copy(options_.node_args(node), std::back_inserter(args));
   std::error_code ignored;
   fs::remove(store(node) + "/NODE.json", ignored);  // the last process's; a new one is written when it serves
   n.pid = spawn(args, log(node));

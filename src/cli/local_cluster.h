@@ -41,6 +41,7 @@ struct LocalClusterOptions {
   std::string dir;                      ///< An existing folder of our own: stores, metadata and logs go below it.
   std::string meta;                     ///< For --meta; empty = an embedded store below `dir`.
   std::vector<std::string> start_args;  ///< Added to every `start`.
+  std::function<std::vector<std::string>(int node)> node_args;  ///< The same, of one node; may be empty.
   std::function<bool()> give_up = [] { return false; };  ///< Asked while waiting; true ends the wait with kCancelled.
 };
 

@@ -16,11 +16,15 @@ std::string leases(int count) {
 }  // namespace
 
 std::string render_board(const ScoreboardView& v) {
-  std::string text = fmt::format(
-      "  {:4.0f} s of {:.0f} s   {:7.0f} statements/s   p50 {:6.1f} ms   p99 {:6.1f} ms\n"
-      "  ok {}   retried {}   unknown {}   failed {}\n",
-      v.seconds, v.seconds_total, v.statements_per_second, v.p50_ms, v.p99_ms, v.statements.ok, v.statements.retried,
-      v.statements.unknown, v.statements.failed);
+  std::string text = fmt::format("  {:4.0f} s of {:.0f} s", v.seconds, v.seconds_total);
+  if (v.sql)
+    text += fmt::format(
+        "   {:7.0f} statements/s   p50 {:6.1f} ms   p99 {:6.1f} ms\n"
+        "  ok {}   retried {}   unknown {}   failed {}",
+        v.statements_per_second, v.p50_ms, v.p99_ms, v.statements.ok, v.statements.retried, v.statements.unknown,
+        v.statements.failed);
+  text += "\n";
+  if (!v.records.empty()) text += "  " + v.records + "\n";
   for (const auto& node : v.nodes)
     text += fmt::format("  node {:2}  {:5}  leases {:>4}  {}\n", node.number, node.ready ? "up" : "DOWN",
                         leases(node.leases), node.sql_addr);
@@ -32,10 +36,14 @@ std::string render_line(const ScoreboardView& v) {
   std::string all;
   for (const auto& node : v.nodes)
     all += fmt::format("{}{}{}", all.empty() ? "" : "/", leases(node.leases), node.ready ? "" : "(down)");
-  return fmt::format(
-      "{:4.0f}s {:6.0f} statements/s p50 {:.1f} ms p99 {:.1f} ms retried {} unknown {} failed {} leases {}\n",
-      v.seconds, v.statements_per_second, v.p50_ms, v.p99_ms, v.statements.retried, v.statements.unknown,
-      v.statements.failed, all);
+  std::string text = fmt::format("{:4.0f}s", v.seconds);
+  if (v.sql)
+    text += fmt::format(" {:6.0f} statements/s p50 {:.1f} ms p99 {:.1f} ms retried {} unknown {} failed {}",
+                        v.statements_per_second, v.p50_ms, v.p99_ms, v.statements.retried, v.statements.unknown,
+                        v.statements.failed);
+  text += " leases " + all;
+  if (!v.records.empty()) text += "; " + v.records;
+  return text + "\n";
 }
 
 Scoreboard::Scoreboard() : terminal_(::isatty(STDOUT_FILENO) == 1) {}

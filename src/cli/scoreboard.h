@@ -11,6 +11,8 @@ struct ScoreboardView {
   double seconds{0}, seconds_total{0};
   double statements_per_second{0}, p50_ms{0}, p99_ms{0};
   StatementCounts statements;
+  bool sql{true};       ///< There is a load of statements.
+  std::string records;  ///< What senders of records do; empty: there are none.
   struct Node {
     int number{1};
     bool ready{true};

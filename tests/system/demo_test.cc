@@ -66,6 +66,33 @@ TEST_F(DemoTest, ACrashRunPasses) {
   expect_nothing_left();
 }
 
+TEST_F(DemoTest, ARestartRunKeepsEveryRecord) {
+  const auto demo =
+      run_outlast("demo --scenario=restart --duration=5s --rate=600 --seed=1 --report=" + dir() + "/report.json", 240,
+                  "TMPDIR=" + dir());
+  ASSERT_EQ(demo.code, 0) << demo.output;
+  const auto json = report();
+  EXPECT_GT(json.at("records").at("sent").to_number<int>(), 2000);
+  EXPECT_EQ(json.at("records").at("lost").to_number<int>(), 0);
+  EXPECT_EQ(json.at("records").at("duplicated").to_number<int>(), 0);
+  EXPECT_EQ(json.at("order_breaks").to_number<int>(), 0);
+  expect_nothing_left();
+}
+
+TEST_F(DemoTest, AnIngestRunPasses) {
+  const auto demo =
+      run_outlast("demo --scenario=ingest --duration=8s --rate=600 --seed=1 --report=" + dir() + "/report.json", 240,
+                  "TMPDIR=" + dir());
+  ASSERT_EQ(demo.code, 0) << demo.output;
+  const auto json = report();
+  EXPECT_TRUE(json.at("pass").as_bool());
+  EXPECT_GE(json.at("restarts").to_number<int>(), 1);
+  EXPECT_EQ(json.at("records").at("files").at("lost").to_number<int>(), 0);
+  EXPECT_GT(json.at("after_kill").at("sent").to_number<int>(), 0);
+  EXPECT_EQ(json.at("after_kill").at("by_kind").at("http").at("lost").to_number<int>(), 0);
+  expect_nothing_left();
+}
+
 TEST_F(DemoTest, CtrlCLeavesNothingBehind) {
   const pid_t pid = ::fork();
   if (pid == 0) {
