@@ -29,8 +29,8 @@ TableSink::Row row_of(ingest::Record record) {
   if (parsed) {
     ingest::append_json(fields, record.fields);
   } else {
-    fields = "{\"raw\":";
-    ingest::append_json_text(fields, record.raw);
+    fields = "{";
+    ingest::append_raw(fields, record);
     fields += '}';
   }
   TableSink::Row row;

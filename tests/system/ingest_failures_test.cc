@@ -33,7 +33,9 @@ class IngestFailures : public testing_support::IngestNodes {
            input("http", "http", "http://127.0.0.1");
   }
   /// A table sink whose buffer outlives processes.
-  std::string kept_sink() const { return table_sink() + "type = \"file\"\npath = \"" + dir() + "/buffer\"\n"; }
+  std::string kept_sink() const {
+    return table_sink() + "type = \"file\"\npath = \"" + dir() + "/buffer\"\nfsync = \"always\"\n";
+  }
   /// This restart changes nothing, for a reason that has these words.
   void expect_unchanged(const std::string& config, const std::string& wanted, const std::string& words) {
     configure(config);

@@ -135,6 +135,12 @@ void append_json(std::string& to, const json::object& fields) {
   to += '}';
 }
 
+void append_raw(std::string& to, const Record& record) {
+  const bool text = is_utf8(record.raw);
+  to += text ? "\"raw\":" : "\"raw_base64\":";
+  append_json_text(to, text ? record.raw : base64(record.raw));
+}
+
 std::string to_json_line(const Record& record) {
   std::string line;
   line.reserve(160 + record.raw.size());
@@ -148,10 +154,8 @@ std::string to_json_line(const Record& record) {
     append_value(line, value);
   }
   if (!record.error.empty()) {
-    if (is_utf8(record.raw))
-      append_pair(line, "raw", record.raw);
-    else
-      append_pair(line, "raw_base64", base64(record.raw));
+    line += line.empty() ? '{' : ',';
+    append_raw(line, record);
     append_pair(line, "error", record.error);
   }
   line += '}';

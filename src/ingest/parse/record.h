@@ -21,6 +21,8 @@ struct Record {
 /// as raw_base64 instead, so that nothing of it is lost.
 std::string to_json_line(const Record& record);
 
+/// Appends "raw":"…" of a record with an error; raw_base64 when it is not UTF-8.
+void append_raw(std::string& to, const Record& record);
 /// Appends `text` as a JSON string, whatever bytes it has.
 void append_json_text(std::string& to, std::string_view text);
 /// Appends `fields` as a JSON object; what is not UTF-8 has U+FFFD in place of each wrong byte.
