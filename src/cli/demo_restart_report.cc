@@ -48,11 +48,14 @@ void restart_failures(const DemoReport& report, std::vector<std::string>& why) {
     why.push_back(
         fmt::format("{} restarts were done, {} are wanted", report.restart_receipts.size(), report.receipts_wanted));
   if (const std::string text = incomplete(report); !text.empty()) why.push_back(text);
-  std::uint64_t not_moved = 0, lost = 0;
+  std::uint64_t not_moved = 0, lost = 0, drops = 0, order_breaks = 0;
   for (const json::object& receipt : report.restart_receipts) {
     const json::object sessions = object_of(receipt, "sessions");
     not_moved += array_of(sessions, "not_moved").size();
     lost += number_of(sessions, "lost");
+    const json::object inputs = object_of(receipt, "inputs");
+    drops += number_of(inputs, "kernel_drops");
+    order_breaks += number_of(inputs, "order_breaks");
   }
   const auto none = [&why](std::uint64_t count, const char* what) {
     if (count != 0) why.push_back(fmt::format("{} {}", count, what));
@@ -62,6 +65,8 @@ void restart_failures(const DemoReport& report, std::vector<std::string>& why) {
   none(report.connections.closed_idle, "connections were told to go");
   none(not_moved, "sessions did not move, by the receipts");
   none(lost, "sessions were lost, by the receipts");
+  none(drops, "datagrams were dropped by the kernel, by the receipts");
+  none(order_breaks, "inputs broke the order of their records, by the receipts");
 }
 
 void add_restart_fields(const DemoReport& report, json::object& all) {
