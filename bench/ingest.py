@@ -18,7 +18,7 @@ SENDERS = 4
 SHARE = 0.6  # of the highest rate without kernel drops
 LEAST_RATE, FIRST_RATE, LAST_RATE, STEPS = 1_000, 50_000, 800_000, 3
 BATCH = 1024  # what Outlast reads from a UDP socket at once, at most
-WANTED = {"gap_ms": 50, "memory": 1.5, "cpu": 1.0, "rate": 1.0, "table": 50_000}
+WANTED = {"gap_ms": 50, "memory": 1.5, "table": 50_000}
 # Each batch is in a file before it counts as taken; an acknowledged one on the disk.
 FILE_BUFFER = 'type = "file"\npath = "{dir}/buffer"\nflush_interval = "200ms"\n'
 SYNCED_BUFFER = FILE_BUFFER + 'fsync = "always"\n'
@@ -49,7 +49,7 @@ def settled(path):
 
 
 class Memory:
-    """The median of what a program has before mark(), and the most after it."""
+    """The median of what a program has in the second half of the time before mark(), and the most after it."""
 
     def __init__(self, program):
         self.program, self.steady, self.most = program, [], 0.0
@@ -75,8 +75,12 @@ class Memory:
         self.over.set()
         self.thread.join()
 
+    def steady_mib(self):
+        later = sorted(self.steady[len(self.steady) // 2:])
+        return later[len(later) // 2]
+
     def figures(self):
-        steady = sorted(self.steady)[len(self.steady) // 2]
+        steady = self.steady_mib()
         return {"steady_mib": steady, "peak_mib": self.most, "memory": self.most / steady}
 
 
@@ -169,7 +173,7 @@ def steady(kind, how, rate, seconds):
         got = counted(program, sent)
     return {"name": kind.name, "input": how, "rate": sent["sent"] / sent["seconds"], "sent": sent["sent"],
             "cpu_us": 1e6 * cpu / sent["sent"], "sender_cpu_us": 1e6 * sent["cpu_s"] / sent["sent"],
-            "memory_mib": sorted(memory.steady)[len(memory.steady) // 2], **got}
+            "memory_mib": memory.steady_mib(), **got}
 
 
 def restarts(kind, how, rate, times, pause):
@@ -177,7 +181,7 @@ def restarts(kind, how, rate, times, pause):
     with Run(kind, times=True) as program, Memory(program) as memory:
         before, receipts, seconds = udp_counters(), [], []
         with Load(targets(program, how), rate, 600) as load:
-            time.sleep(2)
+            time.sleep(3)
             memory.mark()
             for _ in range(times):
                 began = time.monotonic()
@@ -248,11 +252,11 @@ def main():
     parser.add_argument("--json")
     options = parser.parse_args()
     parts, quick = options.only.split(","), options.quick
-    probe, long, times, pause = (0.7, 2, 4, 0.3) if quick else (1.5, 8, 20, 0.4)
+    brief, long, times, pause = (0.7, 2, 4, 0.3) if quick else (1.5, 8, 20, 0.4)
     results = {"machine": machine(), "seconds": long}
     if parts != ["table"]:
         kinds = programs()
-        results["rates"] = rates(kinds, probe)
+        results["rates"] = rates(kinds, brief)
         udp, tcp = (max(LEAST_RATE, int(SHARE * min(row[how] for row in results["rates"]))) for how in ("udp", "tcp"))
         results["wanted"] = {**WANTED, "rate_udp": udp, "rate_tcp": tcp}
         if "steady" in parts:
@@ -265,8 +269,9 @@ def main():
             results["kills"] = [kills(kind, "udp", udp, 5, 2 * pause) for kind in kinds]
             results["kills"].append(kills(Outlast, "http", 0, 5, 2 * pause))
     if "table" in parts:
-        results["table"] = [measure_table("tcp", 0, long)]
-        results["table"].append(measure_table("udp", int(SHARE * results["table"][0]["per_second"]), long))
+        most = measure_table("tcp", 0, long)
+        results["table"] = [{**most, "wanted": WANTED["table"], "pass": most["per_second"] >= WANTED["table"]}]
+        results["table"].append(measure_table("udp", int(SHARE * most["per_second"]), long))
     show(results)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
@@ -279,7 +284,8 @@ def good_ratios(results):
     checks = [beside(results.get("rates", []), "udp")]
     by_input = {row["input"]: [r for r in results["steady"] if r["input"] == row["input"]] for row in results.get("steady", [])}
     checks += [1 / ratio for ratio in (beside(rows, "cpu_us") for rows in by_input.values()) if ratio]
-    return all(ratio is None or ratio >= 1 for ratio in checks) and all(row["lost"] == 0 for row in results.get("table", []))
+    return (all(ratio is None or ratio >= 1 for ratio in checks) and
+            all(row["lost"] == row["duplicated"] == 0 and row.get("pass", True) for row in results.get("table", [])))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@ of loopback, from its input into one file. Nothing of the system's own services 
 import glob
 import os
 import re
-import shutil
 import signal
 import subprocess
+import sys
 import time
 
 from local_cluster import BINARY, Cluster, free_port, wait_until
@@ -14,10 +14,7 @@ from restart import restart
 
 KINDS = ("udp", "tcp", "octets", "http")
 BUFFER = 32 << 20  # receive buffer of the peers' UDP sockets, bytes; Outlast sizes its own
-UNPACKED = "build/bench/peers"
-# Debian's packages of the two exclude each other: what is not installed is unpacked beside our results, not installed.
-PACKAGES = {"rsyslog": ("rsyslog", "libestr0", "libfastjson4"),
-            "syslog-ng": ("syslog-ng-core", "libivykis0", "libjson-c5", "libnet1", "libpcre3", "libwrap0")}
+UNPACKED = "build/unpacked"  # by ./dev: Debian's packages of the two exclude each other, so nothing is installed
 
 OUTLAST = """[[input]]
 type = "udp"
@@ -58,28 +55,6 @@ destination file {{ file("{file}" template("{time}$MSG\\n") flush-lines(1000) fr
 log {{ source(datagrams); destination(file); }};
 log {{ source(streams); destination(file); flags(flow-control); }};
 """
-
-
-def unpack(name):
-    """The program `name` and where its package's files are ("" when it is installed), or the reason why there is none."""
-    program = "rsyslogd" if name == "rsyslog" else name
-    installed = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin")
-    if installed:
-        return installed, ""
-    root = os.path.abspath(f"{UNPACKED}/{name}")
-    path = f"{root}/usr/sbin/{program}"
-    if not os.path.exists(path):
-        os.makedirs(root, exist_ok=True)
-        status = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *PACKAGES[name]],
-                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
-        missing = [package for package in PACKAGES[name] if f"installed {package}\n" not in status.replace("not-installed", "-")]
-        done = subprocess.run(["apt-get", "download", "-qq", *missing], cwd=root, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, check=False)
-        for archive in glob.glob(f"{root}/*.deb"):
-            subprocess.run(["dpkg-deb", "-x", archive, root], check=True)
-        if not os.path.exists(path):
-            raise RuntimeError(f"{name} is left out, as apt-get download {' '.join(missing)} failed: {done.stdout.strip()}")
-    return path, root
 
 
 class Outlast:
@@ -136,19 +111,24 @@ class Peer:
         del buffer
         self.folder, self.file, self.times = folder, f"{folder}/out", times
         self.ports = {kind: free_port() for kind in KINDS if kind != "http"}
-        self.program, self.root = unpack(self.name)
-        self.environment = dict(os.environ)
-        if self.root:
-            libraries = [f"{self.root}/usr/lib/syslog-ng", f"{self.root}/usr/lib/x86_64-linux-gnu"]
-            self.environment["LD_LIBRARY_PATH"] = ":".join(libraries)
         self.process, self.ended_cpu = None, 0.0
 
     @classmethod
+    def path(cls):
+        return os.path.abspath(f"{UNPACKED}/{cls.package}/usr/sbin/{cls.program}")
+
+    @classmethod
+    def libraries(cls, *below):
+        return glob.glob("/".join((os.path.abspath(f"{UNPACKED}/{cls.package}/usr/lib"), *below)))
+
+    @classmethod
+    def environment(cls):
+        return {**os.environ, "LD_LIBRARY_PATH": ":".join(cls.libraries("*"))}
+
+    @classmethod
     def version(cls):
-        program, root = unpack(cls.name)
-        environment = {**os.environ, "LD_LIBRARY_PATH": f"{root}/usr/lib/syslog-ng"}
-        done = subprocess.run([program, "-V" if cls.name == "syslog-ng" else "-v"], stdout=subprocess.PIPE, env=environment,
-                              text=True, check=False).stdout
+        done = subprocess.run([cls.path(), cls.tells_version], stdout=subprocess.PIPE, env=cls.environment(), text=True,
+                              check=False).stdout
         return (re.search(r"\d+\.\d+(\.\d+)?", done) or ["?"])[0]
 
     def __enter__(self):
@@ -163,7 +143,7 @@ class Peer:
     def _start(self):
         with open(f"{self.folder}/log", "ab") as log:
             self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self.words()], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, env=self.environment)
+                                            stdout=log, stderr=log, env=self.environment())
         wait_until(self.name, 20, lambda: listens("udp", self.ports["udp"]) and listens("tcp", self.ports["octets"]), 0.005)
 
     def _end(self, how):
@@ -199,23 +179,21 @@ class Peer:
 
 
 class Rsyslog(Peer):
-    name = "rsyslog"
+    name, package, program, tells_version = "rsyslog", "rsyslog", "rsyslogd", "-v"
 
     def words(self):
         path = self.configure(RSYSLOG, time="%timegenerated:::date-rfc3339% " if self.times else "")
-        modules = ["-M", f"{self.root}/usr/lib/x86_64-linux-gnu/rsyslog"] if self.root else []
-        return [self.program, "-n", "-f", path, "-i", f"{self.folder}/pid", *modules]
+        return [self.path(), "-n", "-f", path, "-i", f"{self.folder}/pid", "-M", *self.libraries("*", "rsyslog")]
 
 
 class SyslogNg(Peer):
-    name = "syslog-ng"
+    name, package, program, tells_version = "syslog-ng", "syslog-ng-core", "syslog-ng", "-V"
 
     def words(self):
         path = self.configure(SYSLOG_NG, version=".".join(self.version().split(".")[:2]),
                               time="$R_ISODATE " if self.times else "")
-        modules = ["--module-path", *glob.glob(f"{self.root}/usr/lib/syslog-ng/[0-9]*")] if self.root else []
-        return [self.program, "-F", "--no-caps", "-f", path, "--persist-file", f"{self.folder}/persist",
-                "-p", f"{self.folder}/pid", "-c", f"{self.folder}/ctl", *modules]
+        return [self.path(), "-F", "--no-caps", "-f", path, "--persist-file", f"{self.folder}/persist", "-p",
+                f"{self.folder}/pid", "-c", f"{self.folder}/ctl", "--module-path", *self.libraries("syslog-ng", "[0-9]*")]
 
 
 def listens(kind, port):
@@ -224,12 +202,11 @@ def listens(kind, port):
 
 
 def programs():
-    """All that there are; says why one is not."""
+    """All that there are; says which is not."""
     found = [Outlast]
     for peer in (Rsyslog, SyslogNg):
-        try:
-            unpack(peer.name)
+        if os.path.exists(peer.path()):
             found.append(peer)
-        except (RuntimeError, OSError) as error:
-            print(error)
+        else:
+            print(f"{peer.name} is left out: there is no {peer.path()}; ./dev bench ingest unpacks it there", file=sys.stderr)
     return found

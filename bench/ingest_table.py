@@ -1,6 +1,5 @@
 """Records into a table with three copies: how many a second, and what one costs."""
 import json
-import os
 import tempfile
 import time
 
@@ -69,8 +68,6 @@ def measure(kind, rate, seconds, senders=4, threads=1):
     with tempfile.TemporaryDirectory(prefix="outlast-bench-table-") as folder, Table(folder, threads) as table:
         cpu, began = table.cluster.cpu_seconds(), time.monotonic()
         with Load(table.targets(kind, senders), rate, seconds) as load:
-            if os.environ.get("PROFILE"):
-                os.system(f"perf record -F 499 -g -o {os.environ['PROFILE']} -a -- sleep 4 2>/dev/null >/dev/null")
             sent = load.result()
         wait_until("the records", 120, lambda: table.stored() >= sent["sent"], every=0.05)
         took = time.monotonic() - began

@@ -192,10 +192,11 @@ def ingest_kill_table(run):
 def ingest_table_table(run):
     base = next((r["cpu_us"] for r in run.get("steady", []) if r["name"] == "Outlast" and r["input"] == "tcp"), 0)
     return lines(["into a table with three copies", "records a second", "CPU µs a record, all nodes", "to the file's",
-                  "sender's CPU", "lost", "duplicated"],
+                  "sender's CPU", "lost", "duplicated", "wanted, per s", "reached"],
                  [["syslog/TCP, as many as it takes" if r["rate"] == 0 else "UDP at 60 % of that", f"{r['per_second']:,.0f}",
                    f"{r['cpu_us']:.1f}", f"{r['cpu_us'] / base:.1f} ×" if base else "–", f"{r['sender_cpu_us']:.2f}", r["lost"],
-                   r["duplicated"]] for r in run["table"]])
+                   r["duplicated"], *((f"{r['wanted']:,}", verdict(r["pass"])) if "pass" in r else ("–", "–"))]
+                  for r in run["table"]])
 
 
 def ingest_tables(runs):

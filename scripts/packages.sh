@@ -58,8 +58,8 @@ readonly PACKAGES=(
   "nftables|cuts networks and loses packets in the fault tests"
 )
 
-# Senders in tests of inputs. A machine has one system logger, and installing these would make it another one: they lie
-# below build/unpacked instead, as in /.
+# Senders in tests of inputs, and what `./dev bench ingest` compares with. A machine has one system logger, and installing
+# these would make it another one: they lie below build/unpacked instead, as in /.
 readonly UNPACKED=(rsyslog syslog-ng-core)
 
 # Names of those that are not installed. No network, no apt.

@@ -29,8 +29,7 @@ TableSink::Row row_of(ingest::Record record) {
   if (parsed) {
     ingest::append_json(fields, record.fields);
   } else {
-    fields = "{";
-    ingest::append_raw(fields, record);
+    ingest::append_raw(fields += '{', record);
     fields += '}';
   }
   TableSink::Row row;

@@ -122,6 +122,12 @@ void append_json_text(std::string& to, std::string_view text) {
   to += '"';
 }
 
+void append_raw(std::string& to, const Record& record) {
+  const bool text = is_utf8(record.raw);
+  to += text ? "\"raw\":" : "\"raw_base64\":";
+  append_json_text(to, text ? record.raw : base64(record.raw));
+}
+
 void append_json(std::string& to, const json::object& fields) {
   char separator = '{';
   if (fields.empty()) to += separator;
@@ -133,12 +139,6 @@ void append_json(std::string& to, const json::object& fields) {
     separator = ',';
   }
   to += '}';
-}
-
-void append_raw(std::string& to, const Record& record) {
-  const bool text = is_utf8(record.raw);
-  to += text ? "\"raw\":" : "\"raw_base64\":";
-  append_json_text(to, text ? record.raw : base64(record.raw));
 }
 
 std::string to_json_line(const Record& record) {
