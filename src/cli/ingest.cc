@@ -87,6 +87,9 @@ int ingest_status(const IngestOptions& o) {
   boost::system::error_code error;
   const json::value status = json::parse(answer->body, error);
   if (error || !status.is_object()) return fail_with(Error(Errc::kProtocolViolation, "the node's answer is no JSON"));
+  if (const json::value* only = status.get_object().if_contains("source_only"); only != nullptr && *only == true)
+    std::puts(
+        "source-only: what the inputs take is kept, and nothing goes to a sink until SIGWINCH or the end of a restart");
   print_inputs(status.get_object());
   print_sinks(status.get_object());
   if (const auto lost = number_of(object_of(status.get_object(), "unmatched"), "records"); lost > 0)

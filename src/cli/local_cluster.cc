@@ -91,12 +91,12 @@ Result<void> LocalCluster::start(int node) {
   Node& n = at(node);
   if (running(node)) return Error(Errc::kInvalidState, "node " + std::to_string(node + 1) + " runs already");
   const auto or_any = [](const std::string& address) { return address.empty() ? "127.0.0.1:0" : address; };
-  std::vector<std::string> args{"start",
-                                "--store=" + store(node),
-                                "--meta=" + meta(),
-                                "--listen-addr=" + or_any(n.last_facts.listen_addr),
-                                "--sql-addr=" + or_any(n.last_facts.sql_addr),
-                                "--http-addr=" + or_any(n.last_facts.http_addr)};
+  std::vector<std::string> args{"start", "--store=" + store(node), "--http-addr=" + or_any(n.last_facts.http_addr)};
+  if (options_.collectors)
+    args.emplace_back("--roles=none");
+  else
+    args.insert(args.end(), {"--meta=" + meta(), "--listen-addr=" + or_any(n.last_facts.listen_addr),
+                             "--sql-addr=" + or_any(n.last_facts.sql_addr)});
   args.insert(args.end(), options_.start_args.begin(), options_.start_args.end());
   if (options_.node_args) std::ranges::copy(options_.node_args(node), std::back_inserter(args));
   std::error_code ignored;

@@ -40,6 +40,7 @@ struct LocalClusterOptions {
   std::string binary;                   ///< The program; empty = the running one.
   std::string dir;                      ///< An existing folder of our own: stores, metadata and logs go below it.
   std::string meta;                     ///< For --meta; empty = an embedded store below `dir`.
+  bool collectors{false};               ///< Nodes with --roles=none: no metadata, no `init`, no SQL.
   std::vector<std::string> start_args;  ///< Added to every `start`.
   std::function<std::vector<std::string>(int node)> node_args;  ///< The same, of one node; may be empty.
   std::function<bool()> give_up = [] { return false; };  ///< Asked while waiting; true ends the wait with kCancelled.

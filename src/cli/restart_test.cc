@@ -155,6 +155,10 @@ TEST(RestartText, APlanShowsWhatItKnows) {
             "waits       0 sessions for the end of a statement or transaction, and then without noticing\n"
             "reconnects  1 session told to connect again (57P01)\n  9: COPY\n"
             "pause       about 40 ms for a session\n");
+  const auto collector = json::parse(R"({"trial":{"version":"2"},"worker":{"inputs":3}})");
+  EXPECT_EQ(restart_plan(collector.get_object()),
+            "plan: nothing was changed\nversion     2 could start here\n"
+            "inputs      3, with their sockets and connections\n");
   const auto refused = json::parse(R"({"trial":{"error":"node.toml:3: x"},"worker":{"error":"y"}})");
   EXPECT_EQ(plan_refusal(refused.get_object()), "node.toml:3: x");
   EXPECT_EQ(restart_plan(refused.get_object()),

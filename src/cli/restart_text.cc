@@ -110,6 +110,12 @@ std::string restart_receipt(const json::object& r) {
   text += fmt::format("clients     {} refused, {} reset, {} statements held\n", number_text(r, "refused"),
                       number_text(r, "reset"), number_text(r, "held"));
   text += fmt::format("leases      {} moved, {} kept\n", number_text(leases, "moved"), number_text(leases, "kept"));
+  if (r.contains("inputs")) {
+    const json::object inputs = object_of(r, "inputs");
+    text += fmt::format("inputs      {} taken over, {} connections moved, {} datagrams dropped by the kernel\n",
+                        number_text(inputs, "taken_over"), number_text(inputs, "connections"),
+                        number_text(inputs, "kernel_drops"));
+  }
   return text + session_lines(array_of(sessions, "not_moved"));
 }
 
@@ -131,6 +137,8 @@ std::string restart_plan(const json::object& plan) {
   group("moves", "at once, without noticing");
   group("waits", "for the end of a statement or transaction, and then without noticing");
   group("reconnects", "told to connect again (57P01)");
+  if (const std::uint64_t inputs = number_of(worker, "inputs"); inputs > 0)
+    text += fmt::format("inputs      {}, with their sockets and connections\n", inputs);
   if (worker.contains("expected_pause_ms"))
     text += fmt::format("pause       about {} ms for a session\n", number_of(worker, "expected_pause_ms"));
   if (const std::string why = text_of(worker, "error"); !why.empty()) text += fmt::format("sessions    ? {}\n", why);

@@ -10,6 +10,7 @@
 #include "base/parse.h"
 #include "cli/groups.h"
 #include "cli/local_cluster.h"
+#include "cli/supervisor_link.h"
 #include "rpc/client.h"
 #include "server/check.h"
 #include "server/init.h"
@@ -55,6 +56,10 @@ std::vector<Option> start_options(StartOptions& o) {
        .target = &o.grace,
        .help = "how long the process manager waits for a stop before it kills (TimeoutStopSec, "
                "terminationGracePeriodSeconds): a drain then does first what hurts most; 0s: nobody said"},
+      {.name = "--with-source-only",
+       .value_name = "",
+       .target = &o.with_source_only,
+       .help = "inputs take in and buffer, and nothing of it is stored until SIGWINCH (docs/ingest.md)"},
       {.name = "--pid-file",
        .value_name = "FILE",
        .target = &o.pid_file,
@@ -69,6 +74,15 @@ std::vector<Option> start_options(StartOptions& o) {
        .value_name = "",
        .target = &o.insecure,
        .help = "allow addresses that other machines reach, without TLS"}};
+}
+
+Option roles_option(std::string& roles) {
+  return {.name = "--roles",
+          .value_name = "LIST",
+          .target = &roles,
+          .help =
+              "all of them, or `none`: a collector that takes records in and passes them on, without a database "
+              "(docs/ingest.md)"};
 }
 
 Option meta_option(std::string& meta, bool required) {
@@ -116,9 +130,9 @@ int check_only(const StartOptions& options) {
 }
 
 /// Every option of the commands that start a node.
-std::vector<Option> command_options(StartCommand& command, bool meta_required) {
+std::vector<Option> command_options(StartCommand& command) {
   std::vector<Option> options = start_options(command.start);
-  options.push_back(meta_option(command.start.meta, meta_required));
+  options.push_back(meta_option(command.start.meta, false));
   options.push_back(config_option(command.start.config));
   options.push_back({.name = "--check",
                      .value_name = "",
@@ -130,8 +144,9 @@ std::vector<Option> command_options(StartCommand& command, bool meta_required) {
 
 /// `start`, and `start-single-node` with `single`.
 Command start_command(const std::shared_ptr<StartCommand>& command, bool single) {
-  std::vector<Option> options = command_options(*command, !single);
+  std::vector<Option> options = command_options(*command);
   if (!single) options.push_back(single_node_option(command->start.single_node));
+  if (!single) options.push_back(roles_option(command->start.roles));
   return {.path = single ? "start-single-node" : "start",
           .summary = "",
           .details = "",
@@ -175,11 +190,38 @@ struct StopOptions {
   Duration timeout{std::chrono::minutes(10)};
 };
 
+Result<void> ask_supervisor_to_stop(const std::string& store, pid_t worker) {
+  auto link = SupervisorLink::connect(store);
+  if (!link.ok() && worker != 0 && ::kill(worker, 0) == 0)
+    return Error(Errc::kUnavailable, "nobody supervises the collector at --store=" + store + " now, and its process " +
+                                         std::to_string(worker) +
+                                         " serves on: end that with SIGTERM, or start the collector again first");
+  if (!link.ok()) return link.error();
+  TRY(link->send(handover::ControlMessage::Kind::kStop, "{}"));
+  ASSIGN_OR_RETURN(const auto answer, link->receive(std::chrono::seconds(5)));
+  if (answer) return {};
+  return Error(Errc::kDeadline, "the supervisor at --store=" + store + " does not answer: see its log");
+}
+
+/// Until the process is gone.
+Result<void> wait_for_end(pid_t pid, Duration timeout) {
+  const auto end = std::chrono::steady_clock::now() + timeout;
+  while (pid != 0 && ::kill(pid, 0) == 0) {
+    if (std::chrono::steady_clock::now() > end)
+      return Error(Errc::kDeadline, "the node (process " + std::to_string(pid) + ") still drains after " +
+                                        format_duration(timeout) +
+                                        ": its log and, of a node with a database, `GET /api/drain` say what it waits "
+                                        "for; ask again to go on waiting");
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return {};
+}
+
 /// Asks the node to stop and waits until its supervisor has let go of the store.
 int stop_node(const StopOptions& o) {
-  std::string address = o.host;
   NodeFacts node;
-  if (address.empty()) {
+  node.listen_addr = o.host;
+  if (o.host.empty()) {
     std::ifstream in(o.store + "/NODE.json");
     const std::string text((std::istreambuf_iterator<char>(in)), {});
     Result<NodeFacts> facts = parse_node_facts(text);
@@ -187,18 +229,12 @@ int stop_node(const StopOptions& o) {
       return fail(Error(Errc::kInvalidArgument, "there is no node to stop at --store=" + o.store +
                                                     ": name a store that is in use, or --host=HOST:PORT"));
     node = *facts;
-    address = node.listen_addr;
   }
-  if (auto asked = rpc::AdminClient(address).stop(std::chrono::seconds(5)); !asked.ok()) return fail(asked.error());
-  const auto end = std::chrono::steady_clock::now() + o.timeout;
-  while (node.pid != 0 && ::kill(node.pid, 0) == 0) {
-    if (std::chrono::steady_clock::now() > end)
-      return fail(Error(Errc::kDeadline, "the node (process " + std::to_string(node.pid) + ") still drains after " +
-                                             format_duration(o.timeout) +
-                                             ": its log and `GET /api/drain` say what it "
-                                             "waits for; ask again to go on waiting"));
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
+  const bool collector = node.listen_addr.empty();
+  const auto asked = collector ? ask_supervisor_to_stop(o.store, node.worker_pid)
+                               : rpc::AdminClient(node.listen_addr).stop(std::chrono::seconds(5));
+  if (!asked.ok()) return fail(asked.error());
+  if (const auto ended = wait_for_end(node.pid, o.timeout); !ended.ok()) return fail(ended.error());
   std::puts("ok");
   return kDone;
 }
@@ -215,9 +251,11 @@ void add_start(Commands& all) {
   add(false, "Start a node of a cluster",
       "The process that you start supervises the node: it keeps its pid, starts the working process again when\n"
       "that dies, replaces it on SIGUSR2 (docs/restart.md), and stops on SIGTERM. A new cluster waits for\n"
-      "`outlast init`. --check returns 0 and one JSON object, or 2 and a sentence that says what is wrong.\n\n"
+      "`outlast init`. --meta is required, except with --roles=none. --check returns 0 and one JSON object, or 2\n"
+      "and a sentence that says what is wrong.\n\n"
       "  outlast start --store=/data/n1 --meta=embedded:/data/meta --sql-addr=127.0.0.1:26257\n"
-      "  outlast start --config=/etc/outlast.toml --check");
+      "  outlast start --config=/etc/outlast.toml --check\n"
+      "  outlast start --roles=none --store=/var/lib/collector --config=/etc/collector.toml");
   add(true, "Start a cluster of one node",
       "Initialises itself; metadata lies in the store unless --meta says otherwise.\n\n"
       "  outlast start-single-node --store=/tmp/one\n  psql -h 127.0.0.1 -p 26257 defaultdb");
@@ -225,13 +263,19 @@ void add_start(Commands& all) {
   auto worker = std::make_shared<server::WorkerOptions>();
   auto supervisor_pid = std::make_shared<std::int64_t>(0);
   std::vector<Option> options = start_options(worker->start);
-  options.push_back(meta_option(worker->start.meta, true));
+  options.push_back(meta_option(worker->start.meta, false));
+  options.push_back(roles_option(worker->start.roles));
   options.push_back(config_option(worker->start.config));
   options.push_back(single_node_option(worker->start.single_node));
   options.push_back({.name = "--standby",
                      .value_name = "",
                      .target = &worker->standby,
                      .help = "take the node over from the worker at descriptor 6",
+                     .in_file = false});
+  options.push_back({.name = "--source-only",
+                     .value_name = "",
+                     .target = &worker->source_only,
+                     .help = "store nothing until the supervisor says so",
                      .in_file = false});
   options.push_back({.name = "--input-socket",
                      .value_name = "FD=ADDRESS",

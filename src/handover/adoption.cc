@@ -42,6 +42,9 @@ void take(Found& found, ControlMessage& message) {
       worker.ready = true;
       worker.version = message.text;
       break;
+    case Kind::kSourceOnly:
+      found.source_only = true;
+      break;
     case Kind::kListener: {
       int& place = message.text == "sql"    ? found.listeners.sql
                    : message.text == "http" ? found.listeners.http
@@ -55,8 +58,9 @@ void take(Found& found, ControlMessage& message) {
   if (message.fd >= 0) close(message.fd);
 }
 
+/// HTTP comes last, and a collector has no SQL.
 bool introduced(const Found& found) {
-  return found.worker->ready && found.worker->incarnation && found.listeners.sql >= 0 && found.listeners.http >= 0;
+  return found.worker->ready && found.worker->incarnation && found.listeners.http >= 0;
 }
 
 bool listen_to(Found& found) {

@@ -18,6 +18,7 @@ struct Found {
   std::unique_ptr<Child> worker;
   Listeners listeners;
   std::string holder;  ///< kSilent: "pid 123", as the lock file says.
+  bool source_only{false};
 };
 
 /// Asks at STORE/worker.sock; waits at most 5 s for somebody who has answered the call.

@@ -21,6 +21,8 @@ constexpr std::pair<Kind, std::string_view> kNames[] = {{Kind::kIncarnation, "in
                                                         {Kind::kRestartStatus, "restart_status"},
                                                         {Kind::kPlan, "plan"},
                                                         {Kind::kReload, "reload"},
+                                                        {Kind::kEndSourceOnly, "end_source_only"},
+                                                        {Kind::kSourceOnly, "source_only"},
                                                         {Kind::kListener, "listener"}};
 constexpr std::size_t kPacketMax = 64 * 1024;
 

@@ -26,6 +26,8 @@ struct ControlMessage {
     kPlan,           ///< Supervisor: what would a handover move? Worker: the answer, JSON.
     kReload,         ///< Worker: somebody wants the configuration read again. Supervisor: JSON, what changed and what
                      ///< can only change with a restart, to be put in force and answered.
+    kEndSourceOnly,  ///< Supervisor: store what the inputs have buffered, and what comes.
+    kSourceOnly,     ///< Worker to a supervisor that adopts it, before its listeners: nothing is stored here yet.
     kListener,       ///< Worker to a supervisor that adopts it: `fd` is the listening socket named by `text`.
   };
   Kind kind{Kind::kUnknown};

@@ -7,7 +7,8 @@
 #include <vector>
 
 // For tests: this program itself as a supervisor with scripted workers and trials. What those do is read from files in
-// the store: `hook` is "<role>:<state>:<die|hang>[:always]", done once unless `always`; `trial` is what a trial does.
+// the store: `hook` is "<role>:<state>:<die|hang>[:always]", done once unless `always`; `trial` is what a trial does;
+// with `with_source_only` the supervisor starts source-only. A worker keeps `mode.PID`: "source_only" or "stores".
 namespace outlast::handover::fake {
 
 struct Start {

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -41,7 +42,8 @@ void hook(const std::string& store, const std::string& role, const std::string& 
 
 class Worker {
  public:
-  Worker(std::string store, bool standby) : store_(std::move(store)), standby_(standby) {}
+  Worker(std::string store, bool standby, bool source_only)
+      : store_(std::move(store)), standby_(standby), source_only_(source_only) {}
   int run();
 
  private:
@@ -81,8 +83,12 @@ class Worker {
   void on_message(ControlMessage& message);
   void adopted();
 
+  void note_mode() const {
+    std::ofstream(store_ + "/mode." + std::to_string(getpid())) << (source_only_ ? "source_only" : "stores");
+  }
+
   const std::string store_;
-  bool standby_, accepts_{false}, owns_{false}, released_{false};
+  bool standby_, source_only_, accepts_{false}, owns_{false}, released_{false};
   int control_{kControlFd}, pair_{-1}, lock_{-1}, worker_socket_{-1};
 };
 
@@ -106,6 +112,9 @@ void Worker::on_message(ControlMessage& message) {
         _exit(kExitStopped);
       return;
     }
+    case Kind::kEndSourceOnly:
+      source_only_ = false;
+      return note_mode();
     case Kind::kPlan:
       return say(Kind::kPlan, R"({"moves":2})");
     default:
@@ -165,12 +174,14 @@ void Worker::adopted() {
   control_ = control;
   say(Kind::kIncarnation);
   say(Kind::kReady, "fake");
+  if (source_only_) say(Kind::kSourceOnly);
   say(Kind::kListener, "sql", kSqlFd);
   say(Kind::kListener, "http", kHttpFd);
 }
 
 int Worker::run() {
   std::ofstream(store_ + "/workers", std::ios::app) << getpid() << "\n";
+  note_mode();
   fcntl(control_, F_SETFL, O_NONBLOCK);
   if (standby_) {
     pair_ = kHandoverFd;
@@ -253,6 +264,7 @@ int run_supervisor(const std::vector<std::string>& argv, const std::string& stor
     return all;
   };
   o.reload = []() -> Result<std::string> { return std::string(R"({"now":{"log-level":"debug"}})"); };
+  o.source_only = std::filesystem::exists(store + "/with_source_only");
   o.clock = &clock;
   o.fence = [store](NodeId, Incarnation i) { std::ofstream(store + "/fenced", std::ios::app) << i.value << "\n"; };
   o.timeouts = {.trial = 2s, .standby = 2s, .sessions = 2s, .owned = 2s, .leaving = 2s};
@@ -265,10 +277,10 @@ int run_supervisor(const std::vector<std::string>& argv, const std::string& stor
   if (argc < 3 || !std::string_view(argv[1]).starts_with("fake-")) return;
   const std::vector<std::string> words(argv, argv + argc);
   const std::string store = words[2];
-  const bool standby = words.back() == "--standby";
-  if (words[1] == "fake-worker") std::exit(Worker(store, standby).run());
+  const auto has = [&words](const char* word) { return std::ranges::find(words, word) != words.end(); };
+  if (words[1] == "fake-worker") std::exit(Worker(store, has("--standby"), has("--source-only")).run());
   if (words[1] == "fake-trial") std::exit(run_trial(store));
-  if (standby || words[1] != "fake-supervisor") return;
+  if (words[1] != "fake-supervisor") return;
   const char* const passed = std::getenv("LISTEN_FDS");
   if (passed != nullptr) setenv("LISTEN_PID", std::to_string(getpid()).c_str(), 1);
   std::exit(run_supervisor(words, store));

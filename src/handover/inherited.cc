@@ -65,7 +65,7 @@ Listeners inherited_listeners(const std::string& sql_addr, const std::string& ht
     } else if (name == "sql" || name == "http") {
       take(name == "sql" ? given.sql : given.http, fd);
     } else {
-      take(given.sql < 0 ? given.sql : given.http, fd);
+      take(given.sql < 0 && !sql_addr.empty() ? given.sql : given.http, fd);
     }
   }
   take_kept(given.sql, kept.sql, sql_addr);

@@ -27,6 +27,7 @@ json::object encode(const SupervisorState& state) {
                    {"sql", state.listeners.sql},
                    {"http", state.listeners.http},
                    {"inputs", json::object(state.listeners.inputs.begin(), state.listeners.inputs.end())},
+                   {"source_only", state.source_only},
                    {"worker_words", json::array(state.worker_words.begin(), state.worker_words.end())}};
   if (!state.worker) return all;
   const Child& worker = *state.worker;
@@ -77,6 +78,7 @@ std::optional<SupervisorState> decode(const std::string& text) {
     state.listeners.http = all.at("http").to_number<int>();
     if (const json::value* inputs = all.if_contains("inputs"))
       for (const auto& [name, fd] : inputs->as_object()) state.listeners.inputs[name] = fd.to_number<int>();
+    if (const json::value* source_only = all.if_contains("source_only")) state.source_only = source_only->as_bool();
     for (const json::value& word : all.at("worker_words").as_array()) state.worker_words.emplace_back(word.as_string());
     for (const int fd : descriptors(state))
       if (fcntl(fd, F_GETFD) < 0) return std::nullopt;

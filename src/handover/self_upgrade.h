@@ -15,6 +15,7 @@ struct SupervisorState {
   Listeners listeners;
   std::unique_ptr<Child> worker;          ///< None while it is being started again.
   std::vector<std::string> worker_words;  ///< Its command line after the binary.
+  bool source_only{false};
 };
 
 /// Becomes `binary` with `argv`, same pid: the state goes along in a sealed memfd, named with all passed descriptors in

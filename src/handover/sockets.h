@@ -28,7 +28,8 @@ void close_all(const Listeners& listeners);
 /// Closes the inputs of `former` that `present` does not have.
 void close_gone(const Listeners& former, const Listeners& present);
 /// What a process manager passes (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES): named `sql` and `http`, or the first and the
-/// second; and those that it kept for us (keep_listeners) while they still are at the wanted addresses. Takes the
+/// second; and those that it kept for us (keep_listeners) while they still are at the wanted addresses. No `sql_addr`:
+/// the first is HTTP's. Takes the
 /// variables out of the environment; call it before any thread exists. Source: sd_listen_fds(3).
 Listeners inherited_listeners(const std::string& sql_addr, const std::string& http_addr);
 /// Gives the process manager copies, if there is one: they outlive a supervisor that is killed. Source: sd_notify(3),

@@ -48,7 +48,10 @@ void tell_manager(const std::string& state) {
 }
 
 Supervisor::Supervisor(SupervisorOptions options)
-    : options_(std::move(options)), log_(options_.store), machine_(options_.timeouts, log_.last_id()) {
+    : options_(std::move(options)),
+      log_(options_.store),
+      machine_(options_.timeouts, log_.last_id()),
+      source_only_(options_.source_only) {
   const sigset_t set = supervised_signals();
   signal_fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   if (!options_.passed) return;
@@ -56,6 +59,7 @@ Supervisor::Supervisor(SupervisorOptions options)
   listeners_ = state.listeners;
   worker_ = std::move(state.worker);
   lines_.worker = std::move(state.worker_words);
+  source_only_ = state.source_only;
   look_for_worker_ = false;
   kept_ = true;
 }
@@ -93,7 +97,8 @@ lifecycle::ProcessState Supervisor::process_state() const {
   if (machine_.busy()) return lifecycle::ProcessState::kRestarting;
   // In a crash loop a restart is the way out: another binary, another configuration.
   const bool serves = (worker_ && worker_->ready) || policy_.crash_loop();
-  return serves ? lifecycle::ProcessState::kServing : lifecycle::ProcessState::kStarting;
+  if (!serves) return lifecycle::ProcessState::kStarting;
+  return source_only_ ? lifecycle::ProcessState::kSourceOnly : lifecycle::ProcessState::kServing;
 }
 
 void Supervisor::on_signal(int signal) {
@@ -114,11 +119,23 @@ void Supervisor::on_signal(int signal) {
     case lifecycle::SignalAction::kReload:
       reload();
       return;
+    case lifecycle::SignalAction::kEndSourceOnly:
+      return end_source_only();
     case lifecycle::SignalAction::kIgnore:
     case lifecycle::SignalAction::kFrontendExit:
-    case lifecycle::SignalAction::kEndSourceOnly:
       return;
   }
+}
+
+/// Every worker is told, each time: one that starts hears it when it comes to listen, one that is started from now on
+/// never is source-only.
+void Supervisor::end_source_only() {
+  if (std::exchange(source_only_, false)) spdlog::info("supervisor: source-only ends");
+  for (const Child* child : children())
+    if (child->control_fd >= 0)
+      (void)send_control(child->control_fd,
+                         {.kind = ControlMessage::Kind::kEndSourceOnly, .node = {}, .incarnation = {}, .text = {}});
+  if (!machine_.busy() && worker_ && worker_->ready) tell_manager("STATUS=serving");
 }
 
 std::optional<Instant> Supervisor::next_deadline() const {
@@ -185,7 +202,8 @@ void Supervisor::become_newer() {
                         .socket_fd = socket_ ? socket_->listening_fd() : -1,
                         .listeners = listeners_,
                         .worker = std::move(worker_),
-                        .worker_words = lines_.present()};
+                        .worker_words = lines_.present(),
+                        .source_only = source_only_};
   const Error error = become(present_, options_.argv, state);
   worker_ = std::move(state.worker);
   spdlog::error("supervisor: {}; it stays the version that it was", error.message);

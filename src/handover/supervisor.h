@@ -32,8 +32,9 @@ inline constexpr int kExitFatal = 3;    ///< Starting it again would end the sam
 
 /// Command lines without the binary, from the options as they are now.
 struct CommandLines {
-  std::vector<std::string> worker;  ///< "worker", …; `--standby` is added beside an old worker.
-  std::vector<std::string> trial;   ///< "start", "--check", …
+  std::vector<std::string>
+      worker;                      ///< "worker", …; with `--standby` beside an old one, `--source-only` until SIGWINCH.
+  std::vector<std::string> trial;  ///< "start", "--check", …
   /// "worker", … with the values that are in force once the restart is done: for a worker that died by itself, which
   /// must come back whatever was written into the configuration file meanwhile.
   std::vector<std::string> again;
@@ -60,13 +61,14 @@ struct SupervisorOptions {
   std::function<void(NodeId, Incarnation)> fence;
   std::function<void()> settle;  ///< Waits, shortly, for what fence() began: our process image is about to end.
   RestartTimeouts timeouts;
+  bool source_only{false};                ///< Nothing is stored until SIGWINCH.
   std::optional<SupervisorState> passed;  ///< From the supervisor before us in this process.
 };
 
 /// Keeps one worker running, starts it again when it ends by itself, replaces it by a new one on demand (protocol A8)
 /// and itself after that; owns the listening sockets so that a killed worker takes no queued connection with it. One
 /// thread; run() blocks. SIGTERM and SIGINT stop the worker gracefully; a further SIGTERM is ignored, a SIGINT while
-/// stopping kills it. SIGUSR2 restarts, SIGHUP reloads.
+/// stopping kills it. SIGUSR2 restarts, SIGHUP reloads, SIGWINCH ends source-only.
 class Supervisor {
  public:
   explicit Supervisor(SupervisorOptions options);
@@ -98,9 +100,11 @@ class Supervisor {
   lifecycle::ProcessState process_state() const;
   std::optional<Instant> next_deadline() const;
   void become_newer();
+  void end_source_only();
 
   // supervisor_worker.cc: the one worker outside of restarts, and how children end
   bool by_policy() const;
+  std::vector<std::string> worker_words(const std::string& program, std::vector<std::string> words) const;
   void start_or_adopt();
   Result<void> start_present();
   void look_at_ends();
@@ -162,6 +166,7 @@ class Supervisor {
   int signal_fd_{-1};
   Instant start_at_{}, silent_since_{};
   std::optional<Instant> probed_;  ///< For the deadline with this time of probe.
+  bool source_only_;
   bool look_for_worker_{true}, kept_{false}, served_{false}, stopping_{false};
   std::string fatal_;
   int exit_code_{-1};  ///< >= 0: run() returns it.

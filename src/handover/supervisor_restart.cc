@@ -133,7 +133,7 @@ void Supervisor::start_next() {
   if (worker_) words.emplace_back("--standby");
   const std::string& program = old_binary ? present_ : target_;
   auto started =
-      start_worker(program, with_program(old_binary ? options_.binary : target_, words), next_listeners_, pair[0]);
+      start_worker(program, worker_words(old_binary ? options_.binary : target_, words), next_listeners_, pair[0]);
   if (worker_ && started.ok()) {
     // A worker that does not take it hangs or is gone: its end or the time limit says which.
     (void)send_control(worker_->control_fd, {.kind = ControlMessage::Kind::kHandOver,

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <boost/json.hpp>
+#include <csignal>
 
 #include "handover/atomic_file.h"
 #include "handover/supervisor.h"
@@ -95,6 +96,8 @@ void Supervisor::on_message(Child& child, ControlMessage& message) {
     case Kind::kStop:
     case Kind::kHandOver:
     case Kind::kRestartStatus:
+    case Kind::kEndSourceOnly:
+    case Kind::kSourceOnly:
     case Kind::kListener:
       return;
   }
@@ -107,7 +110,9 @@ void Supervisor::on_serving(Child& child) {
       spdlog::error("supervisor: {}", written.error().message);
   }
   served_ = true;
-  if (!machine_.busy() && !stopping_) tell_manager("READY=1\nSTATUS=serving");
+  if (!machine_.busy() && !stopping_)
+    tell_manager(std::string("READY=1\nSTATUS=") +
+                 (source_only_ ? "source-only: nothing is stored until SIGWINCH" : "serving"));
   if (child.control_fd >= 0)
     (void)send_control(child.control_fd, say(Kind::kRestartStatus, status(machine_.state(), true)));
 }
@@ -146,6 +151,10 @@ void Supervisor::on_client(std::uint64_t client, const ControlMessage& message) 
       break;
     case Kind::kReload:
       socket_->answer(client, say(Kind::kReload, reload()), true);
+      break;
+    case Kind::kStop:
+      socket_->answer(client, say(Kind::kStop, "{}"), true);
+      on_signal(SIGTERM);
       break;
     default:
       socket_->answer(client, say(message.kind, error_json("the supervisor does not understand that")), true);

@@ -22,6 +22,11 @@ std::vector<std::string> with_program(const std::string& program, const std::vec
   return argv;
 }
 
+std::vector<std::string> Supervisor::worker_words(const std::string& program, std::vector<std::string> words) const {
+  if (source_only_) words.emplace_back("--source-only");
+  return with_program(program, words);
+}
+
 /// Else the restart says who is started when.
 bool Supervisor::by_policy() const {
   switch (machine_.state()) {
@@ -58,6 +63,7 @@ void Supervisor::start_or_adopt() {
       close_all(found.listeners);
       worker_ = std::move(found.worker);
       worker_->started = now();
+      source_only_ = found.source_only;
       return on_serving(*worker_);
     }
   }
@@ -69,14 +75,14 @@ void Supervisor::start_or_adopt() {
 }
 
 Result<void> Supervisor::start_present() {
-  if (listeners_.sql < 0 && options_.bind) {
+  if (listeners_.http < 0 && options_.bind) {
     ASSIGN_OR_RETURN(listeners_, options_.bind({}));
   }
   if (!std::exchange(kept_, true)) keep_listeners(listeners_);
   if (lines_.worker.empty()) {
     ASSIGN_OR_RETURN(lines_, options_.command_lines());
   }
-  ASSIGN_OR_RETURN(worker_, start_worker(present_, with_program(options_.binary, lines_.present()), listeners_, -1));
+  ASSIGN_OR_RETURN(worker_, start_worker(present_, worker_words(options_.binary, lines_.present()), listeners_, -1));
   worker_->started = now();
   spdlog::info("supervisor: worker {} started", worker_->pid);
   return {};

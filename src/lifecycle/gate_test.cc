@@ -115,9 +115,19 @@ TEST(Signals, RestartsCoalesceAndNeverUndoADrain) {
   EXPECT_EQ(decide(ProcessState::kDraining, Signal::kUsr2), SignalAction::kIgnore);
 }
 
+TEST(Signals, TheEndOfSourceOnlyIsNeverTooEarlyAndNeverTooLate) {
+  for (const auto state :
+       {ProcessState::kStarting, ProcessState::kSourceOnly, ProcessState::kRestarting, ProcessState::kServing})
+    EXPECT_EQ(decide(state, Signal::kWinch), SignalAction::kEndSourceOnly);
+  EXPECT_EQ(decide(ProcessState::kDraining, Signal::kWinch), SignalAction::kIgnore);
+}
+
+TEST(Signals, SourceOnlyIsNoReasonNotToRestartOrReload) {
+  EXPECT_EQ(decide(ProcessState::kSourceOnly, Signal::kUsr2), SignalAction::kRestart);
+  EXPECT_EQ(decide(ProcessState::kSourceOnly, Signal::kHup), SignalAction::kReload);
+}
+
 TEST(Signals, WhatMakesNoSenseNowIsIgnored) {
-  EXPECT_EQ(decide(ProcessState::kSourceOnly, Signal::kWinch), SignalAction::kEndSourceOnly);
-  EXPECT_EQ(decide(ProcessState::kServing, Signal::kWinch), SignalAction::kIgnore);
   EXPECT_EQ(decide(ProcessState::kServing, Signal::kUsr1), SignalAction::kFrontendExit);
   EXPECT_EQ(decide(ProcessState::kDraining, Signal::kUsr1), SignalAction::kIgnore);
   EXPECT_EQ(decide(ProcessState::kDraining, Signal::kHup), SignalAction::kIgnore);

@@ -36,9 +36,17 @@ SignalAction on_restart(ProcessState state) {
   return SignalAction::kIgnore;
 }
 
-SignalAction only_in(ProcessState wanted, ProcessState state, SignalAction action) {
-  return state == wanted ? action : SignalAction::kIgnore;
+/// In any state, since it may come before the worker that it is for, and again for one that it did not reach.
+SignalAction on_winch(ProcessState state) {
+  const bool ending = state == ProcessState::kDraining || state == ProcessState::kStopping;
+  return ending ? SignalAction::kIgnore : SignalAction::kEndSourceOnly;
 }
+
+SignalAction on_hup(ProcessState state) {
+  const bool serves = state == ProcessState::kServing || state == ProcessState::kSourceOnly;
+  return serves ? SignalAction::kReload : SignalAction::kIgnore;
+}
+
 }  // namespace
 
 SignalAction decide(ProcessState state, Signal signal) {
@@ -48,13 +56,13 @@ SignalAction decide(ProcessState state, Signal signal) {
     case Signal::kInt:
       return on_int(state);
     case Signal::kUsr1:
-      return only_in(ProcessState::kServing, state, SignalAction::kFrontendExit);
+      return state == ProcessState::kServing ? SignalAction::kFrontendExit : SignalAction::kIgnore;
     case Signal::kUsr2:
       return on_restart(state);
     case Signal::kWinch:
-      return only_in(ProcessState::kSourceOnly, state, SignalAction::kEndSourceOnly);
+      return on_winch(state);
     case Signal::kHup:
-      return only_in(ProcessState::kServing, state, SignalAction::kReload);
+      return on_hup(state);
   }
   return SignalAction::kIgnore;
 }

@@ -7,7 +7,7 @@ namespace outlast::lifecycle {
 /// What a process is doing, as far as a signal's meaning depends on it.
 enum class ProcessState : std::uint8_t {
   kStarting,    ///< Not ready yet: nobody was promised anything.
-  kSourceOnly,  ///< Inputs take in and buffer; storage is not owned yet.
+  kSourceOnly,  ///< Inputs take in and buffer, and nothing is stored until a signal says so.
   kServing,
   kRestarting,  ///< A handover is under way.
   kDraining,    ///< A graceful shutdown is under way: the drain that ends with the process.

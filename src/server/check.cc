@@ -15,7 +15,6 @@
 #include "server/meta_url.h"
 #include "storage/format_check.h"
 #include "storage/log_format.h"
-#include "storage/store_dir.h"
 
 namespace outlast::server {
 namespace {
@@ -39,17 +38,32 @@ Result<void> check_log_file(const std::string& file) {
                "--log-file=" + file + " cannot be written: check its path and the rights of this user");
 }
 
+/// host:port, and not one that other machines reach unless `insecure`.
+Result<void> check_address(const std::string& option, const std::string& address, bool insecure) {
+  const auto colon = address.rfind(':');
+  const auto port = colon == std::string::npos ? Result<std::int64_t>(Error(Errc::kInvalidArgument, ""))
+                                               : parse_int(std::string_view(address).substr(colon + 1));
+  if (!port.ok() || *port < 0 || *port > 65535)
+    return Error(Errc::kInvalidArgument,
+                 option + "=" + address + " is not HOST:PORT, such as 127.0.0.1:26257; port 0 means any free one");
+  const std::string host = address.substr(0, colon);
+  if (insecure || host == "127.0.0.1" || host == "localhost") return {};
+  return Error(Errc::kInvalidArgument, option + "=" + address +
+                                           " can be reached from other machines and there is no TLS yet: "
+                                           "bind 127.0.0.1, or say --insecure if the network is trusted");
+}
+
 Result<void> check_options(const StartOptions& options) {
   if (options.store.empty()) return Error(Errc::kInvalidArgument, "--store needs a directory");
-  TRY(check_address("--sql-addr", options.sql_addr, options.insecure));
-  TRY(check_address("--http-addr", options.http_addr, options.insecure));
-  TRY(check_address("--listen-addr", options.listen_addr, options.insecure));
-  TRY(check_meta_url(options.meta));
+  TRY(check_roles(options));
+  TRY(check_addresses(options));
+  if (!is_collector(options)) TRY(check_meta_url(options.meta));
   return check_log_file(options.log_file);
 }
 
 /// The store and, when it is none yet, the place where it would be made.
-Result<void> check_store(storage::Disk& disk, const std::string& path, CheckReport& report) {
+Result<void> check_store(storage::Disk& disk, const StartOptions& options, CheckReport& report) {
+  const std::string& path = options.store;
   std::error_code ignored;
   if (!fs::exists(path, ignored)) {
     const fs::path parent = existing_parent(path);
@@ -62,6 +76,7 @@ Result<void> check_store(storage::Disk& disk, const std::string& path, CheckRepo
   if (::access(path.c_str(), R_OK | W_OK | X_OK) != 0)
     return Error(Errc::kInvalidArgument, "the store " + path + " is not readable and writable for this user");
   ASSIGN_OR_RETURN(const std::unique_ptr<storage::StoreDir> store, storage::open_store(disk, path));
+  if (is_collector(options)) return check_collector_store(*store);
   if (store->is_new()) report.warnings.push_back("the store " + path + " belongs to no cluster yet");
   return storage::check_formats(disk, path);
 }
@@ -84,38 +99,39 @@ void compare_listeners(const StartOptions& options, storage::Disk& disk, CheckRe
                               std::string(now->get_string()) +
                               ": a restart keeps that socket; stop the node and start it to change it");
   };
-  compare("--sql-addr", "sql_addr", options.sql_addr);
+  if (!is_collector(options)) compare("--sql-addr", "sql_addr", options.sql_addr);
   compare("--http-addr", "http_addr", options.http_addr);
 }
 
 }  // namespace
 
-Result<void> check_address(const std::string& option, const std::string& address, bool insecure) {
-  const auto colon = address.rfind(':');
-  const auto port = colon == std::string::npos ? Result<std::int64_t>(Error(Errc::kInvalidArgument, ""))
-                                               : parse_int(std::string_view(address).substr(colon + 1));
-  if (!port.ok() || *port < 0 || *port > 65535)
-    return Error(Errc::kInvalidArgument,
-                 option + "=" + address + " is not HOST:PORT, such as 127.0.0.1:26257; port 0 means any free one");
-  const std::string host = address.substr(0, colon);
-  if (insecure || host == "127.0.0.1" || host == "localhost") return {};
-  return Error(Errc::kInvalidArgument, option + "=" + address +
-                                           " can be reached from other machines and there is no TLS yet: "
-                                           "bind 127.0.0.1, or say --insecure if the network is trusted");
+Result<void> check_addresses(const StartOptions& options) {
+  TRY(check_address("--http-addr", options.http_addr, options.insecure));
+  if (is_collector(options)) return {};
+  TRY(check_address("--sql-addr", options.sql_addr, options.insecure));
+  return check_address("--listen-addr", options.listen_addr, options.insecure);
+}
+
+Result<void> check_collector_store(const storage::StoreDir& store) {
+  if (store.is_new()) return {};
+  return Error(Errc::kInvalidArgument, "the store " + store.path() + " belongs to node " +
+                                           store.identity().node.to_string() +
+                                           " of a cluster: give the collector a --store of its own");
 }
 
 Result<CheckReport> check_start(storage::Disk& disk, const StartOptions& options) {
   TRY(check_options(options));
-  TRY(read_ingest_config(options.config));
+  TRY(read_ingest_config(options.config, options));
+  const bool collector = is_collector(options);
   CheckReport report{.version = program_version(),
                      .state_formats = {{"store", storage::StoreDir::kFormat},
                                        {"log", storage::kLogFormat},
                                        {"handover", handover::kHandoverVersion}},
-                     .sql_addr = options.sql_addr,
+                     .sql_addr = collector ? "" : options.sql_addr,
                      .http_addr = options.http_addr,
-                     .listen_addr = options.listen_addr,
+                     .listen_addr = collector ? "" : options.listen_addr,
                      .warnings = {}};
-  TRY(check_store(disk, options.store, report));
+  TRY(check_store(disk, options, report));
   compare_listeners(options, disk, report);
   if (options.insecure) report.warnings.push_back("--insecure: whoever reaches the addresses is let in, without TLS");
   return report;

@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "server/options.h"
 #include "storage/disk.h"
+#include "storage/store_dir.h"
 
 namespace outlast::server {
 
@@ -14,12 +15,16 @@ namespace outlast::server {
 struct CheckReport {
   std::string version;                                 ///< Of this program.
   std::map<std::string, std::uint64_t> state_formats;  ///< Highest that it reads: "store", "log", "handover".
-  std::string sql_addr, http_addr, listen_addr;
+  std::string sql_addr, http_addr, listen_addr;        ///< Empty: none, of a collector.
   std::vector<std::string> warnings;  ///< What a person should know; nothing that keeps the node from starting.
 };
 
-/// One address as the options have it: host:port, and not one that other machines reach unless `insecure`.
-Result<void> check_address(const std::string& option, const std::string& address, bool insecure);
+/// The addresses that a node with these options listens on: host:port, and none that other machines reach unless
+/// `insecure`.
+Result<void> check_addresses(const StartOptions& options);
+
+/// A collector needs a store that is no node's.
+Result<void> check_collector_store(const storage::StoreDir& store);
 
 /// Could this program run with these options and read what lies in the store? Binds and locks nothing, makes and
 /// changes nothing, and asks no other process: it may run beside the node. Errors: one sentence that says what to do.

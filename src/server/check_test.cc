@@ -101,6 +101,53 @@ TEST_F(CheckTest, AnotherAddressThanTheRunningNodesIsAWarning) {
   EXPECT_NE(report->warnings[0].find("listens on 127.0.0.1:1"), std::string::npos);
 }
 
+class CollectorCheckTest : public CheckTest {
+ protected:
+  CollectorCheckTest() {
+    options_.meta.clear();
+    options_.roles = "none";
+    options_.config = dir_.path() + "/c.toml";
+    write(kInput);
+  }
+  void write(const std::string& text) const { std::ofstream(options_.config) << text; }
+  static constexpr const char* kInput = "[[input]]\ntype = \"udp\"\nlisten = \"udp://127.0.0.1:5140\"\n";
+};
+
+TEST_F(CollectorCheckTest, NeedsNeitherMetadataNorOtherListenersThanHttp) {
+  options_.sql_addr = options_.listen_addr = "0.0.0.0:1";  // nobody listens there
+  const auto report = check_start(*disk_, options_);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ(report->sql_addr, "");
+  EXPECT_EQ(report->listen_addr, "");
+  EXPECT_EQ(report->http_addr, options_.http_addr);
+}
+
+TEST_F(CollectorCheckTest, RefusesWhatItCannotDo) {
+  write(std::string(kInput) +
+        "[[sink]]\ntype = \"table\"\nname = \"logs\"\nmatch = \"**\"\ndatabase = \"d\"\ntable = \"t\"\n");
+  EXPECT_EQ(refusal().find(options_.config + ": the sink \"logs\" stores into a table"), 0U) << refusal();
+  write("roles = \"none\"\n");
+  EXPECT_NE(refusal().find("nothing to do"), std::string::npos) << refusal();
+  write(kInput);
+  options_.meta = "embedded:/x";
+  EXPECT_NE(refusal().find("leave --meta"), std::string::npos) << refusal();
+  options_.meta.clear();
+  make_store();
+  EXPECT_NE(refusal().find("belongs to node 3"), std::string::npos) << refusal();
+}
+
+TEST_F(CollectorCheckTest, RolesAreAllOrNone) {
+  options_.meta = "embedded:" + dir_.path() + "/meta";
+  for (const char* roles : {"frontend", "frontend,backend", "none,frontend", "", "everything"}) {
+    options_.roles = roles;
+    EXPECT_NE(refusal().find("is not possible"), std::string::npos) << roles;
+  }
+  options_.roles = "compute,frontend,backend";
+  EXPECT_EQ(refusal(), "");
+  options_.meta.clear();
+  EXPECT_NE(refusal().find("--meta is required"), std::string::npos) << refusal();
+}
+
 TEST(CheckReportJson, IsOneLineWithTheContractsFields) {
   const CheckReport report{"1.2", {{"log", 2}}, "a:1", "b:2", "c:3", {"w"}};
   EXPECT_EQ(to_json(report), R"({"version":"1.2","state_formats":{"log":2},"listeners":{"sql":"a:1","http":"b:2",)"

@@ -146,7 +146,7 @@ void HandoverIn::on_message(handover::HandoverChannel::Received received) {
 }
 
 void HandoverIn::on_session(proto::HandoverSession session, int fd) {
-  if (fd < 0 || !watch_->marks || session.slot() >= handover::SessionMarks::kSlots) {
+  if (fd < 0 || ports_.sql == nullptr || !watch_->marks || session.slot() >= handover::SessionMarks::kSlots) {
     if (fd >= 0) close(fd);
     proto::NotMoved& left = not_moved_.emplace_back();
     left.set_session("session " + std::to_string(session.state().cancel_pid()));
@@ -159,7 +159,7 @@ void HandoverIn::on_session(proto::HandoverSession session, int fd) {
   taken_slots_.mutable_taken()->add_slots(session.slot());
   if (taken_slots_.taken().slots_size() >= kTakenAtOnce) pump_->send(std::exchange(taken_slots_, {}));
   auto taken =
-      ports_.sql.take_in(std::move(*session.mutable_state()), fd, std::make_shared<Watcher>(watch_, session.slot()));
+      ports_.sql->take_in(std::move(*session.mutable_state()), fd, std::make_shared<Watcher>(watch_, session.slot()));
   if (taken.ok()) return;
   proto::NotMoved& left = not_moved_.emplace_back();
   left.set_session("session " + std::to_string(session.state().cancel_pid()));
@@ -220,7 +220,7 @@ std::string HandoverIn::receipt() const {
                              {"not_moved", std::move(not_moved)},
                              {"lost", released_.sessions_lost()},
                              {"pause_ms", pauses_json(pauses_)}}},
-                           {"refused", ports_.sql.metrics().sessions_refused.load()},
+                           {"refused", ports_.sql == nullptr ? 0 : ports_.sql->metrics().sessions_refused.load()},
                            {"reset", released_.sessions_lost()},
                            {"held", ports_.held()},
                            {"leases", {{"moved", released_.leases_moved()}, {"kept", released_.leases_kept()}}},

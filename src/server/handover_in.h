@@ -29,7 +29,7 @@ class HandoverIn {
  public:
   struct Ports {
     AsioLoop& loop;
-    sql::SqlServer& sql;
+    sql::SqlServer* sql{nullptr};  ///< Null: this process has no sessions.
     liveness::Peer self;
     std::function<void()> accept_clients;
     std::function<void(Error)> fail;  ///< This process cannot take the node over: it ends.

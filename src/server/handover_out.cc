@@ -69,7 +69,8 @@ void HandoverOut::on_message(handover::HandoverChannel::Received received) {
     case proto::HandoverMessage::kReady:
       return on_ready();
     case proto::HandoverMessage::kTaken:
-      if (!closing_) ports_.sql.move_on(static_cast<std::size_t>(message.taken().slots_size()));
+      if (!closing_ && ports_.sql != nullptr)
+        ports_.sql->move_on(static_cast<std::size_t>(message.taken().slots_size()));
       return;
     case proto::HandoverMessage::kUpdate:
       if (const auto it = vault_.find(message.update().slot()); it != vault_.end())
@@ -78,7 +79,7 @@ void HandoverOut::on_message(handover::HandoverChannel::Received received) {
     case proto::HandoverMessage::kGone:
       return forget(message.gone().slot());
     case proto::HandoverMessage::kCancel:
-      if (!closing_) ports_.sql.cancel(message.cancel().pid(), message.cancel().key());
+      if (!closing_ && ports_.sql != nullptr) ports_.sql->cancel(message.cancel().pid(), message.cancel().key());
       return;
     case proto::HandoverMessage::kOwned:
       return ports_.unneeded();
@@ -97,10 +98,10 @@ void HandoverOut::on_ready() {
     return;
   }
   enter(HandoverState::kSessions);
-  move_sessions();
+  move_clients();
 }
 
-void HandoverOut::move_sessions() {
+void HandoverOut::move_clients() {
   moved_ = lost_ = 0;
   not_moved_.clear();
   ports_.accept_clients(false);
@@ -109,7 +110,14 @@ void HandoverOut::move_sessions() {
   pump_->send(begin);
   if (ports_.release_inputs)
     ports_.release_inputs([this](const proto::HandoverMessage& message, int fd) { pump_->send(message, fd); });
-  ports_.sql.move_out(
+  if (ports_.sql != nullptr) move_sessions();
+  ports_.leave([this, alive = std::weak_ptr(alive_), round = round_] {
+    if (!alive.expired() && round == round_ && state_ == HandoverState::kSessions) left();
+  });
+}
+
+void HandoverOut::move_sessions() {
+  ports_.sql->move_out(
       [this, alive = std::weak_ptr(alive_), &loop = ports_.loop](sql::LeavingSession session) {
         loop.post([this, alive, session = std::move(session)]() mutable {
           if (alive.expired()) return void(close(session.fd));
@@ -121,19 +129,16 @@ void HandoverOut::move_sessions() {
     wait_timer_ = 0;
     list_left_behind();
   });
-  ports_.leave([this, alive = std::weak_ptr(alive_), round = round_] {
-    if (!alive.expired() && round == round_ && state_ == HandoverState::kSessions) left();
-  });
 }
 
 void HandoverOut::session_left(sql::LeavingSession session) {
   if (state_ == HandoverState::kSessions || closing_) {
     keep_and_send(std::move(session));
-    if (!closing_ && ports_.sql.metrics().sessions_open == 0) ports_.all_left();
+    if (!closing_ && ports_.sql->metrics().sessions_open == 0) ports_.all_left();
     return;
   }
   // The new worker died while this one was on its way.
-  if (auto back = ports_.sql.take_in(std::move(session.state), session.fd, nullptr); !back.ok())
+  if (auto back = ports_.sql->take_in(std::move(session.state), session.fd, nullptr); !back.ok())
     spdlog::warn("handover: a session could not be taken back: {}", back.error().message);
 }
 
@@ -159,7 +164,7 @@ void HandoverOut::send_vault() {
 }
 
 void HandoverOut::list_left_behind() {
-  for (const sql::MoveView& view : ports_.sql.move_plan()) {
+  for (const sql::MoveView& view : ports_.sql->move_plan()) {
     proto::NotMoved& left = not_moved_.emplace_back();
     left.set_session(view.session);
     left.set_reason(view.reason);
@@ -233,9 +238,9 @@ void HandoverOut::take_back() {
   if (wait_timer_ != 0) ports_.loop.cancel(std::exchange(wait_timer_, 0));
   ports_.stay();
   if (ports_.take_inputs_back) ports_.take_inputs_back();
-  ports_.sql.keep_sessions();
+  if (ports_.sql != nullptr) ports_.sql->keep_sessions();
   for (auto& [slot, kept] : std::exchange(vault_, {}))
-    if (auto back = ports_.sql.take_in(std::move(kept.state), kept.fd, nullptr); !back.ok())
+    if (auto back = ports_.sql->take_in(std::move(kept.state), kept.fd, nullptr); !back.ok())
       spdlog::warn("handover: a session could not be taken back: {}", back.error().message);
   ports_.accept_clients(true);
 }

@@ -21,7 +21,7 @@ class HandoverOut {
  public:
   struct Ports {
     AsioLoop& loop;
-    sql::SqlServer& sql;  ///< Until close() is called.
+    sql::SqlServer* sql{nullptr};  ///< Until close() is called. Null: this process has no sessions.
     liveness::Peer self;
     std::function<Duration()> transaction_wait;
     std::function<void(bool)> accept_clients;
@@ -56,6 +56,7 @@ class HandoverOut {
   void on_message(handover::HandoverChannel::Received received);
   void on_ready();
   void on_gone();
+  void move_clients();
   void move_sessions();
   void send_vault();
   void session_left(sql::LeavingSession session);

@@ -19,14 +19,14 @@ Response json_response(const json::value& value, int status = 200) {
   return Response::json(json::serialize(value) + "\n", status);
 }
 
-asio::awaitable<Response> health(std::shared_ptr<HttpPorts> ports, Request request) {
+asio::awaitable<Response> health(std::shared_ptr<ProbePorts> ports, Request request) {
   if (request.query["ready"] != "1") co_return json_response({{"status", "ok"}});
   const std::string reason = ports->not_ready();
   if (reason.empty()) co_return json_response({{"status", "ok"}, {"ready", true}});
   co_return json_response({{"status", "not ready"}, {"ready", false}, {"reason", reason}}, 503);
 }
 
-asio::awaitable<Response> metrics(std::shared_ptr<HttpPorts> ports, Request) {
+asio::awaitable<Response> metrics(std::shared_ptr<ProbePorts> ports, Request) {
   Response response = Response::text(ports->metrics->text());
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
   co_return response;
@@ -70,18 +70,25 @@ asio::awaitable<Response> range_detail(std::shared_ptr<HttpPorts> ports, Request
       {{"lsn", result->lsn()}, {"epoch", result->epoch()}, {"crc", result->crc()}, {"file_size", result->file_size()}});
 }
 
+template <class Ports>
+void get(http::Server& server, const char* path, std::shared_ptr<Ports> ports,
+         asio::awaitable<Response> (*handler)(std::shared_ptr<Ports>, Request)) {
+  server.route("GET", path,
+               [ports = std::move(ports), handler](Request request) { return handler(ports, std::move(request)); });
+}
 }  // namespace
 
+void add_probe_routes(http::Server& server, ProbePorts ports) {
+  const auto shared = std::make_shared<ProbePorts>(std::move(ports));
+  get(server, "/health", shared, health);
+  get(server, "/metrics", shared, metrics);
+}
+
 void add_routes(http::Server& server, HttpPorts ports) {
-  auto shared = std::make_shared<HttpPorts>(std::move(ports));
-  const auto get = [&](const char* path, asio::awaitable<Response> (*handler)(std::shared_ptr<HttpPorts>, Request)) {
-    server.route("GET", path, [shared, handler](Request request) { return handler(shared, std::move(request)); });
-  };
-  get("/health", health);
-  get("/metrics", metrics);
-  get("/api/nodes", nodes);
-  get("/api/ranges", ranges);
-  get("/api/ranges/", range_detail);
+  const auto shared = std::make_shared<HttpPorts>(std::move(ports));
+  get(server, "/api/nodes", shared, nodes);
+  get(server, "/api/ranges", shared, ranges);
+  get(server, "/api/ranges/", shared, range_detail);
 }
 
 }  // namespace outlast::server

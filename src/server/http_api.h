@@ -10,18 +10,23 @@
 
 namespace outlast::server {
 
-/// What the HTTP routes ask of the node. Any thread.
-struct HttpPorts {
+/// What the routes of every process ask of it. Any thread.
+struct ProbePorts {
   /// Empty: ready. Else one sentence why not.
   std::function<std::string()> not_ready;
   const Metrics* metrics{nullptr};
+};
+/// What the HTTP routes ask of the node. Any thread.
+struct HttpPorts {
   std::function<proto::NodeStatusReply()> nodes;
   std::function<void(Callback<proto::RangesReply>)> ranges;
   std::function<void(RangeId, Callback<proto::RangeReply>)> range;
   std::function<void(RangeId, Callback<proto::DigestReply>)> digest;
 };
 
-/// GET /health, /health?ready=1, /metrics, /api/nodes, /api/ranges, /api/ranges/<id>,
+/// GET /health, /health?ready=1, /metrics.
+void add_probe_routes(http::Server& server, ProbePorts ports);
+/// GET /api/nodes, /api/ranges, /api/ranges/<id>,
 /// /api/ranges/<id>/digest.
 void add_routes(http::Server& server, HttpPorts ports);
 

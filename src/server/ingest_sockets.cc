@@ -29,6 +29,26 @@ Result<ingest::IngestConfig> read_ingest_config(const std::string& file) {
   return ingest::parse_ingest_config(text, file);
 }
 
+Error no_database(const ingest::SinkConfig& sink) {
+  return {Errc::kInvalidArgument, "the sink \"" + sink.name +
+                                      "\" stores into a table, and a node with --roles=none has no "
+                                      "database: use type = \"forward\" with the URL of a node's HTTP input, a file or "
+                                      "stdout, or start the node without --roles=none"};
+}
+
+Result<ingest::IngestConfig> read_ingest_config(const std::string& file, const StartOptions& options) {
+  ASSIGN_OR_RETURN(ingest::IngestConfig config, read_ingest_config(file));
+  if (!is_collector(options)) return config;
+  if (config.inputs.empty() && config.sinks.empty())
+    return Error(Errc::kInvalidArgument,
+                 (file.empty() ? "there is no --config, so" : file + " describes neither [[input]] nor [[sink]], so") +
+                     std::string(" a node with --roles=none would have nothing to do: name a file that does"));
+  for (const ingest::SinkConfig& sink : config.sinks)
+    if (sink.kind == ingest::SinkKind::kTable)
+      return Error(Errc::kInvalidArgument, file + ": " + no_database(sink).message);
+  return config;
+}
+
 std::string socket_name(const InputConfig& input) {
   const char* const scheme = takes_datagrams(input) ? "udp://" : input.kind == InputKind::kHttp ? "http://" : "tcp://";
   return scheme + input.address;

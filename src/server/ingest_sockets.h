@@ -6,12 +6,18 @@
 #include "base/result.h"
 #include "handover/sockets.h"
 #include "ingest/config.h"
+#include "server/options.h"
 
 namespace outlast::server {
 
 /// The inputs and sinks that a configuration file describes; none without a file. kInvalidArgument names file, line and
 /// what is allowed there.
 Result<ingest::IngestConfig> read_ingest_config(const std::string& file);
+
+/// The same for a node with these options: a collector needs something to do, and has no database.
+Result<ingest::IngestConfig> read_ingest_config(const std::string& file, const StartOptions& options);
+/// A table sink where there is no database.
+Error no_database(const ingest::SinkConfig& sink);
 
 /// What an input's socket is called between supervisor and workers: "udp://0.0.0.0:5140".
 std::string socket_name(const ingest::InputConfig& input);

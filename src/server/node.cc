@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <boost/json/serialize.hpp>
 #include <csignal>
 
 #include "base/version.h"
@@ -13,6 +12,7 @@
 #include "meta/events.h"
 #include "meta/identity.h"
 #include "server/blocking.h"
+#include "server/collector.h"
 #include "server/drain_api.h"
 #include "server/init.h"
 #include "server/lease_api.h"
@@ -35,7 +35,10 @@ constexpr Duration kStopSessions = 1s, kStopLeases = 1s;
 }  // namespace
 
 Node::Node(WorkerOptions options)
-    : options_(std::move(options)), grace_(options_.start.grace), max_connections_(options_.start.max_connections) {}
+    : options_(std::move(options)),
+      grace_(options_.start.grace),
+      max_connections_(options_.start.max_connections),
+      source_only_(options_.source_only) {}
 
 // What others point to goes last: see the order of members. Everything that lives on the loop is destroyed there.
 Node::~Node() {
@@ -45,6 +48,7 @@ Node::~Node() {
     handover_out_.reset();
   });
   link_.reset();
+  loop_.run_and_wait([] {});  // what the link had posted
   ingest_.reset();
   loop_.run_and_wait([this] { range_admin_.reset(); });  // its open answers end with it
   if (http_) http_->stop();
@@ -91,11 +95,10 @@ void Node::start_http() {
   http_addr_ = handover::address_of(handover::kHttpFd);
   add_metrics();
   HttpPorts ports;
-  ports.not_ready = [this] { return not_ready(); };
-  ports.metrics = &metrics_;
   ports.nodes = [this] { return serving_ ? state_->node_status() : proto::NodeStatusReply(); };
   add_range_ports(ports);
   http_ = std::make_unique<http::Server>(io_.first());
+  add_probe_routes(*http_, {.not_ready = [this] { return not_ready(); }, .metrics = &metrics_});
   add_routes(*http_, std::move(ports));
   add_lease_routes(
       *http_, [this](std::optional<NodeId> to, std::size_t at_once, Callback<replication::LeaseTransferProgress> done) {
@@ -105,15 +108,8 @@ void Node::start_http() {
                    {.drain = [this](proto::DrainRequest request,
                                     Callback<proto::DrainStatus> done) { drain(std::move(request), std::move(done)); },
                     .not_ready = [this] { return not_ready(); }});
-  add_restart_routes(*http_, restart_ports());
-  http_->route("GET", "/api/ingest", [this](const http::Request&) -> boost::asio::awaitable<http::Response> {
-    co_return http::Response::json(ingest_status() + "\n");
-  });
-}
-
-std::string Node::ingest_status() const {
-  if (!serving_ || !ingest_) return R"({"inputs":[],"sinks":[]})";
-  return boost::json::serialize(ingest_->status());
+  add_restart_routes(*http_, restart_ports(restarts_, *link_));
+  add_ingest_route(*http_, [this] { return serving_ ? ingest_.get() : nullptr; });
 }
 
 Result<void> Node::start_rpc() {
@@ -325,7 +321,7 @@ Result<void> Node::own_node() {
     handover_out_ = std::make_unique<HandoverOut>(handover_out_ports());
     if (!ingest_) return;
     ingest_->read();
-    ingest_->start_sinks();
+    if (!source_only_) ingest_->start_sinks();
   });
   spdlog::info("node {} incarnation {} serves: {}", member_.node.value, member_.incarnation.value, encode(file));
   std::printf("%s\n", encode(file).c_str());
@@ -340,10 +336,7 @@ int Node::run() {
     spdlog::error("cannot start: {}", error.message);
     const Ending ending = wait_for_end(0s);
     if (ending == Ending::kStop) return handover::kExitStopped;
-    const bool final = error.code == Errc::kWrongCluster || error.code == Errc::kWrongVersion ||
-                       error.code == Errc::kStoreLocked || error.code == Errc::kInvalidArgument ||
-                       error.code == Errc::kCorrupt || error.code == Errc::kInvalidState ||
-                       error.code == Errc::kInvalidAuthorization;
+    const bool final = is_final(error.code);
     tell_supervisor(ControlMessage::Kind::kFatal, error.message);
     return final ? handover::kExitFatal : 1;
   }
@@ -465,6 +458,12 @@ std::string Node::not_ready() const {
   return meta_problem(*meta_);
 }
 
+bool is_final(Errc why) {
+  return why == Errc::kWrongCluster || why == Errc::kWrongVersion || why == Errc::kStoreLocked ||
+         why == Errc::kInvalidArgument || why == Errc::kCorrupt || why == Errc::kInvalidState ||
+         why == Errc::kInvalidAuthorization;
+}
+
 int work(const WorkerOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);
   // The supervisor passes stop requests on; a signal to the whole process group must not overtake it.
@@ -476,7 +475,7 @@ int work(const WorkerOptions& options) {
     std::fprintf(stderr, "outlast: %s\n", log.error().message.c_str());
     return handover::kExitFatal;
   }
-  return Node(options).run();
+  return is_collector(options.start) ? Collector(options).run() : Node(options).run();
 }
 
 }  // namespace outlast::server

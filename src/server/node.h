@@ -76,7 +76,6 @@ class Node {
   Result<void> start_replicas();
   void start_gateway();
   Result<void> open_ingest();
-  std::string ingest_status() const;
   Result<void> announce();
   void start_placement();
   void start_drain();
@@ -104,7 +103,7 @@ class Node {
   void on_supervisor(handover::ControlMessage message);
   void tell_supervisor(handover::ControlMessage::Kind kind, std::string text = {});
   void reload(const std::string& text);
-  RestartPorts restart_ports();
+  void end_source_only();
   void tell_state(handover::HandoverState state);
   void supervisor_lost();
   void restart_ended(const std::string& receipt);
@@ -179,6 +178,7 @@ class Node {
   std::atomic<bool> serving_{false}, ending_soon_{false}, stopping_{false}, left_{false};
   std::atomic<Duration> grace_;  ///< Of options_, or as it was read again.
   std::atomic<std::int64_t> max_connections_;
+  std::atomic<bool> source_only_;               ///< Sinks wait for the supervisor's word.
   std::atomic<bool> owning_{false};             ///< The store is ours and ranges are served.
   std::atomic<bool> confirm_all_reads_{false};  ///< sql.reads is "confirmed".
   std::atomic<bool> draining_now_{false};       ///< The readiness probe fails because of a drain.

@@ -7,7 +7,6 @@
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
-#include <filesystem>
 #include <thread>
 
 #include "base/parse.h"
@@ -15,7 +14,6 @@
 #include "handover/supervisor.h"
 #include "meta/events.h"
 #include "server/blocking.h"
-#include "server/ingest_sockets.h"
 #include "server/node.h"
 #include "server/node_file.h"
 #include "server/reload.h"
@@ -31,10 +29,6 @@ constexpr Duration kHoldAgain = 50ms;     ///< Between two attempts to hold what
 constexpr Duration kForeignWait = 500ms;  ///< Work that began before the hold gets so long while all else waits.
 constexpr Duration kReleaseLeases = 1s;
 constexpr Duration kAnswersFlush = 300ms;
-
-Error no_supervisor() {
-  return {Errc::kUnavailable, "nobody supervises this process now: start the node's supervisor again"};
-}
 }  // namespace
 
 /// The end of a restart: its last word for a worker that handed over, an event for the one that owns the node.
@@ -83,6 +77,8 @@ void Node::on_supervisor(ControlMessage message) {
     case ControlMessage::Kind::kReload:
       reload(message.text);
       return restarts_.reloaded(std::move(message.text));
+    case ControlMessage::Kind::kEndSourceOnly:
+      return end_source_only();
     case ControlMessage::Kind::kPlan:
       return tell_supervisor(ControlMessage::Kind::kPlan, handover_plan());
     default:
@@ -102,25 +98,6 @@ void Node::reload(const std::string& text) {
   });
 }
 
-RestartPorts Node::restart_ports() {
-  RestartPorts ports;
-  ports.restart = [this](std::string text, Callback<std::string> done) {
-    if (!link_->connected()) return done(no_supervisor());
-    restarts_.when_accepted(std::move(done));
-    tell_supervisor(ControlMessage::Kind::kRestart, std::move(text));
-  };
-  ports.status = [this] { return restarts_.status(); };
-  ports.when_finished = [this](std::uint64_t id, Callback<std::string> done) {
-    restarts_.when_finished(id, std::move(done));
-  };
-  ports.reload = [this](Callback<std::string> done) {
-    if (!link_->connected()) return done(no_supervisor());
-    restarts_.when_reloaded(std::move(done));
-    tell_supervisor(ControlMessage::Kind::kReload);
-  };
-  return ports;
-}
-
 /// A worker without a supervisor serves on; one that only keeps sessions for a handover has nobody left to wait for.
 void Node::supervisor_lost() {
   restarts_.abandon();
@@ -129,29 +106,21 @@ void Node::supervisor_lost() {
   });
 }
 
-/// The inputs that the configuration describes. When it has been broken since it was last read, what was read then is
-/// still there.
 Result<void> Node::open_ingest() {
-  const std::string last = store_->path() + "/INGEST.toml";
-  const std::string& file = options_.ingest_config.empty() ? options_.start.config : options_.ingest_config;
-  auto config = read_ingest_config(file);
-  if (!config.ok() && !options_.standby) {
-    spdlog::error("{}; the inputs are as they were when it was last read", config.error().message);
-    config = read_ingest_config(last);
-  } else if (config.ok() && !file.empty()) {
-    std::error_code ignored;
-    std::filesystem::copy_file(file, last, std::filesystem::copy_options::overwrite_existing, ignored);
-  }
-  if (!config.ok()) return std::move(config).error();
-  if (config->inputs.empty() && config->sinks.empty()) return {};
-  ASSIGN_OR_RETURN(auto sockets, parse_input_sockets(options_.input_sockets));
-  for (const auto& [name, fd] : sockets) fcntl(fd, F_SETFD, FD_CLOEXEC);
-  ASSIGN_OR_RETURN(
-      ingest_,
-      NodeIngest::open(
-          *std::move(config), std::move(sockets),
-          {.cluster = *cluster_, .clock = clock_, .executor = io_.executors().back(), .store = store_->path()}));
+  ASSIGN_OR_RETURN(ingest_, server::open_ingest(options_, {.cluster = cluster_.get(),
+                                                           .clock = clock_,
+                                                           .executor = io_.executors().back(),
+                                                           .store = store_->path()}));
   return {};
+}
+
+/// While the store is not ours, own_node() will look.
+void Node::end_source_only() {
+  source_only_ = false;
+  link_->end_source_only();
+  loop_.post([this] {
+    if (owning_ && ingest_) ingest_->start_sinks();
+  });
 }
 
 /// The gateway without the store: clients are served through other workers, above all the one that hands over.
@@ -168,7 +137,7 @@ Result<void> Node::start_standby() {
 
 HandoverIn::Ports Node::handover_in_ports() {
   return {.loop = loop_,
-          .sql = *sql_,
+          .sql = sql_.get(),
           .self = self(),
           .accept_clients = [this] { accept_clients(true); },
           .fail =
@@ -201,7 +170,7 @@ void Node::tell_state(handover::HandoverState state) {
 
 HandoverOut::Ports Node::handover_out_ports() {
   return {.loop = loop_,
-          .sql = *sql_,
+          .sql = sql_.get(),
           .self = self(),
           .transaction_wait = [this] { return state_->settings().duration("handover.transaction_wait"); },
           .accept_clients = [this](bool accept) { accept_clients(accept); },
@@ -233,10 +202,14 @@ HandoverOut::Ports Node::handover_out_ports() {
 }
 
 void Node::allow_adoption() {
-  auto inputs = ingest_ ? ingest_->sockets() : std::map<std::string, int>();
-  if (auto allowed = link_->allow_adoption(store_->path(), member_.node, member_.incarnation, std::move(inputs));
-      !allowed.ok())
+  Introduction me{.node = member_.node,
+                  .incarnation = member_.incarnation,
+                  .sockets = {.sql = handover::kSqlFd, .http = handover::kHttpFd, .inputs = {}},
+                  .source_only = source_only_};
+  if (ingest_) me.sockets.inputs = ingest_->sockets();
+  if (auto allowed = link_->allow_adoption(store_->path(), std::move(me)); !allowed.ok())
     spdlog::error("a supervisor cannot adopt this worker: {}", allowed.error().message);
+  if (!source_only_) link_->end_source_only();  // it may have been said meanwhile
 }
 
 void Node::accept_clients(bool accept) {
@@ -362,7 +335,7 @@ void Node::close_store() {
   std::promise<void> seen;
   boost::asio::post(io_.first(), [&seen] { seen.set_value(); });
   seen.get_future().wait();
-  ingest_.reset();
+  loop_.run_and_wait([this] { ingest_.reset(); });
   link_->end_adoption();
   (void)wait_on<std::size_t>(loop_, [this](Callback<std::size_t> done) {
     range_admin_.reset();

@@ -77,7 +77,7 @@ NodeIngest::NodeIngest(std::map<std::string, int> sockets, Parts parts)
     : parts_(std::move(parts)), sockets_(std::move(sockets)) {}
 
 NodeIngest::~NodeIngest() {
-  if (pipeline_ && !ended_) (void)hand_over();  // there is none when open() failed
+  if (pipeline_) (void)hand_over();  // there is none when open() failed
 }
 
 Result<std::unique_ptr<NodeIngest>> NodeIngest::open(ingest::IngestConfig config, std::map<std::string, int> sockets,
@@ -100,8 +100,10 @@ Result<std::unique_ptr<NodeIngest>> NodeIngest::open(ingest::IngestConfig config
 
 Result<std::unique_ptr<ingest::Sink>> NodeIngest::make_table_sink(const ingest::SinkConfig& config,
                                                                   const ingest::Decoder& decoder) const {
-  return std::unique_ptr<ingest::Sink>(std::make_unique<SharedSink>(std::make_shared<TableSink>(
-      TableSinkOptions{.database = config.database, .table = config.table}, parts_.cluster, decoder, parts_.executor)));
+  if (parts_.cluster == nullptr) return no_database(config);
+  return std::unique_ptr<ingest::Sink>(std::make_unique<SharedSink>(
+      std::make_shared<TableSink>(TableSinkOptions{.database = config.database, .table = config.table}, *parts_.cluster,
+                                  decoder, parts_.executor)));
 }
 
 NodeIngest::Reader* NodeIngest::find(const std::string& socket) {
@@ -213,18 +215,29 @@ void NodeIngest::end_readers() {
   release([](const proto::HandoverMessage&, int fd) {
     if (fd >= 0) close(fd);
   });
-  ended_ = true;
+}
+
+void NodeIngest::start_sinks() {
+  const std::lock_guard lock(ending_);
+  if (!ended_ && source_only_.exchange(false)) pipeline_->start_sinks();
+}
+
+/// True the first time.
+bool NodeIngest::end() {
+  end_readers();
+  const std::lock_guard lock(ending_);
+  return !std::exchange(ended_, true);
 }
 
 std::uint64_t NodeIngest::hand_over() {
-  end_readers();
+  if (!end()) return 0;
   const ingest::LeftBehind left = pipeline_->hand_over();
   if (left.lost.records > 0) spdlog::error("ingest: {} records could be kept nowhere", left.lost.records);
   return left.kept.records;
 }
 
 void NodeIngest::stop() {
-  end_readers();
+  if (!end()) return;
   const ingest::LeftBehind left = pipeline_->stop();
   if (left.kept.records > 0) spdlog::info("ingest: {} records are kept for the next start", left.kept.records);
   if (left.lost.records > 0) spdlog::error("ingest: {} records could be kept nowhere", left.lost.records);
@@ -266,7 +279,8 @@ json::object NodeIngest::status() const {
   json::array unclaimed;
   for (const ingest::UnclaimedBuffer& buffer : all.unclaimed)
     unclaimed.push_back(json::object{{"sink", buffer.sink}, {"path", buffer.path}, {"held", amount(buffer.held)}});
-  return {{"inputs", std::move(inputs)},
+  return {{"source_only", source_only_.load()},
+          {"inputs", std::move(inputs)},
           {"sinks", std::move(sinks)},
           {"unmatched", amount(all.unmatched)},
           {"unclaimed", std::move(unclaimed)}};

@@ -1,18 +1,23 @@
 #pragma once
+#include <atomic>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/json/object.hpp>
+#include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "gateway/cluster.h"
+#include "http/server.h"
 #include "ingest/config.h"
 #include "ingest/input/input.h"
 #include "ingest/pipeline.h"
 #include "proto/handover.pb.h"
 #include "server/metrics.h"
+#include "server/options.h"
 
 namespace outlast::server {
 
@@ -24,7 +29,7 @@ namespace outlast::server {
 class NodeIngest {
  public:
   struct Parts {
-    gateway::Cluster& cluster;
+    gateway::Cluster* cluster{nullptr};  ///< Null: there is no database, and no sink may want one.
     Clock& clock;
     boost::asio::any_io_executor executor;
     std::string store;
@@ -39,7 +44,8 @@ class NodeIngest {
   void read(const proto::HandoverInput& from);
   /// A sender's connection; takes `fd` over.
   void adopt(const proto::HandoverConnection& connection, int fd);
-  void start_sinks() { pipeline_->start_sinks(); }
+  /// Ends source-only, once. Any thread.
+  void start_sinks();
 
   using Send = std::function<void(const proto::HandoverMessage&, int fd)>;
   /// Ends all readers and says so, with the connections that they had.
@@ -48,7 +54,7 @@ class NodeIngest {
   void take_back() { read(); }
   /// The buffers are the next process's, from when this returns. Returns how many records they hold.
   std::uint64_t hand_over();
-  /// The end of the process without a next one in sight: what flush_at_shutdown wants is stored.
+  /// The end of the process without a next one in sight: what flush_at_shutdown wants is stored, unless source-only.
   void stop();
 
   const std::map<std::string, int>& sockets() const { return sockets_; }
@@ -69,6 +75,7 @@ class NodeIngest {
                                                         const ingest::Decoder& decoder) const;
   void start(Reader& reader, Instant read_since);
   void end_readers();
+  bool end();
   Reader* find(const std::string& socket);
   void put_held(const Reader& reader, ingest::RecordBatch held);
 
@@ -77,8 +84,17 @@ class NodeIngest {
   std::unique_ptr<ingest::Pipeline> pipeline_;
   mutable std::mutex mutex_;  ///< Of readers_' inputs, for status().
   std::vector<Reader> readers_;
-  bool ended_{false};
+  std::mutex ending_;
+  bool ended_{false};  // under ending_: no sink starts afterwards
+  std::atomic<bool> source_only_{true};
   std::uint64_t taken_over_{0}, connections_taken_{0}, drops_before_{0};
 };
+
+/// What the worker's configuration describes; null when that names neither inputs nor sinks. When it has been broken
+/// since a worker read it, what was read then is still there.
+Result<std::unique_ptr<NodeIngest>> open_ingest(const WorkerOptions& options, NodeIngest::Parts parts);
+
+/// GET /api/ingest. `ingest` is asked on the server's thread; null: none, or not yet.
+void add_ingest_route(http::Server& server, std::function<const NodeIngest*()> ingest);
 
 }  // namespace outlast::server

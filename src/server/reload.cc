@@ -18,6 +18,9 @@ struct Known {
 };
 constexpr Known kOptions[] = {
     {"store", Takes::kStop, [](const StartOptions& o) { return o.store; }},
+    {"roles", Takes::kStop, [](const StartOptions& o) { return o.roles; }},
+    {"with-source-only", Takes::kStop,
+     [](const StartOptions& o) { return std::string(o.with_source_only ? "true" : "false"); }},
     {"listen-addr", Takes::kRestart, [](const StartOptions& o) { return o.listen_addr; }},
     {"sql-addr", Takes::kStop, [](const StartOptions& o) { return o.sql_addr; }},
     {"http-addr", Takes::kStop, [](const StartOptions& o) { return o.http_addr; }},

@@ -10,6 +10,10 @@ namespace json = boost::json;
 namespace {
 constexpr std::size_t kReceiptsKept = 20;
 
+Error no_supervisor() {
+  return {Errc::kUnavailable, "nobody supervises this process now: start the node's supervisor again"};
+}
+
 Error gone() {
   return {Errc::kShuttingDown, "this process cannot tell any more how that ended: ask the node again"};
 }
@@ -104,6 +108,29 @@ void Restarts::abandon() {
 bool Restarts::answered() const {
   const std::lock_guard lock(mutex_);
   return answered_;
+}
+
+RestartPorts restart_ports(Restarts& restarts, SupervisorLink& link) {
+  using Kind = handover::ControlMessage::Kind;
+  const auto tell = [&link](Kind kind, std::string text) {
+    link.tell({.kind = kind, .node = {}, .incarnation = {}, .text = std::move(text)});
+  };
+  RestartPorts ports;
+  ports.restart = [&, tell](std::string text, Callback<std::string> done) {
+    if (!link.connected()) return done(no_supervisor());
+    restarts.when_accepted(std::move(done));
+    tell(Kind::kRestart, std::move(text));
+  };
+  ports.status = [&restarts] { return restarts.status(); };
+  ports.when_finished = [&restarts](std::uint64_t id, Callback<std::string> done) {
+    restarts.when_finished(id, std::move(done));
+  };
+  ports.reload = [&, tell](Callback<std::string> done) {
+    if (!link.connected()) return done(no_supervisor());
+    restarts.when_reloaded(std::move(done));
+    tell(Kind::kReload, "");
+  };
+  return ports;
 }
 
 }  // namespace outlast::server

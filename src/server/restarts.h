@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "base/loop.h"
+#include "server/restart_api.h"
+#include "server/supervisor_link.h"
 
 namespace outlast::server {
 
@@ -40,5 +42,8 @@ class Restarts {
   std::vector<Callback<std::string>> accepting_, reloading_;
   std::multimap<std::uint64_t, Callback<std::string>> finishing_;
 };
+
+/// What HTTP asks of a worker's supervisor. Both outlive the ports.
+RestartPorts restart_ports(Restarts& restarts, SupervisorLink& link);
 
 }  // namespace outlast::server

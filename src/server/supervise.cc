@@ -60,13 +60,14 @@ namespace {
 /// For options that nobody gave as words.
 std::vector<std::string> words_of(const StartOptions& o) {
   std::vector<std::string> words = {"--store=" + o.store,
-                                    "--meta=" + o.meta,
                                     "--listen-addr=" + o.listen_addr,
                                     "--sql-addr=" + o.sql_addr,
                                     "--http-addr=" + o.http_addr,
                                     "--log-level=" + o.log_level,
                                     "--max-connections=" + std::to_string(o.max_connections),
                                     "--grace=" + format_duration(o.grace)};
+  if (is_collector(o)) words.emplace_back("--roles=none");
+  if (!o.meta.empty()) words.push_back("--meta=" + o.meta);
   if (!o.log_file.empty()) words.push_back("--log-file=" + o.log_file);
   if (!o.advertise_addr.empty()) words.push_back("--advertise-addr=" + o.advertise_addr);
   if (o.insecure) words.emplace_back("--insecure");
@@ -101,15 +102,26 @@ std::vector<std::string> own_arguments() {
   return words;
 }
 
+/// Of a restart that the present worker can hand over to.
+Result<handover::CommandLines> lines_of_restart(const StartOptions& options) {
+  if (options.read_again) {
+    const auto fresh = options.read_again();
+    if (fresh.ok() && is_collector(*fresh) != is_collector(options))
+      return Error(Errc::kInvalidArgument, "roles was \"" + options.roles + "\" and is \"" + fresh->roles +
+                                               "\" now: that takes a stop and a start, a restart cannot change it");
+  }
+  return command_lines(options);
+}
+
 /// Those that a process manager passed, and our own for the rest.
 Result<handover::Listeners> bind_listeners(handover::Listeners given, const StartOptions& options) {
-  if (given.sql < 0) {
+  if (given.sql < 0 && !is_collector(options)) {
     ASSIGN_OR_RETURN(given.sql, handover::listen_on(options.sql_addr));
   }
   if (given.http < 0) {
     ASSIGN_OR_RETURN(given.http, handover::listen_on(options.http_addr));
   }
-  ASSIGN_OR_RETURN(const ingest::IngestConfig inputs, read_ingest_config(options.config));
+  ASSIGN_OR_RETURN(const ingest::IngestConfig inputs, read_ingest_config(options.config, options));
   return bind_inputs(std::move(given), inputs);
 }
 
@@ -176,17 +188,16 @@ int supervise(const StartOptions& options) {
   handover::Supervisor::block_signals();
   handover::raise_fd_limit();
   std::optional<handover::SupervisorState> passed = handover::take_passed_state();
-  const handover::Listeners given = handover::inherited_listeners(options.sql_addr, options.http_addr);
+  const bool collector = is_collector(options);
+  const handover::Listeners given = handover::inherited_listeners(collector ? "" : options.sql_addr, options.http_addr);
   if (auto log = open_log(options.log_file, options.log_level, "supervisor"); !log.ok()) return fail(log.error());
-  for (const auto& [option, address] :
-       {std::pair("--listen-addr", options.listen_addr), std::pair("--sql-addr", options.sql_addr),
-        std::pair("--http-addr", options.http_addr)})
-    if (auto allowed = check_address(option, address, options.insecure); !allowed.ok()) return fail(allowed.error());
+  if (auto allowed = check_roles(options); !allowed.ok()) return fail(allowed.error());
+  if (auto allowed = check_addresses(options); !allowed.ok()) return fail(allowed.error());
   auto lock = passed ? Result<int>(passed->lock_fd) : lock_supervisor(options.store);
   if (!lock.ok()) return fail(lock.error());
   AsioLoop loop;
   Fences fences(loop);
-  if (auto opened = fences.open(options.meta); !opened.ok()) return fail(opened.error());
+  if (auto opened = collector ? Result<void>() : fences.open(options.meta); !opened.ok()) return fail(opened.error());
   SystemClock clock;
   handover::SupervisorOptions all;
   all.argv = own_arguments();
@@ -195,12 +206,15 @@ int supervise(const StartOptions& options) {
   all.store = options.store;
   all.pid_file = options.pid_file;
   all.lock_fd = *lock;
-  all.command_lines = [&options] { return command_lines(options); };
-  all.bind = [&](const handover::Listeners& open) { return bind_listeners(open.sql >= 0 ? open : given, options); };
+  all.command_lines = [&options] { return lines_of_restart(options); };
+  all.bind = [&](const handover::Listeners& open) { return bind_listeners(open.http >= 0 ? open : given, options); };
   if (options.read_again) all.reload = [known = options]() mutable { return reload(known); };
   all.clock = &clock;
   all.timeouts = restart_timeouts();
-  all.fence = [&](NodeId node, Incarnation incarnation) { fences.fence(node, incarnation); };
+  all.fence = [&](NodeId node, Incarnation incarnation) {
+    if (!collector) fences.fence(node, incarnation);  // whom nobody else relies on needs no fence
+  };
+  all.source_only = options.with_source_only;
   all.settle = [&] { fences.settle(); };
   all.passed = std::move(passed);
   const int code = handover::Supervisor(std::move(all)).run();

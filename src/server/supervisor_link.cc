@@ -63,18 +63,20 @@ void SupervisorLink::tell(ControlMessage message) {
   wake();
 }
 
-Result<void> SupervisorLink::allow_adoption(const std::string& store, NodeId node, Incarnation incarnation,
-                                            std::map<std::string, int> inputs) {
+Result<void> SupervisorLink::allow_adoption(const std::string& store, Introduction introduction) {
   ASSIGN_OR_RETURN(const int fd, handover::listen_in(store, "worker.sock"));
   {
     const std::lock_guard lock(mutex_);
     listen_fd_ = fd;
-    node_ = node;
-    incarnation_ = incarnation;
-    inputs_ = std::move(inputs);
+    introduction_ = std::move(introduction);
   }
   wake();
   return {};
+}
+
+void SupervisorLink::end_source_only() {
+  const std::lock_guard lock(mutex_);
+  introduction_.source_only = false;
 }
 
 /// The name is left alone: the next owner of the store may have put its own socket there already.
@@ -146,16 +148,12 @@ bool SupervisorLink::trusted(int connection, int& pid) const {
 /// One supervisor at a time: while there is one, another is turned away by an end of file.
 void SupervisorLink::adopt() {
   int connection = -1, pid = 0;
-  NodeId node;
-  Incarnation incarnation;
-  std::map<std::string, int> sockets;
+  Introduction me;
   {
     const std::lock_guard lock(mutex_);
     if (listen_fd_ < 0) return;
-    sockets = inputs_;
+    me = introduction_;
     connection = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    node = node_;
-    incarnation = incarnation_;
   }
   if (connection < 0) return;
   if (connected_ || !trusted(connection, pid)) {
@@ -167,13 +165,15 @@ void SupervisorLink::adopt() {
   close(connection);
   connected_ = true;
   spdlog::info("adopted by the supervisor with pid {}", pid);
-  tell({.kind = Kind::kIncarnation, .node = node, .incarnation = incarnation, .text = {}});
-  tell({.kind = Kind::kReady, .node = node, .incarnation = incarnation, .text = program_version()});
-  // SQL and HTTP last: with them the introduction is complete.
-  for (const auto& [name, fd] : sockets)
-    tell({.kind = Kind::kListener, .node = node, .incarnation = incarnation, .text = name, .fd = fd});
-  tell({.kind = Kind::kListener, .node = node, .incarnation = incarnation, .text = "sql", .fd = handover::kSqlFd});
-  tell({.kind = Kind::kListener, .node = node, .incarnation = incarnation, .text = "http", .fd = handover::kHttpFd});
+  const auto say = [&](Kind kind, const std::string& text, int fd = -1) {
+    tell({.kind = kind, .node = me.node, .incarnation = me.incarnation, .text = text, .fd = fd});
+  };
+  say(Kind::kIncarnation, "");
+  say(Kind::kReady, program_version());
+  if (me.source_only) say(Kind::kSourceOnly, "");
+  for (const auto& [name, fd] : me.sockets.inputs) say(Kind::kListener, name, fd);
+  if (me.sockets.sql >= 0) say(Kind::kListener, "sql", me.sockets.sql);
+  say(Kind::kListener, "http", me.sockets.http);  // last: with it the introduction is complete
   events_.adopted(pid);
 }
 

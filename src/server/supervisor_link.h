@@ -2,7 +2,6 @@
 #include <atomic>
 #include <deque>
 #include <functional>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -11,8 +10,17 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "handover/control.h"
+#include "handover/sockets.h"
 
 namespace outlast::server {
+
+/// A worker, as the next supervisor has to know it.
+struct Introduction {
+  NodeId node;
+  Incarnation incarnation;
+  handover::Listeners sockets;  ///< Not owned.
+  bool source_only{false};
+};
 
 /// A worker's way to its supervisor. When the supervisor dies the worker serves on, and the next one adopts it: it
 /// connects to STORE/worker.sock, and that connection becomes the control channel (the same descriptor number).
@@ -33,9 +41,10 @@ class SupervisorLink {
 
   /// Sent in order, as soon as the channel takes it; dropped when nobody supervises.
   void tell(handover::ControlMessage message);
-  /// Lets the next supervisor find this worker: what it is, and the sockets that it keeps beside SQL and HTTP.
-  Result<void> allow_adoption(const std::string& store, NodeId node, Incarnation incarnation,
-                              std::map<std::string, int> inputs);
+  /// Lets the next supervisor find this worker.
+  Result<void> allow_adoption(const std::string& store, Introduction introduction);
+  /// To be called in the event that says so: no supervisor hears the contrary afterwards.
+  void end_source_only();
   /// Another worker owns the store now.
   void end_adoption();
   bool connected() const { return connected_; }
@@ -55,9 +64,7 @@ class SupervisorLink {
   std::mutex mutex_;
   std::deque<handover::ControlMessage> out_;  // under mutex_
   int listen_fd_{-1};                         // under mutex_
-  NodeId node_;                               // under mutex_
-  Incarnation incarnation_;                   // under mutex_
-  std::map<std::string, int> inputs_;         // under mutex_
+  Introduction introduction_;                 // under mutex_
   std::thread thread_;
 };
 

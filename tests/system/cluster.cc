@@ -52,6 +52,11 @@ void ClusterTest::use_start(std::vector<std::string> words, const std::string& p
       .binary = program.empty() ? OUTLAST_BINARY : program, .dir = dir_, .start_args = std::move(words)});
 }
 
+void ClusterTest::use_collectors(std::vector<std::string> words) {
+  cluster_ = std::make_unique<cli::LocalCluster>(cli::LocalClusterOptions{
+      .binary = OUTLAST_BINARY, .dir = dir_, .collectors = true, .start_args = std::move(words)});
+}
+
 void ClusterTest::start_nodes(int count) {
   for (int i = 0; i < count; ++i) {
     const auto started = cluster().start(i);
