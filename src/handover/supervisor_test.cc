@@ -256,7 +256,7 @@ TEST(Supervisor, AnswersPlanAndReloadAndRefusesNonsense) {
   EXPECT_EQ(node.ask("reload", ""), R"({"now":{"log-level":"debug"}})");
   EXPECT_NE(value_of(node.ask("restart", "not JSON"), "error"), "");
   EXPECT_NE(value_of(node.ask("restart", R"({"binary":"a/relative/path"})"), "error"), "");
-  EXPECT_NE(value_of(node.ask("stop", ""), "error"), "");
+  EXPECT_NE(value_of(node.ask("hand_over", ""), "error"), "");
 }
 
 TEST(Supervisor, ClientsThatMisbehaveHurtNobody) {
