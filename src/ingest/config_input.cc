@@ -4,8 +4,6 @@
 
 namespace outlast::ingest {
 namespace {
-constexpr std::size_t kTagMax = 255;
-
 /// "udp://0.0.0.0:5140" as scheme and address.
 Result<std::pair<std::string, std::string>> split_listen(const std::string& listen) {
   const auto scheme = listen.find("://");
@@ -19,10 +17,7 @@ Result<std::pair<std::string, std::string>> split_listen(const std::string& list
 }
 
 Result<std::string> checked_tag(const std::string& tag) {
-  bool good = !tag.empty() && tag.size() <= kTagMax && tag.front() != '.' && tag.back() != '.' && !tag.contains("..");
-  for (const char c : tag)
-    good = good && c > ' ' && c < '\x7f' && std::string_view("*{},/\\").find(c) == std::string_view::npos;
-  if (good) return tag;
+  if (is_tag(tag)) return tag;
   return Error(Errc::kInvalidArgument,
                "\"" + tag + "\" is no tag: parts of letters, digits, - and _ with points between them");
 }

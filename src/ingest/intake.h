@@ -3,7 +3,7 @@
 #include <string>
 
 #include "base/loop.h"
-#include "ingest/record_batch.h"
+#include "ingest/buffer/chunk.h"
 
 namespace outlast::ingest {
 
@@ -12,6 +12,13 @@ enum class Ack : std::uint8_t {
   kReceived,  ///< Read from the socket.
   kBuffered,  ///< In the chunk buffer, as durably as that is configured.
   kStored,    ///< In every sink.
+};
+
+/// Records that their sender gave an id: the same id means the same records, for ever.
+struct NamedChunk {
+  ChunkId id;
+  std::string tag;
+  RecordForm form{RecordForm::kAsCame};
 };
 
 /// Where inputs put what they read: the way to the buffers of the sinks that the input's tag is routed to.
@@ -27,6 +34,9 @@ class Intake {
   /// Takes the batch, all of it or nothing of it; what is not taken is left in `batch`. `done` runs when `ack` is
   /// reached, on any thread, inline too; an error says that it never will be, and why. It is dropped unless kYes.
   virtual Taken put(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done) = 0;
+  /// The same for records that came under an id. They stay together, and keep the id on their way. A sink that has
+  /// them, or had them lately, gets them no second time: `done` then runs as soon as the first ones have reached `ack`.
+  virtual Taken put_named(const NamedChunk& chunk, RecordBatch& batch, Ack ack, Callback<void> done) = 0;
   /// Calls back once when there may be room again, at once if there is.
   virtual void on_room(Task room) = 0;
 };

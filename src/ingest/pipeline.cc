@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <random>
 #include <utility>
 
 #include "ingest/sink/file_sink.h"
@@ -21,7 +22,7 @@ class Together {
     if (!how.ok() && result_.ok()) result_ = std::move(how);
     if (--left_ > 0) return;
     lock.unlock();
-    done_(std::move(result_));
+    if (done_) done_(std::move(result_));
   }
 
  private:
@@ -30,6 +31,13 @@ class Together {
   std::size_t left_;
   Result<void> result_;
 };
+
+/// Thousands of nodes may start in the same second.
+std::uint64_t fresh_writer(const Clock& clock) {
+  constexpr int kRandomBits = 12;
+  const auto micros = static_cast<std::uint64_t>(clock.wall_micros());
+  return micros << kRandomBits | (std::random_device{}() & ((1U << kRandomBits) - 1));
+}
 
 void add(Amount& to, const Amount& more) {
   to.add(more.records, more.bytes, more.chunks);
@@ -40,7 +48,7 @@ void add(Amount& to, const Amount& more) {
 Pipeline::Pipeline(PipelineOptions options, Clock& clock)
     : options_(std::move(options)),
       clock_(clock),
-      ids_(options_.writer != 0 ? options_.writer : static_cast<std::uint64_t>(clock.wall_micros())),
+      ids_(options_.writer != 0 ? options_.writer : fresh_writer(clock)),
       known_(under_keep("known")) {}
 
 Pipeline::~Pipeline() {
@@ -122,6 +130,13 @@ Result<std::unique_ptr<Sink>> Pipeline::make_sink(const SinkConfig& config, cons
   return Error(Errc::kInvalidArgument, "the sink \"" + config.name + "\" needs a database, and this node has none");
 }
 
+Pipeline::Route Pipeline::find_route(const std::string& tag) const {
+  Route found;
+  for (const auto& runner : runners_)
+    if (runner->match().matches(tag)) found.push_back(runner.get());
+  return found;
+}
+
 const Pipeline::Route& Pipeline::route(const std::string& tag) {
   {
     const std::shared_lock lock(routes_mutex_);
@@ -130,22 +145,32 @@ const Pipeline::Route& Pipeline::route(const std::string& tag) {
   const std::unique_lock lock(routes_mutex_);
   const auto [place, fresh] = routes_.try_emplace(tag);
   if (!fresh) return place->second;
-  for (const auto& runner : runners_)
-    if (runner->match().matches(tag)) place->second.push_back(runner.get());
+  place->second = find_route(tag);
   if (place->second.empty())
     spdlog::warn("no sink matches the tag \"{}\": its records are counted as unmatched, and go nowhere", tag);
   return place->second;
 }
 
-Intake::Taken Pipeline::put(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done) {
+template <class Put>
+Intake::Taken Pipeline::while_open(const RecordBatch& batch, Callback<void> done, const Put& put) {
   if (batch.empty()) {
     if (done) done({});
     return Taken::kYes;
   }
   puts_.fetch_add(1);
-  const Taken taken = closed_ ? Taken::kRefused : put_open(tag, batch, ack, std::move(done));
+  const Taken taken = closed_ ? Taken::kRefused : put(std::move(done));
   if (puts_.fetch_sub(1) == 1 && closed_) puts_.notify_all();
   return taken;
+}
+
+Intake::Taken Pipeline::put(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done) {
+  return while_open(batch, std::move(done),
+                    [&](Callback<void> told) { return put_open(tag, batch, ack, std::move(told)); });
+}
+
+Intake::Taken Pipeline::put_named(const NamedChunk& chunk, RecordBatch& batch, Ack ack, Callback<void> done) {
+  return while_open(batch, std::move(done),
+                    [&](Callback<void> told) { return put_named_open(chunk, batch, ack, std::move(told)); });
 }
 
 Intake::Taken Pipeline::put_open(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done) {
@@ -170,6 +195,25 @@ Intake::Taken Pipeline::put_open(const std::string& tag, RecordBatch& batch, Ack
   const auto together = std::make_shared<Together>(std::move(done), granted.size());
   for (SinkRunner* sink : granted)
     sink->buffer().append(tag, taken, ack, [together](Result<void> how) { together->part(std::move(how)); });
+  return Taken::kYes;
+}
+
+Intake::Taken Pipeline::put_named_open(const NamedChunk& chunk, RecordBatch& batch, Ack ack, Callback<void> done) {
+  Route known;
+  Route fresh;
+  // Senders choose these tags: no route is kept for them.
+  for (SinkRunner* sink : find_route(chunk.tag)) (sink->buffer().knows(chunk.id) ? known : fresh).push_back(sink);
+  if (known.empty() && fresh.empty()) {
+    unmatched(chunk.tag, batch, ack, std::move(done));
+    return Taken::kYes;
+  }
+  Route granted;
+  if (const Taken taken = reserve(fresh, batch, Ack::kStored, granted); taken != Taken::kYes) return taken;
+  const RecordBatch records = std::exchange(batch, {});
+  const auto together = std::make_shared<Together>(std::move(done), known.size() + fresh.size());
+  const auto part = [together](Result<void> how) { together->part(std::move(how)); };
+  for (SinkRunner* sink : known) sink->buffer().join(chunk.id, ack, part);
+  for (SinkRunner* sink : fresh) sink->buffer().append(chunk, records, ack, part);
   return Taken::kYes;
 }
 

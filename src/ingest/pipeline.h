@@ -19,7 +19,7 @@ namespace outlast::ingest {
 
 struct PipelineOptions {
   /// The number that this process writes chunks under: no other process, here or where chunks are forwarded to, ever
-  /// has the same. 0: the wall clock's microseconds.
+  /// has the same. 0: the wall clock's microseconds and 12 random bits.
   std::uint64_t writer{0};
   /// Where what memory buffers hold goes at the end, NAME/ for each sink; and what is known of directories of buffers.
   /// Empty: both are lost.
@@ -45,6 +45,8 @@ class Pipeline final : public Intake {
   /// A tag without a sink is taken and counted, and `done` gets kNotFound unless the ack is kReceived.
   /// A sink that refuses (reject) takes its part alone if the ack is kReceived; otherwise nothing is taken.
   Taken put(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done) override;
+  /// A sink takes all of it or nothing, and then no sink takes what it does not have yet.
+  Taken put_named(const NamedChunk& chunk, RecordBatch& batch, Ack ack, Callback<void> done) override;
   void on_room(Task room) override;
 
   void start_sinks();
@@ -63,9 +65,13 @@ class Pipeline final : public Intake {
   Result<void> find_directories(const IngestConfig& config);
   std::string under_keep(const std::string& name) const;
   Result<std::unique_ptr<Sink>> make_sink(const SinkConfig& config, const SinkMaker& other_sinks) const;
+  Route find_route(const std::string& tag) const;
   const Route& route(const std::string& tag);
   Taken reserve(const Route& route, const RecordBatch& batch, Ack ack, Route& granted);
+  template <class Put>
+  Taken while_open(const RecordBatch& batch, Callback<void> done, const Put& put);
   Taken put_open(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done);
+  Taken put_named_open(const NamedChunk& chunk, RecordBatch& batch, Ack ack, Callback<void> done);
   void unmatched(const std::string& tag, RecordBatch& batch, Ack ack, Callback<void> done);
   void run_waiters();
   LeftBehind end(bool flush);

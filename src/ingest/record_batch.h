@@ -14,6 +14,12 @@ struct RawRecord {
   std::string_view bytes;           ///< Without its frame; may hold anything, NUL and invalid UTF-8 too.
 };
 
+/// What the bytes of a record are.
+enum class RecordForm : std::uint8_t {
+  kAsCame,  ///< As the sender wrote it, not parsed.
+  kParsed,  ///< What another Outlast's parser found (parse/parsed.h); time and peer are the record's time and host.
+};
+
 /// Records one after another in one piece of memory, in the form in which chunks keep them: for each the length of what
 /// follows it (u32, little-endian), the time (i64), the length of the peer (u8), peer and bytes. Appending copies once
 /// and allocates rarely; nothing else is done for a record on its way in.

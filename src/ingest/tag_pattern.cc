@@ -3,6 +3,7 @@
 namespace outlast::ingest {
 namespace {
 constexpr std::size_t kAlternativesMax = 256;
+constexpr std::size_t kTagMax = 255;
 
 Error wrong(std::string_view text, const std::string& what) {
   return {Errc::kInvalidArgument, "\"" + std::string(text) + "\" is no tag pattern: " + what +
@@ -83,6 +84,14 @@ bool matches_part(std::string_view pattern, std::string_view text) {
 }
 
 }  // namespace
+
+bool is_tag(std::string_view text) {
+  bool good =
+      !text.empty() && text.size() <= kTagMax && text.front() != '.' && text.back() != '.' && !text.contains("..");
+  for (const char c : text)
+    good = good && c > ' ' && c < '\x7f' && std::string_view("*{},/\\").find(c) == std::string_view::npos;
+  return good;
+}
 
 Result<TagPattern> TagPattern::parse(std::string_view text) {
   TagPattern pattern;

@@ -7,6 +7,9 @@
 
 namespace outlast::ingest {
 
+/// Whether this is a tag: parts of letters, digits, - and _ with points between them, at most 255 bytes.
+bool is_tag(std::string_view text);
+
 /// Fluentd's tag patterns: `*` is one part of a tag ("a.*" matches "a.b", not "a.b.c" nor "a"), or some of one beside
 /// other text ("web*"); `**` is any number of parts, none too ("a.**" matches "a", "a.b" and "a.b.c"); `{a,b}` is
 /// either, and may hold patterns. Several patterns with spaces between them match what one of them matches. Pure.

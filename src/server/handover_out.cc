@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "handover/child.h"
+#include "ingest/input/socket.h"
 #include "sql/pgwire/backend_writer.h"
 
 namespace outlast::server {
@@ -109,7 +110,13 @@ void HandoverOut::move_clients() {
   begin.mutable_begin();
   pump_->send(begin);
   if (ports_.release_inputs)
-    ports_.release_inputs([this](const proto::HandoverMessage& message, int fd) { pump_->send(message, fd); });
+    ports_.release_inputs(
+        [this, alive = std::weak_ptr(alive_), &loop = ports_.loop](const proto::HandoverMessage& message, int fd) {
+          if (loop.on_this_loop()) return send_input(message, fd);
+          loop.post([this, alive, message, fd = std::make_shared<ingest::Fd>(fd)] {
+            if (!alive.expired()) send_input(message, fd->release());
+          });
+        });
   if (ports_.sql != nullptr) move_sessions();
   ports_.leave([this, alive = std::weak_ptr(alive_), round = round_] {
     if (!alive.expired() && round == round_ && state_ == HandoverState::kSessions) left();
@@ -129,6 +136,11 @@ void HandoverOut::move_sessions() {
     wait_timer_ = 0;
     list_left_behind();
   });
+}
+
+void HandoverOut::send_input(const proto::HandoverMessage& message, int fd) {
+  if (pump_) return pump_->send(message, fd);
+  if (fd >= 0) close(fd);
 }
 
 void HandoverOut::session_left(sql::LeavingSession session) {

@@ -29,7 +29,8 @@ class HandoverOut {
     std::function<void(Task)> leave;
     std::function<void()> stay;      ///< Takes leave() back.
     std::function<void()> all_left;  ///< No session is here now.
-    /// Inputs: their readers end, one after the other, and what they say goes to the new worker. May be null.
+    /// Inputs: their readers end, one after the other, and what they say goes to the new worker, from any thread until
+    /// close() has called back. May be null.
     using Send = std::function<void(const proto::HandoverMessage&, int fd)>;
     std::function<void(const Send&)> release_inputs;
     std::function<void()> take_inputs_back;
@@ -58,6 +59,7 @@ class HandoverOut {
   void on_gone();
   void move_clients();
   void move_sessions();
+  void send_input(const proto::HandoverMessage& message, int fd);
   void send_vault();
   void session_left(sql::LeavingSession session);
   void keep_and_send(sql::LeavingSession session);

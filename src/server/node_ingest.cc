@@ -53,6 +53,19 @@ json::object amount(const ingest::Amount& a) {
   return {{"records", a.records}, {"bytes", a.bytes}, {"chunks", a.chunks}};
 }
 
+proto::HandoverMessage describe(const std::string& socket, const MovedConnection& connection) {
+  proto::HandoverMessage message;
+  proto::HandoverConnection& out = *message.mutable_connection();
+  out.set_address(socket);
+  out.set_peer(connection.peer);
+  out.set_framing(static_cast<std::uint32_t>(connection.state.framing));
+  out.set_phase(static_cast<std::uint32_t>(connection.state.phase));
+  out.set_broken(connection.state.broken);
+  out.set_left(connection.state.left);
+  out.set_unfinished(connection.state.unfinished);
+  return message;
+}
+
 json::object describe(const ingest::InputCounters& c) {
   return {{"records", c.records},
           {"bytes", c.bytes},
@@ -155,13 +168,12 @@ void NodeIngest::read(const proto::HandoverInput& from) {
   start(*reader, Instant(Duration(from.read_until_ns())));
 }
 
-/// What the old worker had read and could not put goes before everything that is read here. Called once a restart, on
-/// buffers that have just been opened.
+/// What was read and could not be put: by the old worker, before anything is read here on buffers that have just been
+/// opened; or here, at the end.
 void NodeIngest::put_held(const Reader& reader, ingest::RecordBatch held) {
   const auto put = pipeline_->put(reader.config.tag, held, ingest::Ack::kReceived, [](const Result<void>&) {});
   if (put != ingest::Intake::Taken::kYes)
-    spdlog::error("input {}: {} records that the process before had read found no room", reader.config.name,
-                  held.records());
+    spdlog::error("input {}: {} records that had been read found no room", reader.config.name, held.records());
 }
 
 void NodeIngest::adopt(const proto::HandoverConnection& connection, int fd) {
@@ -184,8 +196,13 @@ void NodeIngest::adopt(const proto::HandoverConnection& connection, int fd) {
 void NodeIngest::release(const Send& send) {
   for (Reader& reader : readers_) {
     if (!reader.input) continue;
-    std::vector<MovedConnection> connections = reader.input->release_connections();
-    ingest::StopReport report = reader.input->stop();
+    std::vector<MovedConnection> connections = reader.input->release_connections(
+        [this, &reader, send](MovedConnection late) { give(reader, std::move(late), send); });
+    // HTTP has requests to answer: it is waited for in the end. It has nothing to report.
+    const bool answers = reader.config.kind == InputKind::kHttp;
+    ingest::StopReport report;
+    if (!answers) report = reader.input->stop();
+    if (answers) report.records = reader.input->counters().records;
     proto::HandoverMessage ended;
     ended.mutable_input()->set_address(reader.socket);
     ended.mutable_input()->set_records(report.records);
@@ -193,28 +210,35 @@ void NodeIngest::release(const Send& send) {
     ended.mutable_input()->set_read_until_ns(report.read_until.time_since_epoch().count());
     if (!report.held.empty()) ended.mutable_input()->set_held(report.held.data());
     send(ended, -1);
-    for (MovedConnection& one : connections) {
-      proto::HandoverMessage message;
-      proto::HandoverConnection& out = *message.mutable_connection();
-      out.set_address(reader.socket);
-      out.set_peer(one.peer);
-      out.set_framing(static_cast<std::uint32_t>(one.state.framing));
-      out.set_phase(static_cast<std::uint32_t>(one.state.phase));
-      out.set_broken(one.state.broken);
-      out.set_left(one.state.left);
-      out.set_unfinished(one.state.unfinished);
-      send(message, one.fd.release());
-    }
+    for (MovedConnection& one : connections) send(describe(reader.socket, one), one.fd.release());
+    const std::lock_guard lock(mutex_);
+    reader.ended = reader.input->counters();
+    if (answers)
+      reader.leaving.push_back(std::move(reader.input));
+    else
+      reader.input.reset();
+  }
+}
+
+/// On the thread of an input that has been released.
+void NodeIngest::give(Reader& reader, MovedConnection connection, const Send& send) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (reader.input) return reader.input->adopt(std::move(connection));  // taken back
+  }
+  send(describe(reader.socket, connection), connection.fd.release());
+}
+
+void NodeIngest::end_readers() {
+  for (Reader& reader : readers_) {
+    for (const auto& input : reader.leaving) input->stop();
+    if (!reader.input) continue;
+    ingest::StopReport report = reader.input->stop();
+    if (!report.held.empty()) put_held(reader, std::move(report.held));
     const std::lock_guard lock(mutex_);
     reader.ended = reader.input->counters();
     reader.input.reset();
   }
-}
-
-void NodeIngest::end_readers() {
-  release([](const proto::HandoverMessage&, int fd) {
-    if (fd >= 0) close(fd);
-  });
 }
 
 void NodeIngest::start_sinks() {

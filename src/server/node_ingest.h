@@ -47,8 +47,10 @@ class NodeIngest {
   /// Ends source-only, once. Any thread.
   void start_sinks();
 
+  /// Any thread.
   using Send = std::function<void(const proto::HandoverMessage&, int fd)>;
-  /// Ends all readers and says so, with the connections that they had.
+  /// Ends all readers and says so, with the connections that they had. Connections whose request is being answered
+  /// follow until hand_over() or stop() returns.
   void release(const Send& send);
   /// Nobody took over what release() gave away: goes on. Connections that were given away are gone.
   void take_back() { read(); }
@@ -69,11 +71,14 @@ class NodeIngest {
     std::string socket;
     std::unique_ptr<ingest::Input> input;  ///< Null: not read here.
     ingest::InputCounters ended{};         ///< Of the last one that was read here.
+    /// Released, while connections of theirs wait for answers.
+    std::vector<std::unique_ptr<ingest::Input>> leaving{};
   };
   NodeIngest(std::map<std::string, int> sockets, Parts parts);
   Result<std::unique_ptr<ingest::Sink>> make_table_sink(const ingest::SinkConfig& config,
                                                         const ingest::Decoder& decoder) const;
   void start(Reader& reader, Instant read_since);
+  void give(Reader& reader, ingest::MovedConnection connection, const Send& send);
   void end_readers();
   bool end();
   Reader* find(const std::string& socket);

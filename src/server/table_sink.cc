@@ -116,6 +116,11 @@ asio::awaitable<Result<void>> TableSink::make_tables(gateway::Session& session) 
   co_return Result<void>();
 }
 
+/// Chunks that were forwarded have one id for all tables that they go to; ours have one for each.
+std::string TableSink::claim_key(const ingest::Chunk& chunk) const {
+  return chunk.id().to_string() + (chunk.facts().origin ? " " + options_.table : "");
+}
+
 /// True: this chunk was not stored yet, and its id is now in our transaction.
 asio::awaitable<Result<bool>> TableSink::claim(gateway::Session& session, const ingest::Chunk& chunk) {
   const std::int64_t now = cluster_.wall_micros();
@@ -127,7 +132,7 @@ asio::awaitable<Result<bool>> TableSink::claim(gateway::Session& session, const 
   }
   auto claimed = co_await session.run(
       statement("INSERT INTO " + std::string(kChunks) + "(id, stored) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                {Value(chunk.id().to_string()), Value(now)}));
+                {Value(claim_key(chunk)), Value(now)}));
   if (!claimed.ok()) co_return std::move(claimed).error();
   co_return claimed->changes > 0;
 }
@@ -154,7 +159,7 @@ Result<TableSink::Portions> TableSink::portions_of(const ingest::Chunk& chunk) c
         portions.emplace_back();
         bytes = 0;
       }
-      portions.back().push_back(row_of(decoder_.decode(chunk.tag(), raw)));
+      portions.back().push_back(row_of(decoder_.decode(chunk.tag(), raw, chunk.form())));
     }
     return {};
   }));

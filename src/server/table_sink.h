@@ -38,6 +38,7 @@ class TableSink final : public ingest::Sink, public std::enable_shared_from_this
   boost::asio::awaitable<Result<bool>> claim(gateway::Session& session, const ingest::Chunk& chunk);
   boost::asio::awaitable<Result<void>> insert(gateway::Session& session, Portions portions);
   Result<Portions> portions_of(const ingest::Chunk& chunk) const;
+  std::string claim_key(const ingest::Chunk& chunk) const;
 
   const TableSinkOptions options_;
   gateway::Cluster& cluster_;

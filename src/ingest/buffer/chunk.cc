@@ -53,11 +53,12 @@ Result<ChunkId> ChunkId::from(std::string_view text) {
 void oldest_first(std::vector<std::shared_ptr<Chunk>>& chunks) {
   std::map<std::uint64_t, std::int64_t> begun;
   for (const auto& chunk : chunks) {
-    const auto [first, fresh] = begun.emplace(chunk->id().writer, chunk->facts().created_micros);
+    const auto [first, fresh] = begun.emplace(chunk->facts().id.writer, chunk->facts().created_micros);
     if (!fresh) first->second = std::min(first->second, chunk->facts().created_micros);
   }
   std::ranges::sort(chunks, [&begun](const auto& a, const auto& b) {
-    return std::tuple(begun[a->id().writer], a->id()) < std::tuple(begun[b->id().writer], b->id());
+    return std::tuple(begun[a->facts().id.writer], a->facts().id) <
+           std::tuple(begun[b->facts().id.writer], b->facts().id);
   });
 }
 

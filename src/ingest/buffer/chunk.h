@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,9 +38,11 @@ class ChunkIds {
 };
 
 struct ChunkFacts {
-  ChunkId id;
+  ChunkId id;  ///< Of this process, whose chunk it is.
   std::string tag;
   std::int64_t created_micros{0};  ///< Wall clock.
+  std::optional<ChunkId> origin;   ///< What the records were called where they came from; nothing else is beside them.
+  RecordForm form{RecordForm::kAsCame};
 };
 
 /// Records of one tag on their way to one sink: filled by its buffer, then sealed, read by the sink, and removed.
@@ -51,8 +54,9 @@ class Chunk {
   Chunk(const Chunk&) = delete;
   Chunk& operator=(const Chunk&) = delete;
   const ChunkFacts& facts() const { return facts_; }
-  const ChunkId& id() const { return facts_.id; }
+  const ChunkId& id() const { return facts_.origin ? *facts_.origin : facts_.id; }
   const std::string& tag() const { return facts_.tag; }
+  RecordForm form() const { return facts_.form; }
   std::uint64_t records() const { return records_; }
   std::uint64_t bytes() const { return bytes_; }  ///< Of batches, without what frames them.
 

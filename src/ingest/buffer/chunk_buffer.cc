@@ -1,4 +1,5 @@
-// The way in: room, staged chunks, what the disk refuses. chunk_flow.cc is the way out.
+// The way in: room, staged chunks, what the disk refuses. chunk_flow.cc is the way out, chunk_named.cc
+// knows what came under ids.
 #include "ingest/buffer/chunk_buffer.h"
 
 #include <spdlog/spdlog.h>
@@ -116,31 +117,40 @@ void ChunkBuffer::append(const std::string& tag, const RecordBatch& batch, Ack a
       if (work() != work_before || ack == Ack::kStored) calls.add(hooks_.work);
       return;
     }
-    in_trouble(held.error());
-    next_parked_try_ = clock_.now() + kParkedWait;
-    spdlog::error("a buffer cannot write, and takes nothing until it can: {}", stats_.trouble);
+    disk_refused(held.error());
   }
-  stats_.parked.add(batch.records(), batch.bytes());
-  parked_.push_back({tag, batch, phase_now(), ack, std::move(done)});
+  park({.tag = tag, .batch = batch, .phase = phase_now(), .ack = ack, .done = std::move(done), .name = {}}, calls);
+}
+
+void ChunkBuffer::disk_refused(const Error& why) {
+  in_trouble(why);
+  next_parked_try_ = clock_.now() + kParkedWait;
+  spdlog::error("a buffer cannot write, and takes nothing until it can: {}", stats_.trouble);
+}
+
+void ChunkBuffer::park(Parked parked, Calls& calls) {
+  stats_.parked.add(parked.batch.records(), parked.batch.bytes());
+  parked_.push_back(std::move(parked));
   calls.add(hooks_.work);
 }
 
+Result<std::shared_ptr<ChunkBuffer::Held>> ChunkBuffer::make_chunk(ChunkFacts facts, Phase phase) {
+  facts.id = ids_.next();
+  facts.created_micros = clock_.wall_micros();
+  const auto held = std::make_shared<Held>();
+  ASSIGN_OR_RETURN(held->chunk, side_->place.store->create(std::move(facts)));
+  held->side = side_;
+  held->phase = phase;
+  held->lasting = side_->place.store->lasting();
+  held->since = clock_.now();
+  held->due = held->since + limits().flush_interval;
+  return held;
+}
+
 Result<std::shared_ptr<ChunkBuffer::Held>> ChunkBuffer::staged(const std::string& tag, Phase phase) {
-  auto& held = staged_[tag];
-  if (held == nullptr) {
-    auto chunk = side_->place.store->create({ids_.next(), tag, clock_.wall_micros()});
-    if (!chunk.ok()) {
-      staged_.erase(tag);
-      return std::move(chunk).error();
-    }
-    held = std::make_shared<Held>();
-    held->chunk = std::move(chunk).value();
-    held->side = side_;
-    held->phase = phase;
-    held->lasting = side_->place.store->lasting();
-    held->since = clock_.now();
-    held->due = held->since + limits().flush_interval;
-  }
+  if (const auto present = staged_.find(tag); present != staged_.end()) return present->second;
+  ASSIGN_OR_RETURN(const std::shared_ptr<Held> held, make_chunk({.id = {}, .tag = tag}, phase));
+  staged_.emplace(tag, held);
   return held;
 }
 
@@ -161,15 +171,21 @@ Result<std::shared_ptr<ChunkBuffer::Held>> ChunkBuffer::store(const std::string&
       staged_.erase(tag);
     return std::move(appended).error();
   }
-  stats_.held.add(batch.records(), batch.bytes());
-  side_->bytes += batch.bytes();
-  if (held->chunk->records() == batch.records() && phase == Phase::kSourceOnly) ++source_only_chunks_;
-  if (held->lasting && limits().sync != SyncPolicy::kNever && !held->dirty) {
-    held->dirty = true;
-    dirty_.push_back(held);
-  }
+  now_holds(held, batch);
   if (held->chunk->bytes() >= limits().chunk_bytes) enqueue(tag);
   return held;
+}
+
+void ChunkBuffer::now_holds(const std::shared_ptr<Held>& held, const RecordBatch& batch) {
+  stats_.held.add(batch.records(), batch.bytes());
+  held->side->bytes += batch.bytes();
+  if (held->chunk->records() == batch.records() && held->phase == Phase::kSourceOnly) ++source_only_chunks_;
+  if (held->lasting && limits().sync != SyncPolicy::kNever && !held->dirty) now_dirty(held);
+}
+
+void ChunkBuffer::now_dirty(const std::shared_ptr<Held>& held) {
+  held->dirty = true;
+  dirty_.push_back(held);
 }
 
 void ChunkBuffer::promise(Held& held, Ack ack, Callback<void> done, Calls& calls) {
@@ -186,14 +202,17 @@ void ChunkBuffer::promise(Held& held, Ack ack, Callback<void> done, Calls& calls
 void ChunkBuffer::write_parked(Calls& calls) {
   std::size_t written = 0;
   for (Parked& parked : parked_) {
-    auto held = store(parked.tag, parked.batch, parked.phase);
-    if (!held.ok()) {
-      in_trouble(held.error());
-      break;
+    if (!parked.name || !join_known(parked.name->id, parked.ack, parked.done, calls)) {
+      auto held =
+          parked.name ? store(*parked.name, parked.batch, parked.phase) : store(parked.tag, parked.batch, parked.phase);
+      if (!held.ok()) {
+        in_trouble(held.error());
+        break;
+      }
+      promise(**held, parked.ack, std::move(parked.done), calls);
     }
     stats_.parked.records -= parked.batch.records();
     stats_.parked.bytes -= parked.batch.bytes();
-    promise(**held, parked.ack, std::move(parked.done), calls);
     ++written;
   }
   parked_.erase(parked_.begin(), parked_.begin() + static_cast<std::ptrdiff_t>(written));
@@ -214,6 +233,10 @@ void ChunkBuffer::enqueue(const std::string& tag) {
   const auto found = staged_.find(tag);
   const auto held = found->second;
   staged_.erase(found);
+  stand_in_line(held);
+}
+
+void ChunkBuffer::stand_in_line(const std::shared_ptr<Held>& held) {
   held->sealed = true;
   held->order = next_order_++;
   close_if_idle(*held);

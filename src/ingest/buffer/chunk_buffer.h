@@ -9,6 +9,7 @@
 
 #include "base/loop.h"
 #include "ingest/buffer/chunk.h"
+#include "ingest/buffer/known_chunks.h"
 #include "ingest/buffer/retry.h"
 #include "ingest/intake.h"
 #include "ingest/stats.h"
@@ -59,6 +60,11 @@ class ChunkBuffer {
   void refuse(const RecordBatch& batch);
   /// Takes what was reserved. `done` as in Intake::put.
   void append(const std::string& tag, const RecordBatch& batch, Ack ack, Callback<void> done);
+  /// The same for records that came under an id: a chunk of their own, unless they are known by now.
+  void append(const NamedChunk& name, const RecordBatch& batch, Ack ack, Callback<void> done);
+  /// Records of this id are here, or were lately: nothing need be reserved, join() takes `done` as in Intake::put.
+  bool knows(const ChunkId& id) const;
+  void join(const ChunkId& id, Ack ack, Callback<void> done);
   bool is_full() const;
 
   /// What comes is source-only, until end_source_only(): in `apart` if given, whose chunks take none of the room that
@@ -119,8 +125,17 @@ class ChunkBuffer {
   Intake::Taken overflow(const RecordBatch& batch, Calls& calls);
   bool drop_oldest(Calls& calls);
   Waiting::iterator oldest_of_side();
+  void disk_refused(const Error& why);
+  void park(Parked parked, Calls& calls);
   Result<std::shared_ptr<Held>> store(const std::string& tag, const RecordBatch& batch, Phase phase);
+  Result<std::shared_ptr<Held>> store(const NamedChunk& name, const RecordBatch& batch, Phase phase);
+  Result<std::shared_ptr<Held>> make_chunk(ChunkFacts facts, Phase phase);
   Result<std::shared_ptr<Held>> staged(const std::string& tag, Phase phase);
+  bool join_known(const ChunkId& id, Ack ack, Callback<void>& done, Calls& calls);
+  void now_holds(const std::shared_ptr<Held>& held, const RecordBatch& batch);
+  void now_dirty(const std::shared_ptr<Held>& held);
+  void stand_in_line(const std::shared_ptr<Held>& held);
+  void remember(const Chunk& chunk, Result<void> how);
   void promise(Held& held, Ack ack, Callback<void> done, Calls& calls);
   void write_parked(Calls& calls);
   void in_trouble(const Error& why);
@@ -144,6 +159,8 @@ class ChunkBuffer {
   std::map<std::string, std::shared_ptr<Held>> staged_;
   Waiting waiting_;
   std::map<const Chunk*, std::shared_ptr<Held>> in_flight_;
+  std::map<ChunkId, std::shared_ptr<Held>> named_;  ///< Of these and waiting_, those that came under an id.
+  mutable KnownChunks known_;
   std::vector<Parked> parked_;
   Instant next_parked_try_{};
   bool disk_full_{false};  ///< Why there is something parked.

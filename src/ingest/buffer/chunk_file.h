@@ -10,7 +10,8 @@
 namespace outlast::ingest {
 
 /// One chunk as a file: a header, then a frame for each batch, all little-endian.
-///   header  "OUTCHUNK", version u32, tag length u32, writer u64, sequence u64, created_micros i64, tag, CRC-32C u32
+///   header  "OUTCHUNK", version u32, tag length u32, writer u64, sequence u64, created_micros i64, tag, CRC-32C u32;
+///           in version 2, of chunks that came under an id, its writer u64, sequence u64 and form u32 before the CRC
 ///   frame   length u32, records u32, CRC-32C u32 of these two and the batch, batch
 /// The header comes with the first frame, in one write. A torn tail belongs to a batch that nobody was told is safe.
 class ChunkFile final : public Chunk {

@@ -57,6 +57,24 @@ TEST_F(ChunkFileTest, GivesBackItsBatchesAndFacts) {
   EXPECT_EQ(texts_of(chunk), (Texts{"one", "two", std::string(3'000'000, 'x'), "three"}));
 }
 
+TEST_F(ChunkFileTest, KeepsTheIdThatItsRecordsCameUnder) {
+  const ChunkFacts facts{
+      .id = {7, 1}, .tag = "app.web", .created_micros = 5, .origin = ChunkId{9, 2}, .form = RecordForm::kParsed};
+  {
+    ChunkFile chunk(path("a.chunk"), facts);
+    ASSERT_TRUE(chunk.append(batch_of({"one"})).ok());
+  }
+  const auto recovered = ChunkFile::recover(path("a.chunk"));
+  ASSERT_TRUE(recovered.ok());
+  EXPECT_EQ(recovered->chunk->id(), (ChunkId{9, 2})) << "what sinks know it by";
+  EXPECT_EQ(recovered->chunk->facts().id, (ChunkId{7, 1})) << "whose file it is";
+  EXPECT_EQ(recovered->chunk->form(), RecordForm::kParsed);
+  EXPECT_EQ(texts_of(*recovered->chunk), Texts{"one"});
+  const std::string header = encode_chunk_header(facts);
+  for (std::size_t cut = 0; cut < header.size(); ++cut)
+    EXPECT_FALSE(decode_chunk_header(header.substr(0, cut))->has_value()) << cut;
+}
+
 TEST_F(ChunkFileTest, CutAtAnyByteItKeepsExactlyTheWholeFrames) {
   const std::string one = write(path("1"), {{"a"}});
   const std::string two = write(path("2"), {{"a"}, {"bb", "cc"}});

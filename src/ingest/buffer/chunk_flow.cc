@@ -60,6 +60,7 @@ void ChunkBuffer::leave(const std::shared_ptr<Held>& held, Result<void> how, Cal
   }
   for (auto& done : held->stored) calls.add(std::move(done), how);
   held->stored.clear();
+  if (const auto& origin = held->chunk->facts().origin) named_.erase(*origin);
   freed(calls);
 }
 
@@ -67,6 +68,7 @@ void ChunkBuffer::written(const Chunk& chunk) {
   Calls calls;
   const std::lock_guard lock(mutex_);
   retry_.succeeded();
+  remember(chunk, {});
   leave(return_from_flight(chunk, calls), {}, calls);
 }
 
@@ -92,6 +94,7 @@ std::vector<std::shared_ptr<Chunk>> ChunkBuffer::take_waiting() {
 void ChunkBuffer::set_aside(const Chunk& chunk, const Error& why) {
   Calls calls;
   const std::lock_guard lock(mutex_);
+  remember(chunk, why);
   leave(return_from_flight(chunk, calls), why, calls);
 }
 
@@ -130,6 +133,7 @@ void ChunkBuffer::sync() {
   const std::lock_guard lock(mutex_);
   for (const auto& held : dirty) {
     held->syncing = false;
+    held->doubtful = held->doubtful || !synced.ok();
     close_if_idle(*held);
   }
   if (parked_.empty()) stats_.trouble = synced.ok() ? "" : synced.error().message;
@@ -156,6 +160,14 @@ void ChunkBuffer::adopt(std::vector<std::shared_ptr<Chunk>> chunks, std::vector<
   Order order = first_order_;
   const std::int64_t wall = clock_.wall_micros();
   for (auto& chunk : chunks) {
+    const auto origin = chunk->facts().origin;
+    if (origin && (named_.contains(*origin) || known_.find(*origin, clock_.now()))) {
+      // Its sender has sent it again, to this process.
+      if (auto removed = chunk->remove(); !removed.ok()) spdlog::error("{}", removed.error().message);
+      continue;
+    }
+    stats_.held.add(chunk->records(), chunk->bytes());
+    stats_.replayed.add(chunk->records(), chunk->bytes(), 1);
     auto held = std::make_shared<Held>();
     held->side = apart.contains(chunk.get()) ? &apart_ : &own_;
     held->side->bytes += chunk->bytes();
@@ -165,10 +177,9 @@ void ChunkBuffer::adopt(std::vector<std::shared_ptr<Chunk>> chunks, std::vector<
         clock_.now() - std::chrono::microseconds(std::max<std::int64_t>(wall - chunk->facts().created_micros, 0));
     held->sealed = true;
     held->order = order++;
-    stats_.held.add(chunk->records(), chunk->bytes());
-    stats_.replayed.add(chunk->records(), chunk->bytes(), 1);
     held->chunk = std::move(chunk);
-    waiting_.emplace(held->order, std::move(held));
+    if (origin) named_.emplace(*origin, held);
+    waiting_.emplace(held->order, held);
   }
   calls.add(hooks_.work);
 }
@@ -238,6 +249,7 @@ void ChunkBuffer::lost(const Chunk& chunk) {
 void ChunkBuffer::give_up_store() {
   const std::lock_guard lock(mutex_);
   waiting_.clear();
+  named_.clear();
   own_.place.store.reset();
   apart_.place.store.reset();
 }

@@ -12,10 +12,12 @@ namespace outlast::ingest {
 namespace {
 constexpr std::string_view kMagic = "OUTCHUNK";
 constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kNamedVersion = 2;  ///< Of chunks with an origin, behind the tag.
 constexpr std::size_t kFixedHeader = 8 + 4 + 4 + 8 + 8 + 8;
+constexpr std::size_t kOrigin = 8 + 8 + 4;
 constexpr std::size_t kReadSize = 1U << 20;
 constexpr std::size_t kCrc = sizeof(std::uint32_t);
-static_assert(kFixedHeader + kChunkTagMax + kCrc <= kChunkHeaderMax);
+static_assert(kFixedHeader + kChunkTagMax + kOrigin + kCrc <= kChunkHeaderMax);
 
 template <class T>
 void put(std::string& to, T value) {
@@ -39,12 +41,17 @@ std::uint32_t frame_crc(std::uint32_t length, std::uint32_t records, std::string
 std::string encode_chunk_header(const ChunkFacts& facts) {
   OUTLAST_ASSERT(facts.tag.size() <= kChunkTagMax, "configurations and routes let no such tag pass");
   std::string bytes(kMagic);
-  put(bytes, kVersion);
+  put(bytes, facts.origin ? kNamedVersion : kVersion);
   put(bytes, static_cast<std::uint32_t>(facts.tag.size()));
   put(bytes, facts.id.writer);
   put(bytes, facts.id.sequence);
   put(bytes, facts.created_micros);
   bytes += facts.tag;
+  if (facts.origin) {
+    put(bytes, facts.origin->writer);
+    put(bytes, facts.origin->sequence);
+    put(bytes, static_cast<std::uint32_t>(facts.form));
+  }
   put(bytes, crc32c(bytes));
   return bytes;
 }
@@ -53,17 +60,25 @@ Result<std::optional<ChunkHeader>> decode_chunk_header(std::string_view bytes) {
   const Error no_chunk(Errc::kCorrupt, "this is no chunk file: its header is damaged");
   if (!kMagic.starts_with(bytes.substr(0, kMagic.size()))) return no_chunk;
   if (bytes.size() < kFixedHeader) return std::optional<ChunkHeader>();
-  if (get<std::uint32_t>(bytes.data() + 8) != kVersion)
+  const auto version = get<std::uint32_t>(bytes.data() + 8);
+  if (version != kVersion && version != kNamedVersion)
     return Error(Errc::kWrongVersion, "the chunk file is of a version that this program cannot read; a later one can");
   const auto tag = get<std::uint32_t>(bytes.data() + 12);
   if (tag > kChunkTagMax) return no_chunk;
-  const std::size_t size = kFixedHeader + tag + kCrc;
+  const bool named = version == kNamedVersion;
+  const std::size_t size = kFixedHeader + tag + (named ? kOrigin : 0) + kCrc;
   if (bytes.size() < size) return std::optional<ChunkHeader>();
   if (crc32c(bytes.substr(0, size - kCrc)) != get<std::uint32_t>(bytes.data() + size - kCrc)) return no_chunk;
   ChunkHeader header{.size = size};
   header.facts.id = {get<std::uint64_t>(bytes.data() + 16), get<std::uint64_t>(bytes.data() + 24)};
   header.facts.created_micros = get<std::int64_t>(bytes.data() + 32);
   header.facts.tag = bytes.substr(kFixedHeader, tag);
+  if (!named) return std::optional(std::move(header));
+  const char* const origin = bytes.data() + kFixedHeader + tag;
+  const auto form = get<std::uint32_t>(origin + 16);
+  if (form > static_cast<std::uint32_t>(RecordForm::kParsed)) return no_chunk;
+  header.facts.origin = {get<std::uint64_t>(origin), get<std::uint64_t>(origin + 8)};
+  header.facts.form = static_cast<RecordForm>(form);
   return std::optional(std::move(header));
 }
 

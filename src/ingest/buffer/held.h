@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@ struct ChunkBuffer::Held {
   Instant since{}, due{};
   Order order{0};
   bool sealed{false}, dirty{false}, syncing{false};
+  bool doubtful{false};                ///< A sync failed: nobody is told that it is durable.
   std::vector<Callback<void>> stored;  ///< Those who wait until the sink has it.
 };
 
@@ -27,6 +29,7 @@ struct ChunkBuffer::Parked {
   Phase phase{Phase::kOrdinary};
   Ack ack{Ack::kReceived};
   Callback<void> done;
+  std::optional<NamedChunk> name;
 };
 
 /// What is to be called when the lock is gone: made before it is taken.

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string_view>
 
+#include "ingest/forward.h"
 #include "ingest/record_batch.h"
 
 namespace outlast::ingest {
@@ -14,7 +15,6 @@ enum class BodyFormat : std::uint8_t {
   kText,     ///< A record a line, unchecked: text/plain.
   kRecords,  ///< RecordBatch::data(), from another Outlast: kRecordsType.
 };
-inline constexpr std::string_view kRecordsType = "application/vnd.outlast.records";
 
 /// Of a Content-Type, parameters and case aside; none is kJson. nullopt: we do not know it.
 std::optional<BodyFormat> body_format(std::string_view content_type);

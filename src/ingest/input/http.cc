@@ -20,12 +20,13 @@ StopReport HttpInput::stop() {
   return {report_.records, 0, report_.read_until, {}};
 }
 
-std::vector<MovedConnection> HttpInput::release_connections() {
+std::vector<MovedConnection> HttpInput::release_connections(Later later) {
   if (!thread_.joinable()) return {};
   on_loop(loop_->context(), [this] { loop_->stop_accepting(); });
   std::promise<std::vector<MovedConnection>> released;
-  boost::asio::post(loop_->context(), [loop = loop_, &released] {
-    loop->release([&released](std::vector<MovedConnection> all) { released.set_value(std::move(all)); });
+  boost::asio::post(loop_->context(), [loop = loop_, &released, later = std::move(later)]() mutable {
+    loop->release([&released](std::vector<MovedConnection> all) { released.set_value(std::move(all)); },
+                  std::move(later));
   });
   return released.get_future().get();
 }

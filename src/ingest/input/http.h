@@ -11,10 +11,11 @@ class HttpInput final : public LoopInput<HttpLoop> {
  public:
   HttpInput(InputOptions options, Intake& intake);
   ~HttpInput() override;
-  /// Answers the requests under way, at most for InputOptions::stop_wait, and closes each connection behind its answer.
+  /// Answers the requests under way, at most for InputOptions::stop_wait, and closes each connection behind its answer;
+  /// what cannot be answered by then is told so (503).
   StopReport stop() override;
-  /// Those between two requests; the others are answered and closed.
-  std::vector<MovedConnection> release_connections() override;
+  /// Those whose next request has not come, or not all of it; the others follow behind their answer.
+  std::vector<MovedConnection> release_connections(Later later = nullptr) override;
 };
 
 }  // namespace outlast::ingest

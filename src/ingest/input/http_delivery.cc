@@ -16,8 +16,13 @@ namespace asio = boost::asio;
 namespace {
 constexpr unsigned kComeAgain = 1;
 
+std::chrono::steady_clock::time_point in(Duration d) {
+  return std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(d);
+}
+}  // namespace
+
 /// Told from any thread, waited for in the loop's.
-struct Told {
+struct HttpDelivery::Told {
   explicit Told(const asio::any_io_executor& executor) : timer(executor) {}
   asio::steady_timer timer;
   std::optional<Result<void>> what;
@@ -35,18 +40,6 @@ struct Told {
   }
 };
 
-asio::awaitable<bool> told_until(std::shared_ptr<Told> told, std::chrono::steady_clock::time_point deadline) {
-  boost::system::error_code ignored;
-  told->timer.expires_at(deadline);
-  if (!told->what.has_value()) co_await told->timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-  co_return told->what.has_value();
-}
-
-std::chrono::steady_clock::time_point in(Duration d) {
-  return std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(d);
-}
-}  // namespace
-
 HttpAnswer HttpAnswer::failed(int status, const std::string& message, unsigned retry_after) {
   return {status, "{\"error\":" + boost::json::serialize(boost::json::string(message)) + "}\n", retry_after};
 }
@@ -59,7 +52,30 @@ HttpDelivery::HttpDelivery(const InputOptions& options, Intake& intake, std::sha
       context_(std::move(context)),
       bucket_(options.rate_max) {}
 
-asio::awaitable<HttpAnswer> HttpDelivery::deliver(RecordBatch batch, std::uint64_t bytes) {
+HttpDelivery::~HttpDelivery() = default;
+
+void HttpDelivery::give_up() {
+  given_up_ = true;
+  for (const auto& told : waiting_) told->timer.cancel();
+}
+
+asio::awaitable<bool> HttpDelivery::told_until(std::shared_ptr<Told> told,
+                                               std::chrono::steady_clock::time_point deadline) {
+  boost::system::error_code ignored;
+  told->timer.expires_at(deadline);
+  if (told->what.has_value() || given_up_) co_return told->what.has_value();
+  waiting_.insert(told);
+  co_await told->timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  waiting_.erase(told);
+  co_return told->what.has_value();
+}
+
+Intake::Taken HttpDelivery::put(const HttpLabel& label, RecordBatch& batch, Callback<void> done) {
+  if (!label.id) return intake_.put(label.tag, batch, options_.ack, std::move(done));
+  return intake_.put_named({*label.id, label.tag, label.form}, batch, options_.ack, std::move(done));
+}
+
+asio::awaitable<HttpAnswer> HttpDelivery::deliver(HttpLabel label, RecordBatch batch, std::uint64_t bytes) {
   const std::uint64_t records = batch.records();
   if (records == 0) co_return HttpAnswer{200, "{\"records\":0}\n"};
   if (const Duration debt = bucket_.borrow(0, boot_now()); debt > Duration::zero()) {
@@ -71,16 +87,17 @@ asio::awaitable<HttpAnswer> HttpDelivery::deliver(RecordBatch batch, std::uint64
   const auto deadline = in(options_.room_wait);
   for (;;) {
     const auto ack = std::make_shared<Told>(executor);
-    const auto taken_now = intake_.put(
-        options_.tag, batch, options_.ack,
-        [context = context_, told = std::weak_ptr(ack)](Result<void> r) { Told::tell(context, told, std::move(r)); });
+    const auto taken_now = put(label, batch, [context = context_, told = std::weak_ptr(ack)](Result<void> r) {
+      Told::tell(context, told, std::move(r));
+    });
     if (taken_now == Intake::Taken::kYes) {
       bucket_.borrow(records, boot_now());
       if (co_await told_until(ack, in(options_.ack_wait))) co_return taken(*ack->what, records, bytes);
-      co_return taken(Error(Errc::kDeadline,
-                            "the records are on their way, but it takes too long to confirm them; "
-                            "sending them again may store them twice"),
-                      records, bytes);
+      const std::string again =
+          label.id ? "send them again under the same id" : "sending them again may store them twice";
+      co_return taken(
+          Error(Errc::kDeadline, "the records are on their way, but it takes too long to confirm them; " + again),
+          records, bytes);
     }
     const auto room = std::make_shared<Told>(executor);
     bool again = false;

@@ -19,35 +19,16 @@ using boost::system::error_code;
 using namespace std::chrono_literals;
 
 namespace {
-constexpr std::uint32_t kHeaderMax = 16 << 10;
 constexpr std::size_t kFirstRead = 16 << 10;
-constexpr auto kRequestTime = 60s;
-constexpr auto kKeepAliveTime = 75s;
+constexpr auto kAnswerTime = 60s;
 constexpr auto kLingerTime = 2s;
+constexpr auto kLastAnswers = 1s;
 constexpr auto kAcceptAgain = 50ms;
 
 auto noting(error_code& error) {
   return asio::redirect_error(asio::use_awaitable, error);
 }
 
-std::optional<Packing> packing_of(std::string_view encoding) {
-  if (encoding.empty() || beast::iequals(encoding, "identity")) return Packing::kNone;
-  if (beast::iequals(encoding, "gzip") || beast::iequals(encoding, "x-gzip")) return Packing::kGzip;
-  if (beast::iequals(encoding, "zstd")) return Packing::kZstd;
-  return std::nullopt;
-}
-
-HttpAnswer unreadable(error_code error) {
-  if (error == bhttp::error::body_limit) return HttpAnswer::failed(413, "the body is larger than body_max");
-  if (error == bhttp::error::header_limit) return HttpAnswer::failed(431, "the headers are larger than 16 KiB");
-  if (error == beast::error::timeout) return HttpAnswer::failed(408, "the request took longer than 60 s to arrive");
-  return HttpAnswer::failed(400, "this is no HTTP request: " + error.message());
-}
-
-bool connection_ended(error_code error) {
-  return error == bhttp::error::end_of_stream || error == bhttp::error::partial_message ||
-         (error && error.category() == asio::error::get_system_category()) || error == asio::error::eof;
-}
 }  // namespace
 
 HttpLoop::HttpLoop(const InputOptions& options, Intake& intake, std::shared_ptr<InputStats> stats)
@@ -114,8 +95,6 @@ void HttpLoop::add(const Ptr& connection) {
   connections_.insert(connection);
   stats_->connections = connections_.size();
   InputStats::add(stats_->connections_taken, 1);
-  connection->idle = true;
-  ++idle_;
   asio::co_spawn(
       *context_, [self = shared_from_this(), connection] { return self->serve(connection); },
       asio::bind_cancellation_slot(connection->give_up.slot(), asio::detached));
@@ -126,6 +105,7 @@ asio::awaitable<void> HttpLoop::serve(Ptr connection) {
     while (co_await request_begins(*connection)) {
       if (!co_await request(*connection)) break;
     }
+    if (connection->moves) give(*connection);
     if (connection->stream.socket().is_open()) co_await close(*connection);
   } catch (const std::exception& e) {
     spdlog::error("ingest: input {}: a connection failed: {}", options_.name, e.what());
@@ -135,91 +115,98 @@ asio::awaitable<void> HttpLoop::serve(Ptr connection) {
   look_for_end();
 }
 
+asio::awaitable<error_code> HttpLoop::read_some(Connection& c, std::size_t size) {
+  error_code error;
+  c.reading = true;
+  ++reading_;
+  const std::size_t count = co_await c.stream.async_read_some(c.buffer.prepare(size), noting(error));
+  c.buffer.commit(count);
+  c.reading = false;
+  // Whoever waits for the last reader is told when what it has read is given away.
+  if (--reading_ == 0 && release_to_) asio::post(*context_, [self = shared_from_this()] { self->look_for_end(); });
+  if (error == beast::error::timeout) InputStats::add(stats_->connections_timed_out, 1);
+  co_return error;
+}
+
 // Between two requests a connection can be given away, or closed when we stop.
 asio::awaitable<bool> HttpLoop::request_begins(Connection& c) {
   error_code error;
-  if (!c.idle) ++idle_;
-  c.idle = true;
   if (c.buffer.size() == 0 && !ending()) {
-    c.stream.expires_after(kKeepAliveTime);
-    const std::size_t count = co_await c.stream.async_read_some(c.buffer.prepare(kFirstRead), noting(error));
-    c.buffer.commit(count);
+    c.stream.expires_after(options_.keep_alive_max);
+    error = co_await read_some(c, kFirstRead);
   }
-  c.idle = false;
-  --idle_;
-  if (releasing_ && (!error || error == asio::error::operation_aborted)) {
-    MovedConnection moved{Fd(c.stream.release_socket().release(error)), c.peer, {}};
-    moved.state.unfinished = beast::buffers_to_string(c.buffer.data());
-    released_.push_back(std::move(moved));
-    co_return false;
-  }
+  c.moves = can_move() && (!error || error == asio::error::operation_aborted);
+  if (c.moves) co_return false;
   if (c.buffer.size() > 0) co_return true;
   // A request that came while we stopped is still answered.
   if (finishing_ && c.stream.socket().available(error) > 0) co_return true;
   co_return !error && !ending();
 }
 
-// False: the connection ends with it.
+// False: the connection ends with it, or moves.
 asio::awaitable<bool> HttpLoop::request(Connection& c) {
-  Parser parser;
-  parser.body_limit(options_.body_max);
-  parser.header_limit(kHeaderMax);
-  c.stream.expires_after(kRequestTime);
-  error_code error;
-  co_await bhttp::async_read_header(c.stream, c.buffer, parser, noting(error));
-  last_read_ = boot_now();
+  HttpRequest request(options_.body_max);
+  c.stream.expires_after(options_.request_time_max);
   c.linger = true;
-  if (connection_ended(error)) co_return false;
-  if (error) co_return co_await answer(c, unreadable(error), 11, false);
-  const HttpAnswer out = co_await read_and_take(c, parser);
+  const HttpAnswer out = co_await read_and_take(c, request);
+  last_read_ = boot_now();
   if (out.status == 0) co_return false;
-  c.linger = !parser.is_done();
-  const bool keep = parser.is_done() && parser.get().keep_alive() && !ending();
-  co_return co_await answer(c, out, parser.get().version(), keep);
+  const bool whole = request.stage() == HttpRequest::Stage::kDone;
+  const bool keep = whole && request.keep_alive() && (can_move() || !ending());
+  c.linger = !whole || keep != request.keep_alive();  // it may have gone on already
+  co_return co_await answer(c, out, whole ? request.head().version() : 11, keep);
 }
 
-// Status 0: the connection broke.
-asio::awaitable<HttpAnswer> HttpLoop::read_and_take(Connection& c, Parser& parser) {
-  const auto& head = parser.get();
-  const auto text = [](beast::string_view v) { return std::string_view(v.data(), v.size()); };
-  if (head.method() != bhttp::verb::post)
-    co_return HttpAnswer::failed(405, "send records as the body of a POST request");
-  const auto format = body_format(text(head[bhttp::field::content_type]));
-  const auto packing = packing_of(text(head[bhttp::field::content_encoding]));
-  if (!format)
-    co_return HttpAnswer::failed(415, "send application/x-ndjson, application/json or text/plain as the Content-Type");
-  if (!packing) co_return HttpAnswer::failed(415, "send gzip, zstd or nothing as the Content-Encoding");
-  error_code error;
-  if (beast::iequals(head[bhttp::field::expect], "100-continue")) {
-    bhttp::response<bhttp::empty_body> go_on(bhttp::status::continue_, head.version());
+// Aborted: the connection moves, or it is too late.
+asio::awaitable<error_code> HttpLoop::read_until(Connection& c, HttpRequest& request, HttpRequest::Stage stage) {
+  for (;;) {
+    error_code error = request.read(c.buffer);
+    if (error || request.stage() >= stage) co_return error;
+    if (can_move()) {
+      const std::string begun = request.bytes() + beast::buffers_to_string(c.buffer.data());
+      c.buffer.clear();
+      c.buffer.commit(asio::buffer_copy(c.buffer.prepare(begun.size()), asio::buffer(begun)));
+      c.moves = true;
+    }
+    if (c.moves || late_) co_return asio::error::operation_aborted;
+    error = co_await read_some(c, request.wanted());
+    if (error && error != asio::error::operation_aborted) co_return error;
+  }
+}
+
+// Status 0: the connection broke, or moves.
+asio::awaitable<HttpAnswer> HttpLoop::read_and_take(Connection& c, HttpRequest& request) {
+  const auto failed = [&](error_code error) {
+    if (late_) return HttpAnswer::failed(503, "this process ends; send this again", 1);
+    return unreadable(error, options_);
+  };
+  error_code error = co_await read_until(c, request, HttpRequest::Stage::kBody);
+  if (error) co_return failed(error);
+  HttpContent content;
+  if (const auto unwanted = content.read(request.head(), options_)) {
+    if (unwanted->status == 400) InputStats::add(stats_->malformed, 1);
+    co_return *unwanted;
+  }
+  if (beast::iequals(request.head()[bhttp::field::expect], "100-continue")) {
+    bhttp::response<bhttp::empty_body> go_on(bhttp::status::continue_, request.head().version());
     co_await bhttp::async_write(c.stream, go_on, noting(error));
   }
-  co_await bhttp::async_read(c.stream, c.buffer, parser, noting(error));
-  if (connection_ended(error)) co_return HttpAnswer{0, ""};
-  if (error) co_return unreadable(error);
-  co_return co_await take(c, parser, *format, *packing);
+  error = co_await read_until(c, request, HttpRequest::Stage::kDone);
+  if (error) co_return failed(error);
+  co_return co_await take(c, request, std::move(content));
 }
 
-asio::awaitable<HttpAnswer> HttpLoop::take(Connection& c, Parser& parser, BodyFormat format, Packing packing) {
-  std::string body = std::move(parser.get().body());
-  if (packing != Packing::kNone) {
-    auto unpacked = unpack(packing, body, options_.unpacked_max);
-    if (!unpacked.ok()) {
-      InputStats::add(stats_->malformed, 1);
-      co_return HttpAnswer::failed(unpacked.error().code == Errc::kTooLarge ? 413 : 400, unpacked.error().message);
-    }
-    body = std::move(*unpacked);
-  }
+asio::awaitable<HttpAnswer> HttpLoop::take(Connection& c, HttpRequest& request, HttpContent content) {
+  std::string body = request.take_body();
   RecordBatch batch;
-  const auto split = split_body(format, body, options_.message_size_max, wall_now_micros(), c.peer, batch);
-  if (!split.ok()) {
+  if (const auto wrong = content.split(body, options_, c.peer, batch)) {
     InputStats::add(stats_->malformed, 1);
-    co_return HttpAnswer::failed(split.error().code == Errc::kTooLarge ? 413 : 400, split.error().message);
+    co_return *wrong;
   }
   const std::uint64_t bytes = body.size();
   body = std::string();
   c.stream.expires_never();
-  co_return co_await delivery_.deliver(std::move(batch), bytes);
+  co_return co_await delivery_.deliver(std::move(content.label), std::move(batch), bytes);
 }
 
 asio::awaitable<bool> HttpLoop::answer(Connection& c, const HttpAnswer& what, unsigned version, bool keep) {
@@ -231,7 +218,7 @@ asio::awaitable<bool> HttpLoop::answer(Connection& c, const HttpAnswer& what, un
   out.body() = what.body;
   out.prepare_payload();
   error_code error;
-  c.stream.expires_after(kRequestTime);
+  c.stream.expires_after(kAnswerTime);
   co_await bhttp::async_write(c.stream, out, noting(error));
   co_return !error && keep;
 }
@@ -241,41 +228,60 @@ asio::awaitable<void> HttpLoop::close(Connection& c) {
   error_code error;
   c.stream.socket().shutdown(tcp::socket::shutdown_send, error);
   c.stream.expires_after(kLingerTime);
-  while (c.linger && !error && !finishing_) {
+  while (c.linger && !error && (!finishing_ || c.stream.socket().available(error) > 0)) {
     c.buffer.clear();
     co_await c.stream.async_read_some(c.buffer.prepare(kFirstRead), noting(error));
   }
   c.stream.close();
 }
 
-void HttpLoop::wake_idle() {
-  for (const Ptr& c : connections_)
-    if (c->idle) c->stream.cancel();
+void HttpLoop::give(Connection& c) {
+  error_code ignored;
+  MovedConnection moved{Fd(c.stream.release_socket().release(ignored)), c.peer, {}};
+  moved.state.unfinished = beast::buffers_to_string(c.buffer.data());
+  if (release_to_) return released_.push_back(std::move(moved));
+  later_(std::move(moved));
 }
 
-void HttpLoop::release(std::function<void(std::vector<MovedConnection>)> to) {
+void HttpLoop::wake_readers() {
+  for (const Ptr& c : connections_)
+    if (c->reading) c->stream.cancel();
+}
+
+void HttpLoop::release(std::function<void(std::vector<MovedConnection>)> to, Input::Later later) {
   releasing_ = true;
   release_to_ = std::move(to);
-  wake_idle();
+  later_ = std::move(later);
+  wake_readers();
   look_for_end();
 }
 
 void HttpLoop::finish() {
   stop_accepting();
   finishing_ = true;
-  releasing_ = false;
-  wake_idle();
+  wake_readers();
   stop_timer_.expires_after(options_.stop_wait);
   stop_timer_.async_wait([self = shared_from_this()](error_code stopped) {
-    if (stopped) return;
-    const std::vector<Ptr> late(self->connections_.begin(), self->connections_.end());
-    for (const Ptr& c : late) c->give_up.emit(asio::cancellation_type::terminal);
+    if (!stopped) self->end_late();
   });
   look_for_end();
 }
 
+// Whatever a client still waits for is answered now; who does not take the answer is left.
+void HttpLoop::end_late() {
+  late_ = true;
+  delivery_.give_up();
+  wake_readers();
+  stop_timer_.expires_after(kLastAnswers);
+  stop_timer_.async_wait([self = shared_from_this()](error_code stopped) {
+    if (stopped) return;
+    const std::vector<Ptr> left(self->connections_.begin(), self->connections_.end());
+    for (const Ptr& c : left) c->give_up.emit(asio::cancellation_type::terminal);
+  });
+}
+
 void HttpLoop::look_for_end() {
-  if (releasing_ && idle_ == 0 && release_to_) std::exchange(release_to_, nullptr)(std::exchange(released_, {}));
+  if (releasing_ && reading_ == 0 && release_to_) std::exchange(release_to_, nullptr)(std::exchange(released_, {}));
   if (!finishing_ || !connections_.empty()) return;
   stop_timer_.cancel();
   work_.reset();

@@ -6,15 +6,11 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <memory>
 #include <unordered_set>
 #include <vector>
 
-#include "ingest/input/body.h"
-#include "ingest/input/http_delivery.h"
-#include "ingest/input/unpack.h"
+#include "ingest/input/http_content.h"
 
 namespace outlast::ingest {
 
@@ -29,23 +25,23 @@ class HttpLoop final : public std::enable_shared_from_this<HttpLoop> {
   void adopt(MovedConnection connection);
   /// Those that were accepted before are added by tasks that are posted already.
   void stop_accepting();
-  /// Gives the connections that are between two requests to `to` when it has them all, the others are closed behind
-  /// their answer. Precondition: stop_accepting(), a task ago.
-  void release(std::function<void(std::vector<MovedConnection>)> to);
-  /// Ends run() when the last request is answered, or after stop_wait.
+  /// Gives the connections whose next request is not whole to `to` when it has them all; the others go to `later`
+  /// behind their answer, or are closed when that is null. Precondition: stop_accepting(), a task ago.
+  void release(std::function<void(std::vector<MovedConnection>)> to, Input::Later later);
+  /// Ends run() when the last request is answered; after stop_wait it answers what is left.
   void finish();
   Instant last_read() const { return last_read_; }
 
  private:
-  using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
   struct Connection {
     explicit Connection(boost::asio::ip::tcp::socket socket) : stream(std::move(socket)) {}
     boost::beast::tcp_stream stream;
     boost::beast::flat_buffer buffer;
     boost::asio::cancellation_signal give_up;  ///< Ends it wherever it waits.
     std::string peer;
-    bool idle{false};    ///< Waits for the first byte of a request.
-    bool linger{false};  ///< Answered before all of the request was read.
+    bool reading{false};  ///< Waits for bytes of a request.
+    bool linger{false};   ///< Answered before all of the request was read.
+    bool moves{false};    ///< Goes on elsewhere, with what is in `buffer`.
   };
   using Ptr = std::shared_ptr<Connection>;
 
@@ -53,15 +49,21 @@ class HttpLoop final : public std::enable_shared_from_this<HttpLoop> {
   void accepted(boost::asio::ip::tcp::socket socket);
   void add(const Ptr& connection);
   boost::asio::awaitable<void> serve(Ptr connection);
+  boost::asio::awaitable<boost::system::error_code> read_some(Connection& connection, std::size_t size);
+  boost::asio::awaitable<boost::system::error_code> read_until(Connection& connection, HttpRequest& request,
+                                                               HttpRequest::Stage stage);
   boost::asio::awaitable<bool> request_begins(Connection& connection);
   boost::asio::awaitable<bool> request(Connection& connection);
-  boost::asio::awaitable<HttpAnswer> read_and_take(Connection& connection, Parser& parser);
-  boost::asio::awaitable<HttpAnswer> take(Connection& connection, Parser& parser, BodyFormat format, Packing packing);
+  boost::asio::awaitable<HttpAnswer> read_and_take(Connection& connection, HttpRequest& request);
+  boost::asio::awaitable<HttpAnswer> take(Connection& connection, HttpRequest& request, HttpContent content);
   boost::asio::awaitable<bool> answer(Connection& connection, const HttpAnswer& answer, unsigned version, bool keep);
   boost::asio::awaitable<void> close(Connection& connection);
-  void wake_idle();
+  void give(Connection& connection);
+  void wake_readers();
+  void end_late();
   void look_for_end();
   bool ending() const { return finishing_ || releasing_; }
+  bool can_move() const { return releasing_ && !late_ && (release_to_ || later_); }
 
   const InputOptions& options_;
   std::shared_ptr<InputStats> stats_;
@@ -71,11 +73,12 @@ class HttpLoop final : public std::enable_shared_from_this<HttpLoop> {
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer stop_timer_;
   std::unordered_set<Ptr> connections_;
-  std::size_t idle_{0};
+  std::size_t reading_{0};
   std::vector<MovedConnection> released_;
   std::function<void(std::vector<MovedConnection>)> release_to_;
+  Input::Later later_;
   Instant last_read_{};
-  bool finishing_{false}, releasing_{false};
+  bool finishing_{false}, releasing_{false}, late_{false};
 };
 
 }  // namespace outlast::ingest

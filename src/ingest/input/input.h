@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,9 +38,11 @@ struct InputOptions {
   // HTTP.
   std::size_t body_max{16 << 20};
   std::size_t unpacked_max{64 << 20};
-  Duration room_wait{std::chrono::seconds(5)};   ///< After so long without room the answer is 429.
-  Duration ack_wait{std::chrono::seconds(60)};   ///< After so long without the Ack the answer is 503.
-  Duration stop_wait{std::chrono::seconds(10)};  ///< So long stop() waits for requests under way.
+  Duration request_time_max{std::chrono::seconds(60)};  ///< So long a request may take to arrive.
+  Duration keep_alive_max{std::chrono::seconds(75)};    ///< So long a connection may say nothing between two.
+  Duration room_wait{std::chrono::seconds(5)};          ///< After so long without room the answer is 429.
+  Duration ack_wait{std::chrono::seconds(60)};          ///< After so long without the Ack the answer is 503.
+  Duration stop_wait{std::chrono::seconds(10)};         ///< So long stop() waits for requests under way.
 };
 
 /// A connection on its way to a successor: nothing of it is lost, nothing is read twice.
@@ -66,9 +69,14 @@ class Input {
   /// When it returns, the thread has ended, what was read is put or in the report, and nothing more will be read. The
   /// socket is closed here and not shut down: whoever else holds it goes on. Again: the same report, nothing held.
   virtual StopReport stop() = 0;
+  using Later = std::function<void(MovedConnection)>;
   /// Stops taking connections and gives away those that there are, with what has come of their next record; what was
-  /// read is put. Only stop() may follow.
-  virtual std::vector<MovedConnection> release_connections() { return {}; }
+  /// read is put. Those that wait for an answer follow through `later` behind it, on any thread, until stop() returns;
+  /// without it they are closed then. Only stop() may follow.
+  virtual std::vector<MovedConnection> release_connections(Later later = nullptr) {
+    (void)later;
+    return {};
+  }
   /// Goes on with a connection of a predecessor. Precondition: start() was called.
   virtual void adopt(MovedConnection connection) { (void)connection; }
   virtual InputCounters counters() const = 0;

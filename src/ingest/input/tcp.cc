@@ -20,7 +20,7 @@ StopReport TcpInput::stop() {
   return report;
 }
 
-std::vector<MovedConnection> TcpInput::release_connections() {
+std::vector<MovedConnection> TcpInput::release_connections(Later /*later*/) {
   if (!thread_.joinable()) return {};
   on_loop(loop_->context(), [this] { loop_->stop_accepting(); });
   return on_loop(loop_->context(), [this] { return loop_->release(); });

@@ -12,7 +12,7 @@ class TcpInput final : public LoopInput<TcpLoop> {
   ~TcpInput() override;
   /// Reads what has come on each connection, at most 1 MiB, and closes it; a record that has no end yet is kept.
   StopReport stop() override;
-  std::vector<MovedConnection> release_connections() override;
+  std::vector<MovedConnection> release_connections(Later later = nullptr) override;
 };
 
 }  // namespace outlast::ingest

@@ -40,6 +40,13 @@ class TestIntake final : public Intake {
     done({});
     return Taken::kYes;
   }
+  Taken put_named(const NamedChunk& chunk, RecordBatch& batch, Ack ack, Callback<void> done) override {
+    {
+      const std::lock_guard lock(mutex_);
+      named_.push_back(chunk);
+    }
+    return put(chunk.tag, batch, ack, std::move(done));
+  }
   void on_room(Task room) override {
     std::unique_lock lock(mutex_);
     if (answer_ != Taken::kWait) {
@@ -96,6 +103,11 @@ class TestIntake final : public Intake {
     const std::lock_guard lock(mutex_);
     return puts_;
   }
+  /// What came under ids.
+  std::vector<NamedChunk> named() {
+    const std::lock_guard lock(mutex_);
+    return named_;
+  }
   std::string tag() {
     const std::lock_guard lock(mutex_);
     return tag_;
@@ -121,6 +133,7 @@ class TestIntake final : public Intake {
   std::vector<Task> rooms_;
   std::vector<Callback<void>> acks_;
   std::size_t puts_{0};
+  std::vector<NamedChunk> named_;
   std::string tag_;
 };
 

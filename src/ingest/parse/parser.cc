@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "ingest/parse/parsed.h"
 #include "ingest/parse/timestamp.h"
 
 namespace outlast::ingest {
@@ -51,7 +52,8 @@ Result<void> Decoder::add(const std::string& tag, const ParserOptions& options) 
   return {};
 }
 
-Record Decoder::decode(const std::string& tag, const RawRecord& raw) const {
+Record Decoder::decode(const std::string& tag, const RawRecord& raw, RecordForm form) const {
+  if (form == RecordForm::kParsed) return read_parsed(tag, raw);
   Record record{.time_micros = raw.received_micros, .host = std::string(host_of_peer(raw.peer)), .tag = tag};
   const auto found = parsers_.find(tag);
   const Parser& parser = found == parsers_.end() ? *none_ : *found->second;

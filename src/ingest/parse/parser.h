@@ -45,7 +45,7 @@ class Decoder {
   /// Records with `tag` go through this parser. Errors: as make_parser.
   Result<void> add(const std::string& tag, const ParserOptions& options);
   /// A record that cannot be parsed comes whole, with its error. A tag that nobody added has no parser ("none").
-  Record decode(const std::string& tag, const RawRecord& raw) const;
+  Record decode(const std::string& tag, const RawRecord& raw, RecordForm form = RecordForm::kAsCame) const;
 
  private:
   std::map<std::string, std::unique_ptr<Parser>> parsers_;

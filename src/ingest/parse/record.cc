@@ -36,23 +36,6 @@ std::string base64(std::string_view bytes) {
   return text;
 }
 
-void append_value(std::string& to, const json::value& value) {
-  if (const auto* text = value.if_string()) return append_json_text(to, *text);
-  if (const auto* object = value.if_object()) return append_json(to, *object);
-  if (const auto* array = value.if_array()) {
-    char separator = '[';
-    if (array->empty()) to += separator;
-    for (const auto& each : *array) {
-      to += separator;
-      append_value(to, each);
-      separator = ',';
-    }
-    to += ']';
-    return;
-  }
-  to += json::serialize(value);
-}
-
 void append_pair(std::string& to, std::string_view key, std::string_view text) {
   to += to.empty() ? '{' : ',';
   append_json_text(to, key);
@@ -135,10 +118,27 @@ void append_json(std::string& to, const json::object& fields) {
     to += separator;
     append_json_text(to, key);
     to += ':';
-    append_value(to, each);
+    append_json_value(to, each);
     separator = ',';
   }
   to += '}';
+}
+
+void append_json_value(std::string& to, const json::value& value) {
+  if (const auto* text = value.if_string()) return append_json_text(to, *text);
+  if (const auto* object = value.if_object()) return append_json(to, *object);
+  if (const auto* array = value.if_array()) {
+    char separator = '[';
+    if (array->empty()) to += separator;
+    for (const auto& each : *array) {
+      to += separator;
+      append_json_value(to, each);
+      separator = ',';
+    }
+    to += ']';
+    return;
+  }
+  to += json::serialize(value);
 }
 
 std::string to_json_line(const Record& record) {
@@ -151,7 +151,7 @@ std::string to_json_line(const Record& record) {
     line += line.empty() ? '{' : ',';
     append_json_text(line, key);
     line += ':';
-    append_value(line, value);
+    append_json_value(line, value);
   }
   if (!record.error.empty()) {
     line += line.empty() ? '{' : ',';

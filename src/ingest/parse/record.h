@@ -1,5 +1,6 @@
 #pragma once
 #include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -27,8 +28,10 @@ void append_raw(std::string& to, const Record& record);
 void append_json_text(std::string& to, std::string_view text);
 /// Appends `fields` as a JSON object; what is not UTF-8 has U+FFFD in place of each wrong byte.
 void append_json(std::string& to, const boost::json::object& fields);
-/// The same with U+FFFD in place of each NUL and each byte that is none of UTF-8's: what a text column takes.
+/// A text with U+FFFD in place of each NUL and each byte that is none of UTF-8's: what a text column takes.
 std::string as_text(std::string bytes);
+/// Appends any value, as compact as it can be written.
+void append_json_value(std::string& to, const boost::json::value& value);
 /// The length of the character that `text` begins with; 0: these bytes are no UTF-8.
 std::size_t utf8_length(std::string_view text);
 

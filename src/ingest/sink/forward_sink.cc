@@ -1,5 +1,9 @@
 #include "ingest/sink/forward_sink.h"
 
+#include "ingest/forward.h"
+#include "ingest/parse/parsed.h"
+#include "ingest/sink/compress.h"
+
 namespace outlast::ingest {
 namespace {
 
@@ -20,11 +24,17 @@ void ForwardSink::write(std::shared_ptr<const Chunk> chunk, Callback<void> done)
 
 Result<void> ForwardSink::send(const Chunk& chunk) {
   std::string body;
-  TRY(write_lines(chunk, LineForm::kJson, decoder_, [&body](std::string_view lines) -> Result<void> {
-    body += lines;
-    return {};
+  const auto packer = Compressor::make(Compression::kZstd);
+  TRY(chunk.each_batch([&](std::string_view batch) -> Result<void> {
+    if (chunk.form() == RecordForm::kParsed) return packer->compress(batch, false, body);
+    RecordBatch parsed;
+    RecordBatch::Reader reader(batch);
+    for (RawRecord record; reader.next(record);) append_parsed(parsed, decoder_.decode(chunk.tag(), record));
+    return packer->compress(parsed.data(), false, body);
   }));
-  ASSIGN_OR_RETURN(const auto answer, poster_.post({{"Content-Type", "application/x-ndjson"},
+  TRY(packer->compress({}, true, body));
+  ASSIGN_OR_RETURN(const auto answer, poster_.post({{"Content-Type", std::string(kRecordsType)},
+                                                    {"Content-Encoding", "zstd"},
                                                     {kChunkHeader, chunk.id().to_string()},
                                                     {kTagHeader, chunk.tag()}},
                                                    std::move(body)));

@@ -1,21 +1,18 @@
 #pragma once
+#include "ingest/parse/parser.h"
 #include "ingest/sink/http_post.h"
 #include "ingest/sink/sink.h"
-#include "ingest/sink/text_writer.h"
 
 namespace outlast::ingest {
-
-/// The header with the chunk's id: a receiver that has stored that id answers 200 and stores nothing.
-inline constexpr const char* kChunkHeader = "Outlast-Chunk-Id";
-inline constexpr const char* kTagHeader = "Outlast-Tag";
 
 struct ForwardSinkOptions {
   HttpTarget target;
   Duration timeout{std::chrono::seconds(60)};  ///< For each step: connecting, sending, the answer.
 };
 
-/// A chunk is one POST of NDJSON (to_json_line) to another Outlast; 200 means that it is stored there. 400, 413 and 415
-/// are final; everything else is tried again.
+/// A chunk is one POST to another Outlast (forward.h), packed with zstd; 200 means that the receiver has it, as safely
+/// as its `ack` says, and a chunk that comes again is recognised there. 400, 413 and 415 are final; everything else is
+/// tried again.
 class ForwardSink final : public Sink {
  public:
   /// Lifetime: `decoder` outlives it.

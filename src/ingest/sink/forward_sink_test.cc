@@ -11,12 +11,15 @@
 #include <thread>
 #include <vector>
 
+#include "ingest/forward.h"
+#include "ingest/input/unpack.h"
 #include "ingest/testing/batches.h"
 
 namespace outlast::ingest {
 namespace {
 using namespace std::chrono_literals;
 using testing_support::batch_of;
+using Texts = std::vector<std::string>;
 
 /// Answers one request after another with the given statuses; 0 closes the connection without a word, -1 never answers.
 class Receiver {
@@ -107,7 +110,7 @@ class ForwardSinkTest : public testing::Test {
   Decoder decoder_;
 };
 
-TEST_F(ForwardSinkTest, SendsAChunkAsNdjsonWithItsId) {
+TEST_F(ForwardSinkTest, SendsAChunkWithItsIdAndTag) {
   Receiver receiver({200, 200});
   ForwardSink forward = sink(receiver.url());
   EXPECT_TRUE(write(forward).ok());
@@ -116,9 +119,17 @@ TEST_F(ForwardSinkTest, SendsAChunkAsNdjsonWithItsId) {
   EXPECT_TRUE(request.starts_with("POST /app HTTP/1.1\r\n"));
   EXPECT_NE(request.find("Outlast-Chunk-Id: 0000000000000001-0000000000000001\r\n"), std::string::npos);
   EXPECT_NE(request.find("Outlast-Tag: app.web\r\n"), std::string::npos);
-  EXPECT_TRUE(request.ends_with(
-      "{\"time\":\"2023-11-14T22:13:20Z\",\"host\":\"192.0.2.7\",\"tag\":\"app.web\",\"message\":\"one\"}\n"
-      "{\"time\":\"2023-11-14T22:13:20Z\",\"host\":\"192.0.2.7\",\"tag\":\"app.web\",\"message\":\"two\"}\n"));
+  EXPECT_NE(request.find("Content-Type: " + std::string(kRecordsType) + "\r\n"), std::string::npos);
+  EXPECT_NE(request.find("Content-Encoding: zstd\r\n"), std::string::npos);
+  const auto body = unpack(Packing::kZstd, request.substr(request.find("\r\n\r\n") + 4), 1 << 20);
+  ASSERT_TRUE(body.ok());
+  const RecordBatch sent = RecordBatch::from(*body).value();
+  RawRecord raw;
+  Texts records;
+  for (auto reader = sent.read(); reader.next(raw);)
+    records.push_back(std::to_string(raw.received_micros) + " " + std::string(raw.peer) + " " + std::string(raw.bytes));
+  EXPECT_EQ(records, (Texts{"1700000000000000 192.0.2.7 {\"message\":\"one\"}",
+                            "1700000000000000 192.0.2.7 {\"message\":\"two\"}"}));
   EXPECT_EQ(receiver.connections(), 1) << "the connection is kept";
 }
 

@@ -14,7 +14,7 @@ Result<void> write_lines(const Chunk& chunk, LineForm form, const Decoder& decod
       if (form == LineForm::kRaw)
         lines += record.bytes;
       else
-        lines += to_json_line(decoder.decode(chunk.tag(), record));
+        lines += to_json_line(decoder.decode(chunk.tag(), record, chunk.form()));
       lines += '\n';
       if (lines.size() < kPiece) continue;
       TRY(write(lines));
