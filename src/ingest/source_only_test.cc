@@ -34,6 +34,7 @@ class SourceOnlyTest : public testing::Test {
     source_only_.file = true;
     source_only_.path = path("parked");
     source_only_.limits.overflow = Overflow::kDropOldestChunk;
+    source_only_.limits.sync = SyncPolicy::kNever;
   }
   std::unique_ptr<Pipeline> open(std::uint64_t writer = 1, bool section = true) {
     IngestConfig config{.sinks = {sink_}};
@@ -115,7 +116,7 @@ TEST_F(SourceOnlyTest, DropsItsOldestWhenItIsFull) {
 TEST_F(SourceOnlyTest, TheReplayNeverStopsTheReader) {
   // More than the sink's own buffer holds, and a sink that takes none of it for as long as the reader reads.
   const std::uint64_t bytes = batch_of({"0000"}).bytes();
-  constexpr int kParked = 500, kNew = 100;
+  constexpr int kParked = 200, kNew = 100;
   source_only_.limits.chunk_bytes = bytes;
   sink_.buffer.limits.chunk_bytes = bytes;
   sink_.buffer.limits.total_bytes = kNew * bytes;
