@@ -68,11 +68,11 @@ TEST_F(DemoTest, ACrashRunPasses) {
 
 TEST_F(DemoTest, ARestartRunKeepsEveryRecord) {
   const auto demo =
-      run_outlast("demo --scenario=restart --duration=5s --rate=600 --seed=1 --report=" + dir() + "/report.json", 240,
+      run_outlast("demo --scenario=restart --duration=10s --rate=600 --seed=1 --report=" + dir() + "/report.json", 240,
                   "TMPDIR=" + dir());
   ASSERT_EQ(demo.code, 0) << demo.output;
   const auto json = report();
-  EXPECT_GT(json.at("records").at("sent").to_number<int>(), 2000);
+  EXPECT_GT(json.at("records").at("sent").to_number<int>(), 4500);
   EXPECT_EQ(json.at("records").at("lost").to_number<int>(), 0);
   EXPECT_EQ(json.at("records").at("duplicated").to_number<int>(), 0);
   EXPECT_EQ(json.at("order_breaks").to_number<int>(), 0);
@@ -81,7 +81,7 @@ TEST_F(DemoTest, ARestartRunKeepsEveryRecord) {
 
 TEST_F(DemoTest, AnIngestRunPasses) {
   const auto demo =
-      run_outlast("demo --scenario=ingest --duration=8s --rate=600 --seed=1 --report=" + dir() + "/report.json", 240,
+      run_outlast("demo --scenario=ingest --duration=10s --rate=600 --seed=1 --report=" + dir() + "/report.json", 240,
                   "TMPDIR=" + dir());
   ASSERT_EQ(demo.code, 0) << demo.output;
   const auto json = report();
