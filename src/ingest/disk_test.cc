@@ -217,6 +217,26 @@ TEST_F(DiskTest, ADirectoryThatIsAwayForATimeIsWaitedFor) {
   EXPECT_EQ(buffer_of(*pipeline).dropped.records, 0U);
 }
 
+TEST_F(DiskTest, AnotherDiskOverTheDirectoryIsWaitedFor) {
+  on_small_disk([this] {
+    fs::create_directory(buffer_);
+    auto pipeline = open(Overflow::kBlock);
+    journal_.hold(true);
+    pipeline->start_sinks();
+    put(*pipeline);
+    ASSERT_TRUE(journal_.wait_tries(1));
+    Told durable;
+    put(*pipeline, &durable);
+    EXPECT_EQ(durable.wait(), std::nullopt);
+    ASSERT_EQ(::mount("over", buffer_.c_str(), "tmpfs", MS_RDONLY, nullptr), 0);
+    journal_.hold(false);
+    wait_for([&] { return pipeline->stats().sinks[0].retries > 0; });
+    ASSERT_EQ(::umount2(buffer_.c_str(), MNT_DETACH), 0);
+    expect_each_once();
+    EXPECT_EQ(buffer_of(*pipeline).dropped.records, 0U);
+  });
+}
+
 TEST_F(DiskTest, WhatIsStillOpenSurvivesThatSomebodyRemovesIt) {
   sink_.buffer.limits.flush_interval = 1h;
   auto pipeline = open(Overflow::kBlock);

@@ -59,9 +59,14 @@ json::object IngestNodes::status(const std::string& list, const std::string& nam
 }
 
 int IngestNodes::port(const std::string& input) {
-  const json::object status = input_status(input);
-  EXPECT_FALSE(status.empty()) << "there is no input " << input;
-  return status.empty() ? 0 : status.at("port").to_number<int>();
+  int port = 0;
+  const auto read = cluster().wait_until("input " + input + " is read", 20s, [&] {
+    const json::object status = input_status(input);
+    port = status.empty() ? 0 : status.at("port").to_number<int>();
+    return port != 0;
+  });
+  EXPECT_TRUE(read.ok()) << read.error().message;
+  return port;
 }
 
 void IngestNodes::expect_completed(const json::object& receipt) {

@@ -86,7 +86,13 @@ ChunkFile::~ChunkFile() {
 Result<void> ChunkFile::create() {
   fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
   if (fd_ < 0) return disk_error("create the chunk", path_, errno);
+  note_disk(fd_);
   return {};
+}
+
+void ChunkFile::note_disk(int fd) {
+  struct stat facts{};
+  if (::fstat(fd, &facts) == 0) disk_ = facts.st_dev;
 }
 
 Result<void> ChunkFile::append(const RecordBatch& batch) {
@@ -165,8 +171,10 @@ bool ChunkFile::is_gone() const {
   const std::lock_guard lock(closing_);
   if (size_ == 0 || fd_ >= 0) return false;
   const Descriptor directory{::open(directory_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  struct stat facts{};
+  if (directory.fd < 0 || ::fstat(directory.fd, &facts) != 0 || facts.st_dev != disk_) return false;
   const std::string name = std::filesystem::path(path_).filename().string();
-  return directory.fd >= 0 && ::faccessat(directory.fd, name.c_str(), F_OK, 0) != 0 && errno == ENOENT;
+  return ::faccessat(directory.fd, name.c_str(), F_OK, 0) != 0 && errno == ENOENT;
 }
 
 Amount ChunkFile::measure(const std::string& path) {
@@ -199,6 +207,7 @@ Result<ChunkFile::Recovered> ChunkFile::recover(const std::string& path) {
   if (*header) {
     FrameReader frames(file.fd, (*header)->size, size);
     recovered.chunk = std::make_shared<ChunkFile>(path, (*header)->facts);
+    recovered.chunk->note_disk(file.fd);
     for (end = (*header)->size;; end = frames.position()) {
       ASSIGN_OR_RETURN(const auto frame, frames.next());
       if (!frame) break;

@@ -1,4 +1,6 @@
 #pragma once
+#include <sys/types.h>
+
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -38,16 +40,18 @@ class ChunkFile final : public Chunk {
   void close() override;
   Result<void> each_batch(const BatchReader& reader) const override;
   Result<void> remove() override;
-  /// When its directory is there and it is not; should that be away too, both may come back.
+  /// When its directory is there and it is not; should that be away too, or under another disk, both may come back.
   bool is_gone() const override;
 
  private:
   Result<void> create();
+  void note_disk(int fd);
   int duplicate() const;
   std::string path_;
   std::atomic<bool> removed_{false};  ///< By us.
   mutable std::mutex closing_;        ///< fd_ is closed by one thread while another reads or removes.
   int fd_{-1};
+  dev_t disk_{0};          ///< That the file was made on.
   std::uint64_t size_{0};  ///< Of the file up to the end of its last whole frame.
   bool named_{false};      ///< The directory entry is durable.
 };
