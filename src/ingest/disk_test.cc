@@ -69,10 +69,10 @@ class DiskTest : public testing::Test {
   }
   std::unique_ptr<Pipeline> open(Overflow overflow) {
     sink_.buffer.limits.overflow = overflow;
-    auto pipeline =
-        Pipeline::open({.sinks = {sink_}}, {.writer = ++writer_}, clock_, [this](const SinkConfig&, const Decoder&) {
-          return std::unique_ptr<Sink>(std::make_unique<JournalSink>(journal_));
-        });
+    auto pipeline = Pipeline::open({.sinks = {sink_}}, {.writer = ++writer_, .keep_path = keep_}, clock_,
+                                   [this](const SinkConfig&, const Decoder&) {
+                                     return std::unique_ptr<Sink>(std::make_unique<JournalSink>(journal_));
+                                   });
     EXPECT_TRUE(pipeline.ok()) << pipeline.error().message;
     return std::move(pipeline).value();
   }
@@ -115,6 +115,7 @@ class DiskTest : public testing::Test {
   Journal journal_;
   SinkConfig sink_;
   std::uint64_t writer_{0};
+  std::string keep_;
   Texts sent_;
 };
 
@@ -139,6 +140,23 @@ TEST_F(DiskTest, AFullOneHoldsSendersBackAndLosesNothing) {
     expect_each_once();
     EXPECT_EQ(buffer_of(*pipeline).trouble, "");
     EXPECT_EQ(buffer_of(*pipeline).parked.records, 0U);
+  });
+}
+
+TEST_F(DiskTest, WhatAFullOneRefusedIsKeptElsewhereForTheNextProcess) {
+  on_small_disk([this] {
+    keep_ = (dir_.path() / "keep").string();
+    auto pipeline = open(Overflow::kBlock);
+    ASSERT_NO_FATAL_FAILURE(put_until(*pipeline, Taken::kWait));
+    EXPECT_EQ(buffer_of(*pipeline).parked.records, 1U);
+    const LeftBehind left = pipeline->hand_over();
+    EXPECT_EQ(left.lost.records, 0U);
+    EXPECT_EQ(left.kept.records, sent_.size());
+    pipeline.reset();
+    auto next = open(Overflow::kBlock);
+    next->start_sinks();
+    EXPECT_TRUE(journal_.wait_texts(sent_.size()));
+    EXPECT_EQ(journal_.texts(), sent_);
   });
 }
 

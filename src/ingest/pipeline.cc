@@ -76,12 +76,17 @@ Result<void> Pipeline::find_directories(const IngestConfig& config) {
     if (!home.empty()) in_use_.push_back({sink.name, plain_path(home)});
     if (source_only_ && source_only_->file)
       in_use_.push_back({sink.name, plain_path(source_only_->path + "/" + sink.name)});
+    // What its disk refuses at the end.
+    if (sink.buffer.file && !options_.keep_path.empty()) note_directory({sink.name, plain_path(under_keep(sink.name))});
   }
   for (const BufferDirectory& known : known_.all())
     if (std::ranges::find(in_use_, known.path, &BufferDirectory::path) == in_use_.end()) former_.push_back(known);
-  for (const BufferDirectory& used : in_use_)
-    if (auto added = known_.add(used); !added.ok()) spdlog::warn("{}", added.error().message);
+  for (const BufferDirectory& used : in_use_) note_directory(used);
   return {};
+}
+
+void Pipeline::note_directory(const BufferDirectory& directory) {
+  if (auto added = known_.add(directory); !added.ok()) spdlog::warn("{}", added.error().message);
 }
 
 std::string Pipeline::under_keep(const std::string& name) const {

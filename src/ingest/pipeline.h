@@ -64,6 +64,7 @@ class Pipeline final : public Intake {
   Result<void> add_sink(const SinkConfig& config, const SinkMaker& other_sinks);
   Result<void> find_directories(const IngestConfig& config);
   std::string under_keep(const std::string& name) const;
+  void note_directory(const BufferDirectory& directory);
   Result<std::unique_ptr<Sink>> make_sink(const SinkConfig& config, const SinkMaker& other_sinks) const;
   Route find_route(const std::string& tag) const;
   const Route& route(const std::string& tag);

@@ -195,13 +195,21 @@ void SinkRunner::end_threads(bool flush) {
   if (syncer_.joinable()) syncer_.join();
 }
 
+/// Of a file buffer: what its disk refused.
+Result<void> SinkRunner::keep(const Chunk& chunk) {
+  if (config_.buffer.file && refuge_ == nullptr && !around_.keep_path.empty()) {
+    ASSIGN_OR_RETURN(refuge_, ChunkDirectory::open(around_.keep_path, around_.ids.writer()));
+  }
+  ChunkDirectory* const place = config_.buffer.file ? refuge_.get() : home_.get();
+  if (place == nullptr) return Error(Errc::kNotFound, "there is no directory for what memory holds");
+  return keep_chunk(chunk, *place);
+}
+
 LeftBehind SinkRunner::stop(bool flush) {
   end_threads(flush && !flushers_.empty());
   LeftBehind left;
   for (const auto& chunk : buffer_->close()) {
-    const auto kept = home_ == nullptr
-                          ? Result<void>(Error(Errc::kNotFound, "there is no directory for what memory holds"))
-                          : keep_chunk(*chunk, *home_);
+    const auto kept = keep(*chunk);
     if (kept.ok()) continue;
     spdlog::error("{} records for {} are lost: {}", chunk->records(), config_.name, kept.error().message);
     buffer_->lost(*chunk);
@@ -215,6 +223,7 @@ LeftBehind SinkRunner::stop(bool flush) {
   remove_written();
   buffer_->give_up_store();
   home_.reset();
+  refuge_.reset();
   source_only_.reset();
   former_.clear();
   secondary_.reset();

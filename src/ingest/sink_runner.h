@@ -29,7 +29,7 @@ class SinkRunner {
     ChunkIds& ids;
     Clock& clock;
     std::uint64_t seed;     ///< Of retry_randomize.
-    std::string keep_path;  ///< Directory for chunks of a memory buffer at the end; empty: there is none.
+    std::string keep_path;  ///< Directory for chunks that are in no file at the end; empty: there is none.
     std::optional<BufferConfig> source_only;  ///< With this sink's own path; none: its buffer is used.
     std::vector<std::string> former;          ///< Directories that its buffers had before.
   };
@@ -61,6 +61,7 @@ class SinkRunner {
   void wait_for_adoption(bool first);
   void adopt_when_due();
   void open_former();
+  Result<void> keep(const Chunk& chunk);
   void remove_written();
   void sync_loop();
   void write(const std::shared_ptr<Chunk>& chunk);
@@ -75,6 +76,7 @@ class SinkRunner {
   Surroundings around_;
   SeededRandom random_;
   std::unique_ptr<Sink> sink_;
+  std::unique_ptr<ChunkDirectory> refuge_;       ///< Of what a file buffer's disk refused; made when it is needed.
   std::shared_ptr<ChunkDirectory> home_;         ///< The buffer's, or where a memory buffer is kept; may be null.
   std::shared_ptr<ChunkDirectory> source_only_;  ///< May be null.
   std::vector<std::unique_ptr<ChunkDirectory>> former_;  ///< First flush thread only.

@@ -95,7 +95,8 @@ class ChunkBuffer {
   void adopt(std::vector<std::shared_ptr<Chunk>> chunks, std::vector<std::shared_ptr<Chunk>> elsewhere = {});
   /// Everything is due now.
   void flush_all();
-  /// The end: what is in no file comes back (others stay for the next process); those who wait are told kShuttingDown.
+  /// The end: what is in no file comes back (others stay for the next process), and so does what the disk refused;
+  /// those who wait are told kShuttingDown.
   std::vector<std::shared_ptr<Chunk>> close();
   /// What nobody could keep.
   void lost(const Chunk& chunk);
@@ -127,6 +128,7 @@ class ChunkBuffer {
   Waiting::iterator oldest_of_side();
   void disk_refused(const Error& why);
   void park(Parked parked, Calls& calls);
+  std::shared_ptr<Chunk> in_memory(const Parked& parked);
   Result<std::shared_ptr<Held>> store(const std::string& tag, const RecordBatch& batch, Phase phase);
   Result<std::shared_ptr<Held>> store(const NamedChunk& name, const RecordBatch& batch, Phase phase);
   Result<std::shared_ptr<Held>> make_chunk(ChunkFacts facts, Phase phase);

@@ -319,7 +319,7 @@ TEST_F(ChunkBufferTest, DropsForAFullDiskButNotForABrokenOne) {
   }
 }
 
-TEST_F(ChunkBufferTest, NamesWhatIsLostWhenItEndsWithADiskThatIsFull) {
+TEST_F(ChunkBufferTest, GivesBackWhatAFullDiskRefused) {
   make();
   put({"kept"});
   disk_.full = true;
@@ -327,12 +327,14 @@ TEST_F(ChunkBufferTest, NamesWhatIsLostWhenItEndsWithADiskThatIsFull) {
   disk_.full = false;
   put({"waits"}, Ack::kStored, &stored);
   disk_.full = true;
-  put({"lost"}, Ack::kBuffered, &told);
-  EXPECT_TRUE(buffer_->close().empty()) << "files stay where they are";
-  EXPECT_EQ(told->error().code, Errc::kDiskFull);
+  put({"refused"}, Ack::kBuffered, &told);
+  const auto refused = buffer_->close();
+  ASSERT_EQ(refused.size(), 1U) << "files stay where they are";
+  EXPECT_EQ(texts_of(*refused[0]), (Texts{"refused"}));
+  EXPECT_EQ(told->error().code, Errc::kShuttingDown);
   EXPECT_EQ(stored->error().code, Errc::kShuttingDown);
-  EXPECT_EQ(buffer_->stats().dropped.records, 1U);
-  EXPECT_EQ(buffer_->stats().held.records, 2U);
+  EXPECT_EQ(buffer_->stats().dropped.records, 0U);
+  EXPECT_EQ(buffer_->stats().held.records, 3U);
 }
 
 TEST_F(ChunkBufferTest, GivesBackWhatIsOnlyInMemoryAtTheEnd) {

@@ -230,15 +230,25 @@ std::vector<std::shared_ptr<Chunk>> ChunkBuffer::close() {
     if (!held->lasting) homeless.push_back(held->chunk);
   }
   for (Parked& parked : parked_) {
-    stats_.dropped.add(parked.batch.records(), parked.batch.bytes());
-    calls.add(std::move(parked.done), Error(Errc::kDiskFull, "lost: " + stats_.trouble));
+    homeless.push_back(in_memory(parked));
+    stats_.held.add(parked.batch.records(), parked.batch.bytes());
+    calls.add(std::move(parked.done), later);
   }
-  if (!parked_.empty())
-    spdlog::error("{} records that nobody was told are safe are lost: {}", stats_.parked.records, stats_.trouble);
   parked_.clear();
   stats_.parked = {};
   freed(calls);
   return homeless;
+}
+
+std::shared_ptr<Chunk> ChunkBuffer::in_memory(const Parked& parked) {
+  ChunkFacts facts{.id = ids_.next(), .tag = parked.tag, .created_micros = clock_.wall_micros()};
+  if (parked.name) {
+    facts.origin = parked.name->id;
+    facts.form = parked.name->form;
+  }
+  auto chunk = MemoryChunkStore().create(std::move(facts));
+  OUTLAST_ASSERT(chunk.ok() && (*chunk)->append(parked.batch).ok(), "memory refuses nothing");
+  return *std::move(chunk);
 }
 
 void ChunkBuffer::lost(const Chunk& chunk) {
