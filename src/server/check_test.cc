@@ -110,7 +110,8 @@ class CollectorCheckTest : public CheckTest {
     write(kInput);
   }
   void write(const std::string& text) const { std::ofstream(options_.config) << text; }
-  static constexpr const char* kInput = "[[input]]\ntype = \"udp\"\nlisten = \"udp://127.0.0.1:5140\"\n";
+  static constexpr const char* kInput =
+      "[[input]]\ntype = \"udp\"\nlisten = \"udp://127.0.0.1:5140\"\n[[sink]]\ntype = \"stdout\"\nmatch = \"**\"\n";
 };
 
 TEST_F(CollectorCheckTest, NeedsNeitherMetadataNorOtherListenersThanHttp) {

@@ -114,10 +114,10 @@ std::string Collector::not_ready() const {
 /// On the loop: the store's lock is ours.
 void Collector::own() {
   owning_ = true;
-  write_facts(options_.supervisor_pid);
-  allow_adoption();
   ingest_->read();
   if (!source_only_) ingest_->start_sinks();
+  write_facts(options_.supervisor_pid);
+  allow_adoption();
 }
 
 /// A disk that is full must not keep records from being taken in.

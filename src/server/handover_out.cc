@@ -185,6 +185,7 @@ void HandoverOut::list_left_behind() {
 }
 
 void HandoverOut::left() {
+  if (pump_ && pump_->hung_up()) return;  // to nobody the store is not released; on_gone() comes
   if (wait_timer_ != 0) ports_.loop.cancel(std::exchange(wait_timer_, 0));
   proto::HandoverMessage message;
   message.mutable_sessions_moved()->set_moved(moved_);

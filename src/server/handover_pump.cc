@@ -1,6 +1,7 @@
 #include "server/handover_pump.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -33,6 +34,11 @@ void HandoverPump::send(const proto::HandoverMessage& message, int passed) {
   // That the other side is gone is told by the next read, after what it said before.
   (void)channel_.send(message, passed);
   write_more();
+}
+
+bool HandoverPump::hung_up() {
+  pollfd other{waiter_.native_handle(), 0, 0};
+  return ended_ || (poll(&other, 1, 0) > 0 && (other.revents & POLLHUP) != 0);
 }
 
 void HandoverPump::write_more() {

@@ -25,6 +25,8 @@ class HandoverPump {
 
   /// `passed` is taken over. Nothing happens once the other side is gone: gone() tells, or has told.
   void send(const proto::HandoverMessage& message, int passed = -1);
+  /// The other side is gone already, although gone() may not have told yet.
+  bool hung_up();
 
  private:
   void read_more();

@@ -150,6 +150,20 @@ TEST_F(CollectorTest, AKilledSupervisorIsFollowedByOneThatAdoptsTheWorkerAndItsS
   expect_all("tcp", tcp);
 }
 
+TEST_F(CollectorTest, WhenTheNewWorkerDiesTheOldOneReadsAgain) {
+  write_config(config(dir()));
+  ASSERT_NO_FATAL_FAILURE(start());
+  RecordSender datagrams(port("udp"), Over::kUdp);
+  const auto held = hold("old", HandoverState::kSessions);
+  const std::uint64_t id = begin_restart();
+  ASSERT_NO_FATAL_FAILURE(wait_reached(*held));
+  ASSERT_NO_FATAL_FAILURE(strike(process(testing_support::Role::kNew), SIGKILL));
+  held->release();
+  EXPECT_EQ(outcome(receipt(id)), "rolled_back");
+  expect_all("udp", datagrams.stop());
+  EXPECT_EQ(outcome(restart()), "completed") << "and the next time it works";
+}
+
 TEST_F(CollectorTest, StopStoresWhatMemoryHoldsAndAFileBufferIsForTheNextStart) {
   std::string text = config(dir(), "flush_interval = \"1h\"");
   text += "type = \"file\"\nflush_at_shutdown = false\npath = \"" + dir() + "/buffer\"\n";  // of the last sink: tcp
