@@ -2,6 +2,7 @@
 // share the processors with what is measured. Each ends with one line of JSON.
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -96,7 +97,7 @@ class Sender {
 
   void send_datagrams(std::uint64_t count) {
     for (std::uint64_t i = 0; i < count; ++i) number(texts_[i]);
-    for (std::uint64_t done = 0; done < count;) {
+    for (std::uint64_t done = 0; done < count && !over;) {
       const int n = sendmmsg(socket_.get(), headers_.data() + done, static_cast<unsigned>(count - done), 0);
       // Nobody listens, says an earlier datagram's answer: that one is lost, this one goes again.
       if (n > 0) done += static_cast<std::uint64_t>(n);
@@ -191,7 +192,7 @@ void run(Sender& sender, double rate, double seconds) {
       before = sender.counts().sent;
       due = most;
     }
-    for (auto left = static_cast<std::uint64_t>(std::max(due, 0.0)); left > 0;) {
+    for (auto left = static_cast<std::uint64_t>(std::max(due, 0.0)); left > 0 && !over;) {
       const std::uint64_t now = std::min(left, sender.most());
       sender.send(now);
       left -= now;
@@ -204,6 +205,7 @@ void run(Sender& sender, double rate, double seconds) {
 
 int send(double seconds, double rate, const std::vector<Target>& targets) {
   std::signal(SIGTERM, [](int) { over = true; });
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
   std::vector<Sender> senders;
   for (std::size_t i = 0; i < targets.size(); ++i) senders.emplace_back(targets[i], i);
   const Instant began = boot_now();
