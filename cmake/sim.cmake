@@ -8,7 +8,9 @@ add_library(outlast_simulator STATIC ${sim_sources} ${CMAKE_SOURCE_DIR}/src/serv
 # One compilation for most of it: the headers of all rooms are most of the work.
 set_target_properties(outlast_simulator PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 20)
 set_source_files_properties(${CMAKE_SOURCE_DIR}/tests/sim/linearizability.cc ${CMAKE_SOURCE_DIR}/src/server/cluster_state.cc
-  ${CMAKE_SOURCE_DIR}/src/server/range_status.cc
+  ${CMAKE_SOURCE_DIR}/src/server/range_status.cc ${CMAKE_SOURCE_DIR}/tests/sim/membership.cc
+  ${CMAKE_SOURCE_DIR}/tests/sim/membership_check.cc ${CMAKE_SOURCE_DIR}/tests/sim/membership_store.cc
+  ${CMAKE_SOURCE_DIR}/tests/sim/membership_world.cc
   PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 target_include_directories(outlast_simulator PUBLIC ${CMAKE_SOURCE_DIR})
 target_link_libraries(outlast_simulator PUBLIC outlast_gateway outlast_tasks outlast_proto_peer)

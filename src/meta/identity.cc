@@ -65,18 +65,6 @@ Result<NodeRecord> merge_registration(NodeRecord record, const Snapshot& seen) {
 
 }  // namespace
 
-std::string_view to_string(Membership membership) {
-  switch (membership) {
-    case Membership::kActive:
-      return "active";
-    case Membership::kDecommissioning:
-      return "decommissioning";
-    case Membership::kDecommissioned:
-      return "decommissioned";
-  }
-  return "active";
-}
-
 std::string encode(const NodeRecord& record) {
   boost::json::object fields{{"node", record.node.value},
                              {"store", record.store_uuid},

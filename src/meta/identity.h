@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "meta/store.h"
+#include "placement/membership.h"
 
 namespace outlast::meta {
 
@@ -13,9 +14,8 @@ struct ClusterRecord {
   std::int64_t created_micros{0};  ///< Wall clock, for display.
 };
 
-/// Belongs to the cluster and is durable; neither liveness nor drain.
-enum class Membership : std::uint8_t { kActive, kDecommissioning, kDecommissioned };
-std::string_view to_string(Membership membership);
+using placement::Membership;
+using placement::to_string;
 
 /// What the disk of a node's store did (protocol A4.8). Outlives the process that reports it: register_node keeps it.
 struct StoreReport {

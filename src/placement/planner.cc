@@ -5,6 +5,9 @@
 #include <optional>
 #include <set>
 
+#include "placement/replication_factor.h"
+#include "placement/targets.h"
+
 namespace outlast::placement {
 namespace {
 
@@ -13,9 +16,9 @@ using Kind = Step::Kind;
 /// One plan under construction; counts are kept as if every planned step had been taken.
 class Plan {
  public:
-  Plan(const ClusterView& view, const PlannerLimits& limits) : view_(view), limits_(limits) {
+  Plan(const ClusterView& view, const PlannerLimits& limits) : view_(view), limits_(limits), targets_(view, {}, {}) {
     for (const NodeView& node : view.nodes) nodes_[node.id] = &node;
-    for (const RangeConfig& range : view.ranges) {
+    for (const RangeView& range : view.ranges) {
       for (const auto* refs : {&range.insync, &range.learners})
         for (const ReplicaRef& ref : *refs) ++replicas_[ref.node];
       if (range.leaseholder) ++leases_[range.leaseholder->node];
@@ -26,9 +29,9 @@ class Plan {
   }
 
   std::vector<Step> make() {
-    for (const RangeConfig& range : view_.ranges)
+    for (const RangeView& range : view_.ranges)
       if (led(range)) repair(range);
-    for (const RangeConfig& range : view_.ranges)
+    for (const RangeView& range : view_.ranges)
       if (led(range) && !touched_.contains(range.range)) shed_lease(range);
     if (!in_flux()) level_replicas();
     level_leases();
@@ -39,8 +42,7 @@ class Plan {
   bool full() const { return steps_.size() >= limits_.steps_max; }
   bool eligible(NodeId id) const {
     const auto it = nodes_.find(id);
-    return it != nodes_.end() && it->second->health == NodeView::Health::kLive && it->second->active &&
-           !it->second->draining && !it->second->store_failed && !it->second->store_uuid.empty();
+    return it != nodes_.end() && it->second->takes_replicas();
   }
   /// Somebody is there to take a step.
   bool led(const RangeConfig& range) const {
@@ -54,13 +56,19 @@ class Plan {
     return it == nodes_.end() || it->second->health == NodeView::Health::kDead ||
            (!it->second->store_uuid.empty() && it->second->store_uuid != ref.store_uuid);
   }
-  int wanted(const RangeConfig& range) const {
-    return std::max(range.rf, std::min(view_.replication_factor, static_cast<int>(eligible_.size())));
+  /// Has no replica of the range, and space for one.
+  bool takes(NodeId id, const RangeView& range) const {
+    const auto room = targets_.room(id);
+    return range.find(id) == nullptr && (!room || *room >= range.bytes);
   }
-  void take(Kind kind, const RangeConfig& range, NodeId node) {
+  int wanted(const RangeView& range) const {
+    const int asked = range.replication_factor > 0 ? range.replication_factor : view_.replication_factor;
+    return std::max(range.rf, affordable_replicas(asked, static_cast<int>(eligible_.size())));
+  }
+  void take(Kind kind, const RangeView& range, NodeId node) {
     steps_.push_back({kind, range.range, node, wanted(range)});
     touched_.insert(range.range);
-    if (kind == Kind::kAddReplica) ++replicas_[node], ++learners_;
+    if (kind == Kind::kAddReplica) ++replicas_[node], ++learners_, targets_.reserve(node, range.bytes);
     if (kind == Kind::kRemoveReplica) --replicas_[node];
     if (kind == Kind::kTransferLease) --leases_[range.leaseholder->node], ++leases_[node];
   }
@@ -74,7 +82,7 @@ class Plan {
   }
 
   /// Lost replicas go, missing ones come, then those too many go.
-  void repair(const RangeConfig& range) {
+  void repair(const RangeView& range) {
     if (full()) return;
     int present = 0;
     for (const ReplicaRef& ref : range.learners) {
@@ -86,7 +94,7 @@ class Plan {
       if (lost(ref) && remove_backup(range, ref.node).ok()) return take(Kind::kRemoveReplica, range, ref.node);
     if (present < wanted(range)) {
       if (learners_ >= limits_.learners_max) return;
-      const auto target = least(replicas_, [&](NodeId id) { return range.find(id) == nullptr; });
+      const auto target = least(replicas_, [&](NodeId id) { return takes(id, range); });
       if (target) take(Kind::kAddReplica, range, *target);
       return;
     }
@@ -94,7 +102,7 @@ class Plan {
   }
 
   /// A move's second half: the member on the fullest node goes; if that one leads, its lease goes first.
-  void drop_one(const RangeConfig& range) {
+  void drop_one(const RangeView& range) {
     const auto rank = [&](const ReplicaRef& ref) { return std::tuple(!eligible(ref.node), replicas_[ref.node]); };
     const ReplicaRef* fullest = &range.insync.front();
     for (const ReplicaRef& ref : range.insync)
@@ -106,23 +114,23 @@ class Plan {
   }
 
   /// Leases leave nodes that are draining, on their way out, or on a disk that failed.
-  void shed_lease(const RangeConfig& range) {
+  void shed_lease(const RangeView& range) {
     if (full() || eligible(range.leaseholder->node)) return;
     const auto heir = least(leases_, [&](NodeId id) { return range.find_insync(id) != nullptr; });
     if (heir) take(Kind::kTransferLease, range, *heir);
   }
 
   bool in_flux() const {
-    return std::any_of(view_.ranges.begin(), view_.ranges.end(), [&](const RangeConfig& range) {
+    return std::any_of(view_.ranges.begin(), view_.ranges.end(), [&](const RangeView& range) {
       return !range.learners.empty() || touched_.contains(range.range) || !led(range) ||
              static_cast<int>(range.insync.size()) != wanted(range);
     });
   }
 
   void level_replicas() {
-    for (const RangeConfig& range : view_.ranges) {
+    for (const RangeView& range : view_.ranges) {
       if (full() || learners_ >= limits_.learners_max) return;
-      const auto target = least(replicas_, [&](NodeId id) { return range.find(id) == nullptr; });
+      const auto target = least(replicas_, [&](NodeId id) { return takes(id, range); });
       if (!target) continue;
       std::optional<NodeId> source;
       for (const ReplicaRef& ref : range.insync)
@@ -134,7 +142,7 @@ class Plan {
   }
 
   void level_leases() {
-    for (const RangeConfig& range : view_.ranges) {
+    for (const RangeView& range : view_.ranges) {
       if (full()) return;
       if (!led(range) || touched_.contains(range.range) || static_cast<int>(range.insync.size()) > wanted(range))
         continue;
@@ -146,6 +154,7 @@ class Plan {
 
   const ClusterView& view_;
   const PlannerLimits& limits_;
+  Targets targets_;
   std::map<NodeId, const NodeView*> nodes_;
   std::map<NodeId, int> replicas_, leases_;
   std::vector<NodeId> eligible_;

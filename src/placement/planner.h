@@ -3,38 +3,22 @@
 #include <string>
 #include <vector>
 
-#include "placement/range_config.h"
+#include "placement/view.h"
 
 namespace outlast::placement {
 
 /// One step that the leader frontend asks a range's leaseholder to take.
 struct Step {
-  enum class Kind : std::uint8_t { kAddReplica, kRemoveReplica, kTransferLease } kind{Kind::kAddReplica};
+  enum class Kind : std::uint8_t {
+    kAddReplica,
+    kRemoveReplica,
+    kTransferLease,
+    kReduceReplication,  ///< `node` leaves and `rf` becomes smaller, in one change.
+  } kind{Kind::kAddReplica};
   RangeId range;
   NodeId node;  ///< Where the replica comes or goes, or who gets the lease.
   int rf{0};    ///< Wanted replication factor of the range; 0 = as the leaseholder is configured.
   friend bool operator==(const Step&, const Step&) = default;
-};
-
-/// A node, as the planner's caller sees it.
-struct NodeView {
-  enum class Health : std::uint8_t {
-    kLive,
-    kSuspect,  ///< Silent or fenced for a while: no target, and not given up yet.
-    kDead,     ///< Silent for server.time_until_store_dead.
-  };
-  NodeId id;
-  std::string store_uuid;
-  Health health{Health::kLive};
-  bool active{true};  ///< Membership: neither decommissioning nor decommissioned.
-  bool draining{false};
-  bool store_failed{false};  ///< Its disk failed, and has not proven itself since.
-};
-
-struct ClusterView {
-  std::vector<NodeView> nodes;
-  std::vector<RangeConfig> ranges;
-  int replication_factor{3};  ///< Wanted; each range gets min(this, nodes that can hold replicas).
 };
 
 struct PlannerLimits {

@@ -26,7 +26,8 @@ RangeConfig grown(RangeConfig config, std::initializer_list<std::uint32_t> nodes
 
 /// Takes a step as a leaseholder would, learners caught up at once.
 void apply(ClusterView& view, const Step& step) {
-  for (RangeConfig& config : view.ranges) {
+  for (RangeView& seen : view.ranges) {
+    RangeConfig& config = seen;
     if (config.range != step.range) continue;
     if (step.kind == Kind::kAddReplica) {
       const std::string store = "s" + step.node.to_string();
@@ -53,6 +54,15 @@ TEST(Planner, RaisesReplicationAsNodesJoin) {
   EXPECT_EQ(view.ranges[0].rf, 3);
   view.nodes.push_back(node(4));
   EXPECT_TRUE(plan(view).empty());
+}
+
+TEST(Planner, WithFourNodesFiveWantedReplicasAreThree) {
+  ClusterView view{{node(1), node(2), node(3), node(4)}, {range(1, 1)}, 5};
+  for (auto steps = plan(view); !steps.empty(); steps = plan(view)) apply(view, steps.at(0));
+  EXPECT_EQ(view.ranges[0].insync.size(), 3U);
+  view.nodes.push_back(node(5));
+  for (auto steps = plan(view); !steps.empty(); steps = plan(view)) apply(view, steps.at(0));
+  EXPECT_EQ(view.ranges[0].insync.size(), 5U);
 }
 
 TEST(Planner, WaitsForALearnerInsteadOfAddingAnother) {
@@ -87,7 +97,7 @@ TEST(Planner, NeverTargetsNodesThatShouldTakeNothing) {
   view.nodes[1].health = Health::kSuspect;
   view.nodes[2].health = Health::kDead;
   view.nodes[3].draining = true;
-  view.nodes[4].active = false;
+  view.nodes[4].membership = Membership::kDecommissioning;
   EXPECT_TRUE(plan(view).empty());
 }
 
@@ -134,7 +144,7 @@ TEST(PlannerProperty, RepeatingItConvergesEvenlyAndThenPlansNothing) {
         for (const Step& step : steps) {
           if (step.kind != Kind::kRemoveReplica) {
             const NodeView& target = view.nodes[step.node.value - 1];
-            RC_ASSERT(target.health == Health::kLive && target.active && !target.draining);
+            RC_ASSERT(target.health == Health::kLive && target.membership == Membership::kActive && !target.draining);
           }
           apply(view, step);
         }
@@ -159,7 +169,8 @@ TEST(PlannerProperty, RepeatingItConvergesEvenlyAndThenPlansNothing) {
       if (round == 0 && count > 3) {
         NodeView& dead = view.nodes[*rc::gen::inRange<std::size_t>(0, count)];
         dead.health = Health::kDead;
-        for (RangeConfig& config : view.ranges) {
+        for (RangeView& seen : view.ranges) {
+          RangeConfig& config = seen;
           if (config.leaseholder->node != dead.id) continue;
           for (const ReplicaRef& ref : std::vector<ReplicaRef>(config.insync))
             if (ref.node != dead.id && config.leaseholder->node == dead.id)

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "placement/replication_factor.h"
 #include "replication/leader.h"
 
 namespace outlast::replication {
@@ -139,6 +140,8 @@ Result<RangeConfig> Leader::next_for(const placement::Step& step) const {
       return Error(Errc::kInvalidState, "node " + step.node.to_string() + " is draining: it gets no replicas");
     return placement::add_learner(record, step.node, node().nodes.store_of(step.node));
   }
+  if (step.kind == placement::Step::Kind::kReduceReplication)
+    return placement::reduce_replication(record, step.node, step.rf);
   if (record.find_insync(step.node) == nullptr) return placement::remove_learner(record, step.node);
   // Out of S and out of the range in one change: as a mere learner it would soon be promoted again.
   ASSIGN_OR_RETURN(const RangeConfig backup, placement::remove_backup(record, step.node));

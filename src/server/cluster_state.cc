@@ -117,12 +117,12 @@ placement::ClusterView ClusterState::placement_view() const {
     node.store_uuid = record.store_uuid;
     if (!live(record.node))
       node.health = is_dead(record.node) ? placement::NodeView::Health::kDead : placement::NodeView::Health::kSuspect;
-    node.active = record.membership == meta::Membership::kActive;
+    node.membership = record.membership;
     node.draining = draining(record.node);
     node.store_failed = !record.store.failure.empty();
     view.nodes.push_back(std::move(node));
   }
-  for (const auto& entry : ranges_->snapshot()) view.ranges.push_back(entry->value);
+  for (const auto& entry : ranges_->snapshot()) view.ranges.emplace_back(entry->value);
   return view;
 }
 

@@ -246,7 +246,20 @@ class History {
 
 }  // namespace
 
+namespace {
+HistoryOutcome run_membership(const HistoryOptions& options) {
+  const MembershipOutcome outcome = MembershipHistory(options.seed, options.planted.membership, options.trace).run();
+  HistoryOutcome out;
+  out.violation = outcome.violation;
+  out.hash = outcome.hash;
+  out.events = out.done = outcome.steps + outcome.orders;
+  out.recovered_ms = outcome.settled_ms;
+  return out;
+}
+}  // namespace
+
 HistoryOutcome run_history(const HistoryOptions& options) {
+  if (options.scenario->membership) return run_membership(options);
   return History(options).run();
 }
 

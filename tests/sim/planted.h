@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "replication/parameters.h"
+#include "tests/sim/membership.h"
 
 namespace outlast::sim {
 
@@ -14,6 +15,7 @@ struct Planted {
   bool observer_timer_kept{false};   ///< Observer: the return of the metadata restarts no timer.
   bool deadline_from_answer{false};  ///< Renewer: the lease is counted from the answer, not from the send.
   bool frames_as_written{false};     ///< Storage: a commit's pages are taken from SQLite's writes in their order.
+  MembershipBugs membership;         ///< Decisions of a decommission, and the world around them.
 };
 
 /// A bug of protocol A12's list (or of our own finding) and how the simulator finds it.

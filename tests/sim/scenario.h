@@ -49,6 +49,7 @@ struct Scenario {
   Duration length;                            ///< Of the time of trouble.
   bool at_leader{false};                      ///< Clients connect where the range is led.
   bool bulk{false};                           ///< Transactions that spill out of SQLite's page cache.
+  bool membership{false};                     ///< Nodes leave; another simulation of its own (membership.h).
 };
 const std::vector<Scenario>& scenarios();
 const Scenario* find_scenario(std::string_view name);

@@ -9,7 +9,7 @@ namespace outlast::sim {
 namespace {
 
 TEST(Simulator, ReplaysASeedExactly) {
-  for (const char* name : {"mixed", "crash", "meta"}) {
+  for (const char* name : {"mixed", "crash", "meta", "membership"}) {
     const HistoryOptions options{.seed = 11, .scenario = find_scenario(name)};
     const HistoryOutcome first = run_history(options), second = run_history(options);
     EXPECT_EQ(first.hash, second.hash) << name;

@@ -1,0 +1,238 @@
+#include "placement/mover.h"
+
+#include <algorithm>
+
+#include "base/parse.h"
+#include "placement/replication_factor.h"
+#include "placement/standing.h"
+
+namespace outlast::placement {
+using Kind = Step::Kind;
+
+struct Mover::Round {
+  Instant now;
+  const ClusterView& view;
+  Targets targets;
+  Random& random;
+  bool impatient{false};
+  std::vector<Step> steps;
+  std::map<NodeId, std::uint64_t> building;
+
+  MoveState::Left* left(MoveState& state, NodeId id) const {
+    const auto it = std::ranges::lower_bound(state.nodes, id, {}, &MoveState::Left::node);
+    return it != state.nodes.end() && it->node == id ? &*it : nullptr;
+  }
+  bool live(NodeId id) const {
+    const NodeView* node = targets.find(id);
+    return node != nullptr && node->health == NodeView::Health::kLive;
+  }
+};
+
+std::vector<Step> Mover::next(Instant now, const ClusterView& view, std::span<const NodeId> leaving, Random& random) {
+  forget_old(now);
+  state_ = {};
+  for (const NodeId id : leaving) state_.nodes.push_back({id});
+  std::ranges::sort(state_.nodes, {}, &MoveState::Left::node);
+  if (leaving.empty()) return {};
+  Round round{now, view, Targets(view, leaving, rules_, bugs_.targets), random, std::exchange(impatient_, false),
+              {},  {}};
+  reserve_asked(round);
+  for (const RangeView& range : view.ranges) {
+    account(round, range);
+    if (Standing::concerned(range, round.targets)) consider(round, range);
+  }
+  for (const auto& [node, bytes] : round.building) state_.targets.push_back({node, bytes});
+  return std::move(round.steps);
+}
+
+void Mover::answered(const Step& step, const Result<void>& result, Instant now) {
+  const auto it = asked_.find(step.range);
+  if (it == asked_.end() || it->second.step != step) return;
+  asked_.erase(it);
+  if (result.ok()) {
+    refused_.erase(step.range);
+    return;
+  }
+  refused_[step.range] = {now + limits_.rest, result.error().message};
+  if (step.kind == Kind::kAddReplica) avoided_[{step.range, step.node}] = now + limits_.avoid;
+}
+
+void Mover::forget_old(Instant now) {
+  for (auto it = asked_.begin(); it != asked_.end();) {
+    if (now - it->second.at <= limits_.answer_limit) {
+      ++it;
+      continue;
+    }
+    refused_[it->first] = {now, "no answer within " + format_duration(limits_.answer_limit)};
+    if (it->second.step.kind == Kind::kAddReplica) avoided_[{it->first, it->second.step.node}] = now + limits_.avoid;
+    it = asked_.erase(it);
+  }
+  std::erase_if(avoided_, [&](const auto& each) { return each.second <= now; });
+  std::erase_if(refused_, [&](const auto& each) { return each.second.until + limits_.avoid <= now; });
+}
+
+/// Learners that were asked for and are not in the view yet take their place and space already.
+void Mover::reserve_asked(Round& round) {
+  if (asked_.empty()) return;
+  std::map<RangeId, const RangeView*> ranges;
+  for (const RangeView& range : round.view.ranges)
+    if (asked_.contains(range.range)) ranges[range.range] = &range;
+  for (const auto& [id, asked] : asked_) {
+    if (asked.step.kind != Kind::kAddReplica) continue;
+    const auto it = ranges.find(id);
+    if (it != ranges.end() && it->second->find(asked.step.node) != nullptr) continue;
+    round.targets.reserve(asked.step.node, asked.bytes);
+    ++state_.under_way;
+  }
+}
+
+void Mover::account(Round& round, const RangeView& range) {
+  for (const auto* refs : {&range.insync, &range.learners})
+    for (const ReplicaRef& ref : *refs)
+      if (auto* left = round.left(state_, ref.node))
+        ++left->replicas, left->bytes += range.bytes, ++state_.replicas_left;
+  if (range.leaseholder)
+    if (auto* left = round.left(state_, range.leaseholder->node)) ++left->leases;
+  if (bugs_.deletion_ignored) return;
+  for (const ReplicaRef& ref : range.removed) {
+    auto* left = round.left(state_, ref.node);
+    const NodeView* node = round.targets.find(ref.node);
+    // A dead node deletes nothing: it never opens its store again once it is decommissioned.
+    if (left == nullptr || node == nullptr || node->health == NodeView::Health::kDead) continue;
+    ++left->replicas, ++state_.replicas_left;
+    state_.waiting.push_back(
+        {range.range, ref.node, BlockReason::kDeletion, "the data of a replica that left is not deleted yet", 0});
+  }
+}
+
+void Mover::consider(Round& round, const RangeView& range) {
+  const Standing standing(range, round.targets);
+  int rf = reduced_replicas(range.rf, round.targets.staying());
+  if (bugs_.reduces_freely) rf = std::min(range.rf, std::max(1, static_cast<int>(standing.stay.size())));
+  const int have = static_cast<int>(standing.stay.size() + standing.coming.size());
+  for (const NodeId id : standing.coming) {
+    const std::uint64_t missing = range.missing_on(id);
+    round.building[id] += missing, state_.bytes_left += missing, ++state_.under_way;
+    state_.largest_left = std::max(state_.largest_left, missing);
+  }
+  if (have < rf) {
+    state_.bytes_left += range.bytes * static_cast<std::uint64_t>(rf - have);
+    state_.largest_left = std::max(state_.largest_left, range.bytes);
+  }
+  if (asked_.contains(range.range)) return;
+  // While it is led, a new member helps even a range that lacks too many to write (protocol A3).
+  if (!standing.led && static_cast<int>(standing.live) < range.min_insync)
+    return wait(range, standing, BlockReason::kUnavailable, "too few of its in-sync replicas answer");
+  if (!standing.led) return wait(range, standing, BlockReason::kNoLeaseholder, "nobody leads the range at present");
+  if (const auto it = refused_.find(range.range);
+      it != refused_.end() && it->second.until > round.now && !round.impatient)
+    return wait(range, standing, BlockReason::kRefused, it->second.why);
+  if (clear_learners(round, range, standing) || replace_slow(round, range, standing)) return;
+  if (have < rf) return add(round, range, standing);
+  const int ready =
+      static_cast<int>(standing.stay_live) + (bugs_.learners_count ? static_cast<int>(standing.coming.size()) : 0);
+  if (ready >= rf) return leave(round, range, standing, rf);
+  if (!standing.coming.empty()) return wait(range, standing, BlockReason::kCopying, "the copy is under way");
+  wait(range, standing, BlockReason::kSilentMember, "an in-sync replica that stays does not answer");
+}
+
+/// Learners on nodes that leave, die or drain make room for others.
+bool Mover::clear_learners(Round& round, const RangeView& range, const Standing& standing) {
+  if (!standing.lost_learners.empty()) {
+    take(round, range, Kind::kRemoveReplica, standing.lost_learners.front(), range.rf);
+    return true;
+  }
+  for (const NodeId id : standing.leave_learners) {
+    // A dead member that its leaseholder made a learner stays named until the range is whole without it.
+    if (!round.live(id) && static_cast<int>(standing.stay_live) < range.rf) continue;
+    take(round, range, Kind::kRemoveReplica, id, range.rf);
+    return true;
+  }
+  return false;
+}
+
+/// A learner that gets no byte: another target if there is one, else another leaseholder to copy from.
+bool Mover::replace_slow(Round& round, const RangeView& range, const Standing& standing) {
+  if (standing.coming.empty()) {
+    watched_.erase(range.range);
+    return false;
+  }
+  const NodeId id = standing.coming.front();
+  Watch& watch = watched_[range.range];
+  const std::uint64_t missing = range.missing_on(id);
+  if (watch.node != id || missing < watch.missing || watch.since == Instant{}) {
+    watch = {id, missing, round.now, watch.node == id && missing >= watch.missing ? watch.tries : 0};
+    return false;
+  }
+  if (missing == 0) return false;  // its promotion is its leaseholder's business
+  const Duration patience = round.impatient ? limits_.patience / 2 : limits_.patience;
+  if (round.now - watch.since < patience) return false;
+  watch.since = round.now;
+  avoided_[{range.range, id}] = round.now + limits_.avoid;
+  // One whose disk cannot hold the rest is given up even when there is no other: that is what has to be told then.
+  const Disk& disk = round.targets.find(id)->disk;
+  const bool too_full = disk.known() && disk.available_bytes < missing;
+  if (too_full || (watch.tries % 2 == 0 && target(round, range, standing, false))) {
+    ++watch.tries;
+    take(round, range, Kind::kRemoveReplica, id, range.rf);
+    return true;
+  }
+  if (watch.tries++ > 1) return false;  // both were tried
+  for (const NodeId heir : standing.stay) {
+    const NodeView* node = round.targets.find(heir);
+    if (heir == range.leaseholder->node || !node->takes_replicas()) continue;
+    take(round, range, Kind::kTransferLease, heir, range.rf);
+    return true;
+  }
+  return false;
+}
+
+std::optional<NodeId> Mover::target(Round& round, const RangeView& range, const Standing& standing, bool any) const {
+  const NodeId replaced = standing.leave.empty() ? standing.leave_learners.front() : standing.leave.front();
+  return round.targets.choose(range, replaced, standing.beside(), round.random,
+                              [&](NodeId id) { return any || !avoided_.contains({range.range, id}); });
+}
+
+void Mover::add(Round& round, const RangeView& range, const Standing& standing) {
+  if (state_.under_way >= limits_.at_once)
+    return wait(range, standing, BlockReason::kQueued, "enough moves are under way");
+  auto to = target(round, range, standing, false);
+  if (!to) to = target(round, range, standing, true);  // the only ones left failed before: again
+  if (to) {
+    round.targets.reserve(*to, range.bytes);
+    ++state_.under_way;
+    return take(round, range, Kind::kAddReplica, *to, range.rf);
+  }
+  const NodeId from = standing.leave.empty() ? standing.leave_learners.front() : standing.leave.front();
+  const auto lack = round.targets.shortage(range, from, standing.beside());
+  const int able = lack.live - lack.taken - lack.no_space - lack.domain - lack.resting;
+  if (able > 0) return wait(range, standing, BlockReason::kQueued, "its new nodes build enough replicas already");
+  wait(range, standing, reason_of(lack), explain(lack, standing.others(), range.learners.size()));
+}
+
+void Mover::leave(Round& round, const RangeView& range, const Standing& standing, int rf) {
+  const NodeId leader = range.leaseholder->node;
+  for (const NodeId id : standing.leave)
+    if (id != leader)
+      return take(round, range, rf < range.rf ? Kind::kReduceReplication : Kind::kRemoveReplica, id, rf);
+  std::optional<NodeId> heir;
+  for (const NodeId id : standing.stay)
+    if (round.targets.find(id)->takes_replicas() && (!heir || round.targets.leases(id) < round.targets.leases(*heir)))
+      heir = id;
+  if (!heir) return wait(range, standing, BlockReason::kSilentMember, "no replica that stays may take the lease now");
+  round.targets.move_lease(leader, *heir);
+  take(round, range, Kind::kTransferLease, *heir, range.rf);
+}
+
+void Mover::take(Round& round, const RangeView& range, Kind kind, NodeId node, int rf) {
+  const Step step{kind, range.range, node, rf};
+  asked_[range.range] = {step, round.now, range.bytes};
+  round.steps.push_back(step);
+}
+
+void Mover::wait(const RangeView& range, const Standing& standing, BlockReason reason, const std::string& why) {
+  for (const auto* nodes : {&standing.leave, &standing.leave_learners})
+    for (const NodeId id : *nodes) state_.waiting.push_back({range.range, id, reason, why, range.bytes});
+}
+
+}  // namespace outlast::placement
