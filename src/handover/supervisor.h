@@ -27,8 +27,9 @@ inline constexpr int kControlFd = 3, kSqlFd = 4, kHttpFd = 5;
 inline constexpr int kHandoverFd = 6;  ///< With `worker --standby`: the pair to the old worker (handover/channel.h).
 
 /// Exit codes of a worker that the supervisor understands (docs/cli.md).
-inline constexpr int kExitStopped = 0;  ///< Stopped as it was asked to.
-inline constexpr int kExitFatal = 3;    ///< Starting it again would end the same way.
+inline constexpr int kExitStopped = 0;     ///< Stopped as it was asked to.
+inline constexpr int kExitFatal = 3;       ///< Starting it again would end the same way.
+inline constexpr int kExitHandedOver = 4;  ///< The node is another worker's now; should there be none, start one.
 
 /// Command lines without the binary, from the options as they are now.
 struct CommandLines {

@@ -83,7 +83,7 @@ int Collector::run() {
       return handover::kExitFatal;
     case Ending::kHandedOver:
       if (restarts_.answered()) std::this_thread::sleep_for(kAnswersFlush);
-      return handover::kExitStopped;
+      return handover::kExitHandedOver;
     case Ending::kStop:
       break;
   }

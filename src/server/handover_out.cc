@@ -194,8 +194,12 @@ void HandoverOut::left() {
   close_store();
 }
 
+/// From here there is no way back, and the supervisor knows it before the store is closed: should the new worker die
+/// meanwhile, another follows, and gets what is kept here.
 void HandoverOut::close_store() {
   closing_ = true;
+  state_ = HandoverState::kStorageReleased;
+  ports_.entered(state_);
   ports_.close([this, alive = std::weak_ptr(alive_)](Result<proto::HandoverReleased> released) {
     if (!alive.expired()) closed(std::move(released));
   });
@@ -204,7 +208,7 @@ void HandoverOut::close_store() {
 void HandoverOut::closed(Result<proto::HandoverReleased> released) {
   closed_ = true;
   if (released.ok()) released_ = *std::move(released);
-  enter(HandoverState::kStorageReleased);
+  handover::hold_point("old", state_);
   send_end();
 }
 

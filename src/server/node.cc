@@ -386,6 +386,7 @@ void Node::refresh_peers() {
 
 /// Once a second, on the loop: who is live (for is_dead), and the default database of a new cluster.
 void Node::housekeeping() {
+  if (!state_) return;  // this node ends
   state_->look(loop_.now());
   ensure_default_database();
   look_at_disk();

@@ -254,7 +254,7 @@ int Node::serve() {
         return handover::kExitFatal;
       case Ending::kHandedOver:
         if (restarts_.answered()) std::this_thread::sleep_for(kAnswersFlush);
-        return handover::kExitStopped;
+        return handover::kExitHandedOver;
       case Ending::kFenced:
         spdlog::warn("this incarnation is fenced: the process ends, a new one follows");
         _exit(1);  // nothing may be served any more, not even politely

@@ -159,7 +159,9 @@ TEST_F(CollectorTest, WhenTheNewWorkerDiesTheOldOneReadsAgain) {
   ASSERT_NO_FATAL_FAILURE(wait_reached(*held));
   ASSERT_NO_FATAL_FAILURE(strike(process(testing_support::Role::kNew), SIGKILL));
   held->release();
-  EXPECT_EQ(outcome(receipt(id)), "rolled_back");
+  // Its sockets may close after the old one has looked: then the next new worker goes on, or one that is started anew.
+  const std::string how = outcome(receipt(id));
+  EXPECT_TRUE(how == "rolled_back" || how == "recovered") << how;
   expect_all("udp", datagrams.stop());
   EXPECT_EQ(outcome(restart()), "completed") << "and the next time it works";
 }
