@@ -195,9 +195,8 @@ TEST_F(IngestHttpTest, AWorkerThatDiesInARestartCostsAStubbornClientNothing) {
     const std::uint64_t id = begin_restart();
     wait("the move of the connection", [&] { return serves(process(testing_support::Role::kNew), stubborn.fd()); });
     strike(process(victim), SIGKILL);
+    EXPECT_EQ(outcome(receipt(id)), victim == testing_support::Role::kNew ? "rolled_back" : "recovered");
     transaction.reset();
-    const json::object told = receipt(id);
-    EXPECT_NE(outcome(told), "no receipt");
     ASSERT_NO_FATAL_FAILURE(expect_nobody_left_over());
   }
   wait("records", [&, before = stubborn.acknowledged()] { return stubborn.acknowledged() > before + 30; });
