@@ -40,7 +40,8 @@ std::optional<ControlMessage> receive(int fd) {
 
 bool lives(int pid) {
   std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-  std::string text((std::istreambuf_iterator<char>(in)), {});
+  std::string text;
+  std::getline(in, text);  // empty when it has gone in the meantime
   const std::size_t at = text.rfind(") ");
   return at != std::string::npos && text[at + 2] != 'Z';
 }

@@ -76,8 +76,6 @@ Result<void> Pipeline::find_directories(const IngestConfig& config) {
     if (!home.empty()) in_use_.push_back({sink.name, plain_path(home)});
     if (source_only_ && source_only_->file)
       in_use_.push_back({sink.name, plain_path(source_only_->path + "/" + sink.name)});
-    // What its disk refuses at the end.
-    if (sink.buffer.file && !options_.keep_path.empty()) note_directory({sink.name, plain_path(under_keep(sink.name))});
   }
   for (const BufferDirectory& known : known_.all())
     if (std::ranges::find(in_use_, known.path, &BufferDirectory::path) == in_use_.end()) former_.push_back(known);
@@ -102,8 +100,10 @@ Result<void> Pipeline::add_sink(const SinkConfig& config, const SinkMaker& other
                                   .source_only = source_only_,
                                   .former = {}};
   if (source_only_) around.source_only->path += "/" + config.name;
+  const std::string refuge = config.buffer.file && !around.keep_path.empty() ? plain_path(around.keep_path) : "";
+  if (!refuge.empty()) around.former.push_back(refuge);
   for (const BufferDirectory& former : former_)
-    if (former.sink == config.name) around.former.push_back(former.path);
+    if (former.sink == config.name && former.path != refuge) around.former.push_back(former.path);
   ASSIGN_OR_RETURN(auto runner,
                    SinkRunner::open(config, std::move(sink), std::move(around), [this] { run_waiters(); }));
   runners_.push_back(std::move(runner));
@@ -284,6 +284,7 @@ LeftBehind Pipeline::end(bool flush) {
   LeftBehind left;
   for (const auto& runner : runners_) {
     const LeftBehind one = runner->stop(flush && runner->flush_at_shutdown());
+    if (one.elsewhere) note_directory({runner->name(), plain_path(under_keep(runner->name()))});
     add(left.kept, one.kept);
     add(left.lost, one.lost);
   }

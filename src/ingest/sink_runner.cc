@@ -220,6 +220,7 @@ LeftBehind SinkRunner::stop(bool flush) {
   left.kept.records -= left.lost.records;
   left.kept.bytes -= left.lost.bytes;
   left.kept.chunks -= left.lost.chunks;
+  left.elsewhere = refuge_ != nullptr;
   remove_written();
   buffer_->give_up_store();
   home_.reset();

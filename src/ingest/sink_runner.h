@@ -19,6 +19,7 @@ namespace outlast::ingest {
 struct LeftBehind {
   Amount kept;  ///< In files: the next process goes on with them.
   Amount lost;
+  bool elsewhere{false};  ///< Some of it is at keep_path, as the disk of the file buffer refused it.
 };
 
 /// One sink with the buffer in front of it and the threads that empty it.
@@ -38,6 +39,7 @@ class SinkRunner {
                                                   Surroundings around, std::function<void()> room);
   ~SinkRunner();
 
+  const std::string& name() const { return config_.name; }
   const TagPattern& match() const { return config_.match; }
   ChunkBuffer& buffer() { return *buffer_; }
   /// Ends source-only and begins to flush: what processes that are gone left behind, what came source-only, then the
