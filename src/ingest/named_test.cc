@@ -2,15 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
-#include <future>
 #include <thread>
 
 #include "ingest/input/http.h"
 #include "ingest/pipeline.h"
 #include "ingest/sink/forward_sink.h"
 #include "ingest/testing/batches.h"
+#include "ingest/testing/journal.h"
 #include "ingest/testing/test_clock.h"
 #include "tests/support/test_dir.h"
 
@@ -19,26 +17,21 @@ namespace {
 using namespace std::chrono_literals;
 using outlast::testing_support::TestDir;
 using testing_support::batch_of;
+using testing_support::kDeadline;
+using testing_support::quick_sink;
 using testing_support::RealClock;
 using testing_support::texts_of;
+using testing_support::Told;
 using Texts = std::vector<std::string>;
 using Taken = Intake::Taken;
-constexpr auto kDeadline = 30s;
 constexpr ChunkId kId{0xa7, 1};
 
-/// What the sinks of a test got: "ID: text text", a chunk each.
-class Journal {
+/// The same with "ID: text text", a chunk each, and what is in them.
+class ChunkJournal : public testing_support::Journal {
  public:
   Result<void> take(const Chunk& chunk, const Decoder& decoder) {
-    std::unique_lock lock(mutex_);
-    ++tries_;
-    changed_.notify_all();
-    changed_.wait(lock, [this] { return !held_; });
-    if (!answers_.empty()) {
-      auto answer = std::move(answers_.front());
-      answers_.pop_front();
-      if (!answer.ok()) return answer;
-    }
+    TRY(Journal::take(chunk));
+    const std::lock_guard lock(mutex_);
     std::string line = chunk.id().to_string() + ":";
     for (const std::string& text : texts_of(chunk)) line += " " + text;
     chunks_.push_back(std::move(line));
@@ -48,19 +41,6 @@ class Journal {
         records_.push_back(decoder.decode(chunk.tag(), raw, chunk.form()));
       return {};
     });
-  }
-  void hold(bool held) {
-    const std::lock_guard lock(mutex_);
-    held_ = held;
-    changed_.notify_all();
-  }
-  void answer(Result<void> answer) {
-    const std::lock_guard lock(mutex_);
-    answers_.push_back(std::move(answer));
-  }
-  bool wait_tries(int tries) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, kDeadline, [&] { return tries_ >= tries; });
   }
   std::vector<std::string> chunks() {
     const std::lock_guard lock(mutex_);
@@ -73,59 +53,26 @@ class Journal {
 
  private:
   std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Result<void>> answers_;
-  bool held_{false};
-  int tries_{0};
   std::vector<std::string> chunks_;
   std::vector<Record> records_;
 };
 
-class JournalSink final : public Sink {
+class ChunkJournalSink final : public Sink {
  public:
-  JournalSink(Journal& journal, const Decoder& decoder) : journal_(journal), decoder_(decoder) {}
+  ChunkJournalSink(ChunkJournal& journal, const Decoder& decoder) : journal_(journal), decoder_(decoder) {}
   void write(std::shared_ptr<const Chunk> chunk, Callback<void> done) override {
     done(journal_.take(*chunk, decoder_));
   }
 
  private:
-  Journal& journal_;
+  ChunkJournal& journal_;
   const Decoder& decoder_;
-};
-
-/// One answer, waited for: the code, or nullopt for success.
-class Told {
- public:
-  Callback<void> callback() {
-    return [promise = promise_](Result<void> how) {
-      promise->set_value(how.ok() ? std::optional<Errc>() : how.error().code);
-    };
-  }
-  std::optional<Errc> wait() {
-    EXPECT_EQ(future_.wait_for(kDeadline), std::future_status::ready);
-    return future_.wait_for(0s) == std::future_status::ready ? future_.get() : Errc::kDeadline;
-  }
-  bool told() const { return future_.wait_for(0s) == std::future_status::ready; }
-
- private:
-  std::shared_ptr<std::promise<std::optional<Errc>>> promise_ = std::make_shared<std::promise<std::optional<Errc>>>();
-  std::future<std::optional<Errc>> future_ = promise_->get_future();
 };
 
 class NamedTest : public testing::Test {
  protected:
-  SinkConfig sink(const std::string& name, const std::string& match = "**") {
-    SinkConfig config;
-    config.kind = SinkKind::kTable;  // made by the test
-    config.name = name;
-    config.match = TagPattern::parse(match).value();
-    config.buffer.limits.flush_interval = 1ms;
-    config.buffer.limits.retry.wait = 1ms;
-    config.buffer.limits.retry.max_interval = 1ms;
-    return config;
-  }
   SinkConfig file_buffered(const std::string& name) {
-    SinkConfig config = sink(name);
+    SinkConfig config = quick_sink(name);
     config.buffer.file = true;
     config.buffer.path = (dir_.path() / ("buffer-" + name)).string();
     config.buffer.flush_at_shutdown = false;
@@ -134,12 +81,12 @@ class NamedTest : public testing::Test {
   }
   std::unique_ptr<Pipeline> open(std::vector<SinkConfig> sinks, std::uint64_t writer = 1,
                                  std::vector<InputConfig> inputs = {}) {
-    auto pipeline =
-        Pipeline::open({.inputs = std::move(inputs), .sinks = std::move(sinks)},
-                       {.writer = writer, .keep_path = (dir_.path() / "keep").string()}, clock_,
-                       [this](const SinkConfig& config, const Decoder& decoder) {
-                         return std::unique_ptr<Sink>(std::make_unique<JournalSink>(journals_[config.name], decoder));
-                       });
+    auto pipeline = Pipeline::open(
+        {.inputs = std::move(inputs), .sinks = std::move(sinks)},
+        {.writer = writer, .keep_path = (dir_.path() / "keep").string()}, clock_,
+        [this](const SinkConfig& config, const Decoder& decoder) {
+          return std::unique_ptr<Sink>(std::make_unique<ChunkJournalSink>(journals_[config.name], decoder));
+        });
     EXPECT_TRUE(pipeline.ok()) << pipeline.error().message;
     return std::move(pipeline).value();
   }
@@ -152,11 +99,11 @@ class NamedTest : public testing::Test {
 
   TestDir dir_;
   RealClock clock_;
-  std::map<std::string, Journal> journals_;
+  std::map<std::string, ChunkJournal> journals_;
 };
 
 TEST_F(NamedTest, TheyKeepTheirIdAndAreMixedWithNothing) {
-  auto pipeline = open({sink("s")});
+  auto pipeline = open({quick_sink("s")});
   Told first, second, third;
   RecordBatch before = batch_of({"before"}), after = batch_of({"after"});
   pipeline->put("app.web", before, Ack::kStored, first.callback());
@@ -171,7 +118,7 @@ TEST_F(NamedTest, TheyKeepTheirIdAndAreMixedWithNothing) {
 
 TEST_F(NamedTest, ARepeatIsAnsweredWithTheFirstOne) {
   journals_["s"].hold(true);
-  auto pipeline = open({sink("s")});
+  auto pipeline = open({quick_sink("s")});
   Told first, in_line, being_written, received, afterwards, other;
   put(*pipeline, kId, Ack::kStored, first);
   put(*pipeline, kId, Ack::kStored, in_line);
@@ -192,7 +139,7 @@ TEST_F(NamedTest, ARepeatIsAnsweredWithTheFirstOne) {
 }
 
 TEST_F(NamedTest, AFullBufferKnowsARepeat) {
-  SinkConfig config = sink("s");
+  SinkConfig config = quick_sink("s");
   config.buffer.limits.total_bytes = batch_of({"a", "b"}).bytes();
   auto pipeline = open({config});
   Told first, again, other;
@@ -203,7 +150,7 @@ TEST_F(NamedTest, AFullBufferKnowsARepeat) {
 }
 
 TEST_F(NamedTest, WhatWasDroppedIsTakenAgainAndWhatWasSetAsideIsNot) {
-  SinkConfig small = sink("small");
+  SinkConfig small = quick_sink("small");
   small.buffer.limits.total_bytes = batch_of({"a", "b"}).bytes();
   small.buffer.limits.overflow = Overflow::kDropOldestChunk;
   auto pipeline = open({small});
@@ -231,7 +178,7 @@ TEST_F(NamedTest, TheNextProcessKnowsWhatTheOneBeforeLeft) {
   for (const bool file : {false, true})
     for (const bool early : {false, true}) {
       const std::string name = std::string(file ? "file" : "memory") + (early ? "-early" : "-late");
-      const SinkConfig config = file ? file_buffered(name) : sink(name);
+      const SinkConfig config = file ? file_buffered(name) : quick_sink(name);
       Told first, again, last;
       auto old = open({config}, 1);
       put(*old, kId, Ack::kBuffered, first);
@@ -251,9 +198,9 @@ TEST_F(NamedTest, TheNextProcessKnowsWhatTheOneBeforeLeft) {
 
 TEST_F(NamedTest, ASinkThatHasThemGetsThemNoSecondTime) {
   journals_["slow"].hold(true);
-  SinkConfig slow = sink("slow");
+  SinkConfig slow = quick_sink("slow");
   slow.buffer.limits.total_bytes = batch_of({"a", "b"}).bytes();
-  auto pipeline = open({sink("quick"), slow});
+  auto pipeline = open({quick_sink("quick"), slow});
   pipeline->start_sinks();
   Told other, first, waits, again;
   put(*pipeline, {kId.writer, 2}, Ack::kBuffered, other, {"x", "y"}, "t");
@@ -275,7 +222,7 @@ TEST_F(NamedTest, ASinkThatHasThemGetsThemNoSecondTime) {
 }
 
 TEST_F(NamedTest, ManySendersOfOneIdAreOne) {
-  auto pipeline = open({file_buffered("s"), sink("t")});
+  auto pipeline = open({file_buffered("s"), quick_sink("t")});
   pipeline->start_sinks();
   std::vector<std::thread> senders;
   for (int t = 0; t < 4; ++t)
@@ -312,7 +259,7 @@ TEST(KnownChunks, RemembersSoManyForSoLong) {
 
 /// Two nodes: the sink of one sends to the input of the other.
 TEST_F(NamedTest, WhatIsForwardedArrivesAsItWasReadAndOnce) {
-  auto receiver = open({sink("s", "app.*")});
+  auto receiver = open({quick_sink("s", "app.*")});
   receiver->start_sinks();
   HttpInput input({.name = "in", .tag = "forwarded", .ack = Ack::kStored, .listen = {"http", "127.0.0.1", 0}},
                   *receiver);

@@ -19,6 +19,7 @@ using outlast::testing_support::TestDir;
 using testing_support::batch_of;
 using testing_support::Journal;
 using testing_support::JournalSink;
+using testing_support::quick_sink;
 using testing_support::RealClock;
 using testing_support::texts_of;
 using testing_support::Told;
@@ -26,18 +27,8 @@ using Texts = std::vector<std::string>;
 using Taken = Intake::Taken;
 class PipelineTest : public testing::Test {
  protected:
-  SinkConfig sink(const std::string& name, const std::string& match = "**") {
-    SinkConfig config;
-    config.kind = SinkKind::kTable;  // made by the test
-    config.name = name;
-    config.match = TagPattern::parse(match).value();
-    config.buffer.limits.flush_interval = 1ms;
-    config.buffer.limits.retry.wait = 1ms;
-    config.buffer.limits.retry.max_interval = 1ms;
-    return config;
-  }
   SinkConfig file_buffered(const std::string& name) {
-    SinkConfig config = sink(name);
+    SinkConfig config = quick_sink(name);
     config.buffer.file = true;
     config.buffer.path = path("buffer-" + name);
     config.buffer.flush_at_shutdown = false;
@@ -76,7 +67,7 @@ class PipelineTest : public testing::Test {
 };
 
 TEST_F(PipelineTest, BringsEachBatchToAllSinksThatItsTagMatches) {
-  auto pipeline = open({sink("all"), sink("web", "app.*"), sink("db", "db.**")});
+  auto pipeline = open({quick_sink("all"), quick_sink("web", "app.*"), quick_sink("db", "db.**")});
   pipeline->start_sinks();
   Told first, second;
   EXPECT_EQ(put(*pipeline, {"a", "b"}, Ack::kStored, &first), Taken::kYes);
@@ -89,7 +80,7 @@ TEST_F(PipelineTest, BringsEachBatchToAllSinksThatItsTagMatches) {
 }
 
 TEST_F(PipelineTest, CountsWhatNoSinkMatches) {
-  auto pipeline = open({sink("web", "app.*")});
+  auto pipeline = open({quick_sink("web", "app.*")});
   Told told;
   EXPECT_EQ(put(*pipeline, {"a"}, Ack::kBuffered, &told, "other"), Taken::kYes);
   EXPECT_EQ(told.wait(), Errc::kNotFound);
@@ -99,7 +90,7 @@ TEST_F(PipelineTest, CountsWhatNoSinkMatches) {
 
 TEST_F(PipelineTest, StoredMeansInEverySink) {
   journals_["down"].down(true);
-  auto pipeline = open({sink("up"), sink("down")});
+  auto pipeline = open({quick_sink("up"), quick_sink("down")});
   pipeline->start_sinks();
   Told told;
   put(*pipeline, {"a"}, Ack::kStored, &told);
@@ -113,7 +104,7 @@ TEST_F(PipelineTest, StoredMeansInEverySink) {
 }
 
 TEST_F(PipelineTest, BuffersOnlyUntilItsSinksAreStarted) {
-  auto pipeline = open({sink("s")});
+  auto pipeline = open({quick_sink("s")});
   Told told;
   put(*pipeline, {"a"}, Ack::kStored, &told);
   put(*pipeline, {"b"});
@@ -125,7 +116,7 @@ TEST_F(PipelineTest, BuffersOnlyUntilItsSinksAreStarted) {
 TEST_F(PipelineTest, HandsOverWhatIsInFilesAndInMemory) {
   for (const bool file : {false, true}) {
     const std::string name = file ? "file" : "memory";
-    const SinkConfig config = file ? file_buffered(name) : sink(name);
+    const SinkConfig config = file ? file_buffered(name) : quick_sink(name);
     auto old = open({config}, 1);
     put(*old, {"a"});
     put(*old, {"b"});
@@ -151,7 +142,7 @@ TEST_F(PipelineTest, HandsOverWhatIsInFilesAndInMemory) {
 }
 
 TEST_F(PipelineTest, FlushesMemoryWhenItStops) {
-  SinkConfig config = sink("s");
+  SinkConfig config = quick_sink("s");
   config.buffer.limits.flush_interval = 1h;
   auto pipeline = open({config});
   pipeline->start_sinks();
@@ -163,7 +154,7 @@ TEST_F(PipelineTest, FlushesMemoryWhenItStops) {
 
 TEST_F(PipelineTest, KeepsWhatADeadSinkDoesNotTakeWhenItStops) {
   journals_["s"].down(true);
-  SinkConfig config = sink("s");
+  SinkConfig config = quick_sink("s");
   config.buffer.limits.retry.wait = 1h;
   config.buffer.limits.retry.max_interval.reset();
   auto pipeline = open({config});
@@ -202,7 +193,7 @@ TEST_F(PipelineTest, SetsAsideWhatASinkWillNeverTakeAndGoesOn) {
 
 TEST_F(PipelineTest, GivesUpAfterItsRetriesButKeepsTheRecords) {
   journals_["s"].down(true);
-  SinkConfig config = sink("s");
+  SinkConfig config = quick_sink("s");
   config.buffer.limits.retry.max_times = 2;
   config.buffer.secondary_path = path("aside");
   auto pipeline = open({config});
@@ -218,9 +209,9 @@ TEST_F(PipelineTest, GivesUpAfterItsRetriesButKeepsTheRecords) {
 
 TEST_F(PipelineTest, MakesInputsWaitAndWakesThemWhenThereIsRoom) {
   journals_["s"].down(true);
-  SinkConfig config = sink("s");
+  SinkConfig config = quick_sink("s");
   config.buffer.limits.total_bytes = batch_of({"12345"}).bytes();
-  auto pipeline = open({config, sink("other")});
+  auto pipeline = open({config, quick_sink("other")});
   pipeline->start_sinks();
   EXPECT_EQ(put(*pipeline, {"12345"}), Taken::kYes);
   EXPECT_EQ(put(*pipeline, {"67890"}), Taken::kWait);
@@ -232,17 +223,17 @@ TEST_F(PipelineTest, MakesInputsWaitAndWakesThemWhenThereIsRoom) {
   EXPECT_EQ(room.wait(), std::nullopt);
   EXPECT_EQ(put(*pipeline, {"67890"}), Taken::kYes);
   Told at_once;
-  auto idle = open({sink("idle")}, 2);
+  auto idle = open({quick_sink("idle")}, 2);
   idle->on_room([told = at_once.callback()]() mutable { told({}); });
   EXPECT_TRUE(at_once.told());
 }
 
 TEST_F(PipelineTest, ASinkThatRejectsHoldsNobodyBackWhoIsToldNothing) {
-  SinkConfig small = sink("small");
+  SinkConfig small = quick_sink("small");
   small.buffer.limits.total_bytes = 1;
   small.buffer.limits.overflow = Overflow::kReject;
   small.buffer.limits.chunk_bytes = 1;
-  auto pipeline = open({small, sink("large")});
+  auto pipeline = open({small, quick_sink("large")});
   Told told;
   EXPECT_EQ(put(*pipeline, {"a"}, Ack::kBuffered, &told), Taken::kRefused);
   EXPECT_EQ(put(*pipeline, {"b"}), Taken::kYes);
@@ -288,7 +279,7 @@ TEST_F(PipelineTest, ManyThreadsLoseAndDoubleNothing) {
 }
 
 TEST_F(PipelineTest, RefusesASinkThatNeedsADatabaseWhereThereIsNone) {
-  const auto pipeline = Pipeline::open({.sinks = {sink("t")}}, {.writer = 1}, clock_);
+  const auto pipeline = Pipeline::open({.sinks = {quick_sink("t")}}, {.writer = 1}, clock_);
   EXPECT_EQ(pipeline.error().code, Errc::kInvalidArgument);
 }
 

@@ -13,29 +13,10 @@ namespace outlast::ingest {
 namespace {
 using namespace std::chrono_literals;
 
-class HttpAbuseTest : public testing::Test {
+class HttpAbuseTest : public HttpInputTest {
  protected:
-  HttpAbuseTest() {
-    options_.name = "test";
-    options_.tag = "app.http";
-    options_.listen = {"http", "127.0.0.1", 0};
-    options_.body_max = 1 << 20;
-    options_.unpacked_max = 2 << 20;
-  }
-  void start() {
-    input_ = std::make_unique<HttpInput>(options_, intake_);
-    ASSERT_TRUE(input_->start().ok());
-  }
-  int ask(const std::string& request) {
-    TestClient client(SOCK_STREAM, input_->port());
-    client.send(request);
-    std::string rest;
-    return next_reply(client, rest).status;
-  }
-  void expect_served() { EXPECT_EQ(ask(post("{}")), 200); }
-  TestIntake intake_;
-  InputOptions options_;
-  std::unique_ptr<HttpInput> input_;
+  int status_of(const std::string& request) { return ask(request).status; }
+  void expect_served() { EXPECT_EQ(status_of(post("{}")), 200); }
 };
 
 std::string head(const std::string& lines) {
@@ -67,30 +48,30 @@ TEST_F(HttpAbuseTest, AConnectionThatSaysNothingIsClosed) {
 TEST_F(HttpAbuseTest, ChunksThatAreNone) {
   start();
   const std::string chunked = head("Transfer-Encoding: chunked\r\n");
-  EXPECT_EQ(ask(chunked + "rubbish\r\n"), 400);
-  EXPECT_EQ(ask(chunked + "-1\r\n"), 400);
-  EXPECT_EQ(ask(chunked + "3\r\n[1,2,3]\r\n"), 400) << "more than was said";
-  EXPECT_EQ(ask(chunked + "ffffffffffffffffff\r\n"), 400);
-  EXPECT_EQ(ask(chunked + "7fffffffffffffff\r\n"), 413);
-  EXPECT_EQ(ask(chunked + "3\r\n[1]\r\nfffff\r\n"), 413) << "too large together";
-  EXPECT_EQ(ask(chunked + "3;" + std::string(40'000, 'x')), 431);
-  EXPECT_EQ(ask(chunked + "3\r\n[1]\r\n0\r\nX: " + std::string(40'000, 'x')), 431);
+  EXPECT_EQ(status_of(chunked + "rubbish\r\n"), 400);
+  EXPECT_EQ(status_of(chunked + "-1\r\n"), 400);
+  EXPECT_EQ(status_of(chunked + "3\r\n[1,2,3]\r\n"), 400) << "more than was said";
+  EXPECT_EQ(status_of(chunked + "ffffffffffffffffff\r\n"), 400);
+  EXPECT_EQ(status_of(chunked + "7fffffffffffffff\r\n"), 413);
+  EXPECT_EQ(status_of(chunked + "3\r\n[1]\r\nfffff\r\n"), 413) << "too large together";
+  EXPECT_EQ(status_of(chunked + "3;" + std::string(40'000, 'x')), 431);
+  EXPECT_EQ(status_of(chunked + "3\r\n[1]\r\n0\r\nX: " + std::string(40'000, 'x')), 431);
   EXPECT_EQ(intake_.count(), 0U);
   expect_served();
 }
 
 TEST_F(HttpAbuseTest, HeadsThatLie) {
   start();
-  EXPECT_EQ(ask(head("Content-Length: 99999999999\r\n")), 413) << "before a byte of it has come";
-  EXPECT_EQ(ask(head("Content-Length: -1\r\n")), 400);
-  EXPECT_EQ(ask(head("Content-Length: 99999999999999999999999\r\n")), 400);
-  EXPECT_EQ(ask(head("Content-Length: 2\r\nContent-Length: 3\r\n") + "[1]"), 400);
-  EXPECT_EQ(ask(head("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n") + "3\r\n[1]\r\n0\r\n\r\n"), 400);
-  EXPECT_EQ(ask(std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 15)), 400) << "TLS";
+  EXPECT_EQ(status_of(head("Content-Length: 99999999999\r\n")), 413) << "before a byte of it has come";
+  EXPECT_EQ(status_of(head("Content-Length: -1\r\n")), 400);
+  EXPECT_EQ(status_of(head("Content-Length: 99999999999999999999999\r\n")), 400);
+  EXPECT_EQ(status_of(head("Content-Length: 2\r\nContent-Length: 3\r\n") + "[1]"), 400);
+  EXPECT_EQ(status_of(head("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n") + "3\r\n[1]\r\n0\r\n\r\n"), 400);
+  EXPECT_EQ(status_of(std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 15)), 400) << "TLS";
   std::string many;
   for (int i = 0; i < 2000; ++i) many += "X-" + std::to_string(i) + ": 1\r\n";
-  EXPECT_EQ(ask(head(many)), 431);
-  EXPECT_EQ(ask("POST /" + std::string(20'000, 'x') + " HTTP/1.1\r\n\r\n"), 431);
+  EXPECT_EQ(status_of(head(many)), 431);
+  EXPECT_EQ(status_of("POST /" + std::string(20'000, 'x') + " HTTP/1.1\r\n\r\n"), 431);
   EXPECT_EQ(intake_.count(), 0U);
   expect_served();
 }
@@ -104,10 +85,10 @@ TEST_F(HttpAbuseTest, BombsAndTornPacks) {
        {std::tuple("gzip", gzip(zeros), gzip(numbers)), std::tuple("zstd", zstd(zeros), zstd(numbers))}) {
     const std::string encoding = std::string("Content-Encoding: ") + name + "\r\n";
     EXPECT_LT(bomb.size(), options_.body_max);
-    EXPECT_EQ(ask(post(bomb, "text/plain", encoding)), 413) << name;
-    EXPECT_EQ(ask(post(whole.substr(0, whole.size() - 1), "text/plain", encoding)), 400) << name;
-    EXPECT_EQ(ask(post(whole.substr(0, whole.size() / 2), "text/plain", encoding)), 400) << name;
-    EXPECT_EQ(ask(post(whole + "x", "text/plain", encoding)), 400) << name;
+    EXPECT_EQ(status_of(post(bomb, "text/plain", encoding)), 413) << name;
+    EXPECT_EQ(status_of(post(whole.substr(0, whole.size() - 1), "text/plain", encoding)), 400) << name;
+    EXPECT_EQ(status_of(post(whole.substr(0, whole.size() / 2), "text/plain", encoding)), 400) << name;
+    EXPECT_EQ(status_of(post(whole + "x", "text/plain", encoding)), 400) << name;
     EXPECT_EQ(intake_.count(), 0U);
   }
   EXPECT_EQ(input_->counters().malformed, 8U);
@@ -165,20 +146,20 @@ TEST_F(HttpAbuseTest, AThousandSilentConnectionsAndAnyNumberTooMany) {
 TEST_F(HttpAbuseTest, IdsAndTagsThatAreNone) {
   start();
   const std::string id = "Outlast-Chunk-Id: 00000000000000a7-0000000000000001\r\n";
-  EXPECT_EQ(ask(post("{}", "application/json", id)), 200);
+  EXPECT_EQ(status_of(post("{}", "application/json", id)), 200);
   for (const std::string& wrong : {std::string(""), std::string("1-1"), std::string("00000000000000a7"),
                                    std::string("0x000000000000a7-0000000000000001"),
                                    std::string("00000000000000a7-0000000000000001x"), std::string(8'000, '0')})
-    EXPECT_EQ(ask(post("{}", "application/json", "Outlast-Chunk-Id: " + wrong + "\r\n")), 400) << wrong;
-  EXPECT_EQ(ask(post("{}", "application/json", id + id)), 400);
+    EXPECT_EQ(status_of(post("{}", "application/json", "Outlast-Chunk-Id: " + wrong + "\r\n")), 400) << wrong;
+  EXPECT_EQ(status_of(post("{}", "application/json", id + id)), 400);
   RecordBatch batch;
   batch.append({7, "web1", "{\"a\":1}"});
   const std::string forwarded(kRecordsType);
-  EXPECT_EQ(ask(post(batch.data(), forwarded, id + "Outlast-Tag: app.web\r\n")), 200);
-  EXPECT_EQ(ask(post("{}", "application/json", id + "Outlast-Tag: app.web\r\n")), 200);
+  EXPECT_EQ(status_of(post(batch.data(), forwarded, id + "Outlast-Tag: app.web\r\n")), 200);
+  EXPECT_EQ(status_of(post("{}", "application/json", id + "Outlast-Tag: app.web\r\n")), 200);
   for (const std::string& wrong :
        {std::string(""), std::string("a..b"), std::string("a b"), std::string("*"), std::string(300, 'a')})
-    EXPECT_EQ(ask(post(batch.data(), forwarded, id + "Outlast-Tag: " + wrong + "\r\n")), 400) << wrong;
+    EXPECT_EQ(status_of(post(batch.data(), forwarded, id + "Outlast-Tag: " + wrong + "\r\n")), 400) << wrong;
   const auto named = intake_.named();
   ASSERT_EQ(named.size(), 3U);
   EXPECT_EQ(named[0].id, (ChunkId{0xa7, 1}));

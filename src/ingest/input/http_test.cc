@@ -88,30 +88,6 @@ TEST(Unpack, PiecesLimitsAndRubbish) {
 
 // ---- the input
 
-class HttpInputTest : public testing::Test {
- protected:
-  HttpInputTest() {
-    options_.name = "test";
-    options_.tag = "app.http";
-    options_.listen = {"http", "127.0.0.1", 0};
-    options_.body_max = 1 << 20;
-    options_.unpacked_max = 2 << 20;
-  }
-  void start() {
-    input_ = std::make_unique<HttpInput>(options_, intake_);
-    ASSERT_TRUE(input_->start().ok());
-  }
-  Reply ask(const std::string& request) {
-    TestClient client(SOCK_STREAM, input_->port());
-    client.send(request);
-    std::string rest;
-    return next_reply(client, rest);
-  }
-  TestIntake intake_;
-  InputOptions options_;
-  std::unique_ptr<HttpInput> input_;
-};
-
 TEST_F(HttpInputTest, Bodies) {
   start();
   EXPECT_EQ(ask(post("{\"a\":1}\n{\"a\":2}\n")).body, "{\"records\":2}\n");

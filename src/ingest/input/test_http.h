@@ -3,9 +3,11 @@
 #include <zstd.h>
 
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <string_view>
 
+#include "ingest/input/http.h"
 #include "ingest/input/test_intake.h"
 
 namespace outlast::ingest {
@@ -60,5 +62,30 @@ inline std::string post(std::string_view body, std::string_view type = "applicat
   return "POST /logs HTTP/1.1\r\nHost: x\r\nContent-Type: " + std::string(type) + "\r\n" + std::string(more) +
          "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
 }
+
+/// One input on a port of its own.
+class HttpInputTest : public testing::Test {
+ protected:
+  HttpInputTest() {
+    options_.name = "test";
+    options_.tag = "app.http";
+    options_.listen = {"http", "127.0.0.1", 0};
+    options_.body_max = 1 << 20;
+    options_.unpacked_max = 2 << 20;
+  }
+  void start() {
+    input_ = std::make_unique<HttpInput>(options_, intake_);
+    ASSERT_TRUE(input_->start().ok());
+  }
+  Reply ask(const std::string& request) {
+    TestClient client(SOCK_STREAM, input_->port());
+    client.send(request);
+    std::string rest;
+    return next_reply(client, rest);
+  }
+  TestIntake intake_;
+  InputOptions options_;
+  std::unique_ptr<HttpInput> input_;
+};
 
 }  // namespace outlast::ingest

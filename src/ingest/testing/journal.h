@@ -10,12 +10,25 @@
 #include <string>
 #include <vector>
 
+#include "ingest/config.h"
 #include "ingest/sink/sink.h"
 #include "ingest/testing/batches.h"
 
 namespace outlast::ingest::testing_support {
 
 inline constexpr std::chrono::seconds kDeadline{30};
+
+/// A sink that the test makes, whose chunks are due at once and come again at once.
+inline SinkConfig quick_sink(const std::string& name, const std::string& match = "**") {
+  SinkConfig config;
+  config.kind = SinkKind::kTable;
+  config.name = name;
+  config.match = TagPattern::parse(match).value();
+  config.buffer.limits.flush_interval = std::chrono::milliseconds(1);
+  config.buffer.limits.retry.wait = std::chrono::milliseconds(1);
+  config.buffer.limits.retry.max_interval = std::chrono::milliseconds(1);
+  return config;
+}
 
 /// What a sink of a test got, and what it answers.
 class Journal {
