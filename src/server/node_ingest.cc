@@ -5,13 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/json/array.hpp>
 
 #include "server/ingest_sockets.h"
 #include "server/table_sink.h"
 
 namespace outlast::server {
-namespace json = boost::json;
 using ingest::InputConfig;
 using ingest::InputKind;
 using ingest::MovedConnection;
@@ -49,10 +47,6 @@ ingest::Framing framing_of(ingest::FramingKind kind) {
   return ingest::Framing::kAuto;
 }
 
-json::object amount(const ingest::Amount& a) {
-  return {{"records", a.records}, {"bytes", a.bytes}, {"chunks", a.chunks}};
-}
-
 proto::HandoverMessage describe(const std::string& socket, const MovedConnection& connection) {
   proto::HandoverMessage message;
   proto::HandoverConnection& out = *message.mutable_connection();
@@ -66,24 +60,6 @@ proto::HandoverMessage describe(const std::string& socket, const MovedConnection
   return message;
 }
 
-json::object describe(const ingest::InputCounters& c) {
-  return {{"records", c.records},
-          {"bytes", c.bytes},
-          {"refused", c.refused},
-          {"unconfirmed", c.unconfirmed},
-          {"limited", c.limited},
-          {"cut", c.cut},
-          {"malformed", c.malformed},
-          {"disallowed", c.disallowed},
-          {"kernel_drops", c.kernel_drops},
-          {"queued", c.queued},
-          {"order_breaks", c.order_breaks},
-          {"waits", c.waits},
-          {"connections", c.connections},
-          {"connections_refused", c.connections_refused},
-          {"longest_gap_ms", static_cast<double>(c.longest_gap_nanos) / 1e6},
-          {"receive_buffer", c.receive_buffer}};
-}
 }  // namespace
 
 NodeIngest::NodeIngest(std::map<std::string, int> sockets, Parts parts)
@@ -124,7 +100,7 @@ NodeIngest::Reader* NodeIngest::find(const std::string& socket) {
   return it == readers_.end() ? nullptr : &*it;
 }
 
-void NodeIngest::start(Reader& reader, Instant read_since) {
+void NodeIngest::start(Reader& reader, Instant read_since, ingest::RecordBatch held) {
   const InputConfig& config = reader.config;
   ingest::InputOptions options;
   options.name = config.name;
@@ -134,6 +110,7 @@ void NodeIngest::start(Reader& reader, Instant read_since) {
   options.rate_max = config.rate_max;
   options.framing = framing_of(config.framing);
   options.read_since = read_since;
+  options.held = std::move(held);
   auto allow = ingest::AllowList::parse(config.allow);
   if (!allow.ok()) return spdlog::error("input {}: {}", config.name, allow.error().message);
   options.allow = *std::move(allow);
@@ -155,7 +132,7 @@ void NodeIngest::start(Reader& reader, Instant read_since) {
 
 void NodeIngest::read() {
   for (Reader& reader : readers_)
-    if (!reader.input) start(reader, {});
+    if (!reader.input) start(reader, {}, std::exchange(reader.held, {}));
 }
 
 void NodeIngest::read(const proto::HandoverInput& from) {
@@ -163,13 +140,12 @@ void NodeIngest::read(const proto::HandoverInput& from) {
   if (reader == nullptr || reader->input) return;  // the new configuration does not have it
   ++taken_over_;
   drops_before_ += from.kernel_drops();
-  if (!from.held().empty())
-    if (auto held = ingest::RecordBatch::from(from.held()); held.ok()) put_held(*reader, *std::move(held));
-  start(*reader, Instant(Duration(from.read_until_ns())));
+  auto held = ingest::RecordBatch::from(from.held());
+  if (!held.ok()) spdlog::error("input {}: {}", reader->config.name, held.error().message);
+  start(*reader, Instant(Duration(from.read_until_ns())), held.ok() ? *std::move(held) : ingest::RecordBatch());
 }
 
-/// What was read and could not be put: by the old worker, before anything is read here on buffers that have just been
-/// opened; or here, at the end.
+/// What was read and could not be put, at the end.
 void NodeIngest::put_held(const Reader& reader, ingest::RecordBatch held) {
   const auto put = pipeline_->put(reader.config.tag, held, ingest::Ack::kReceived, [](const Result<void>&) {});
   if (put != ingest::Intake::Taken::kYes)
@@ -179,7 +155,7 @@ void NodeIngest::put_held(const Reader& reader, ingest::RecordBatch held) {
 void NodeIngest::adopt(const proto::HandoverConnection& connection, int fd) {
   Reader* const reader = find(connection.address());
   if (reader == nullptr) return void(close(fd));
-  if (!reader->input) start(*reader, {});
+  if (!reader->input) start(*reader, {}, {});
   if (!reader->input) return void(close(fd));
   MovedConnection moved;
   moved.fd = ingest::Fd(fd);
@@ -209,6 +185,7 @@ void NodeIngest::release(const Send& send) {
     ended.mutable_input()->set_kernel_drops(report.kernel_drops);
     ended.mutable_input()->set_read_until_ns(report.read_until.time_since_epoch().count());
     if (!report.held.empty()) ended.mutable_input()->set_held(report.held.data());
+    reader.held = std::move(report.held);
     send(ended, -1);
     for (MovedConnection& one : connections) send(describe(reader.socket, one), one.fd.release());
     const std::lock_guard lock(mutex_);
@@ -265,99 +242,6 @@ void NodeIngest::stop() {
   const ingest::LeftBehind left = pipeline_->stop();
   if (left.kept.records > 0) spdlog::info("ingest: {} records are kept for the next start", left.kept.records);
   if (left.lost.records > 0) spdlog::error("ingest: {} records could be kept nowhere", left.lost.records);
-}
-
-json::object NodeIngest::status() const {
-  json::array inputs, sinks;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const Reader& reader : readers_) {
-      json::object one{{"name", reader.config.name},
-                       {"socket", reader.socket},
-                       {"tag", reader.config.tag},
-                       {"reading", reader.input != nullptr},
-                       {"port", reader.input ? reader.input->port() : 0}};
-      for (const auto& [key, value] : describe(reader.input ? reader.input->counters() : reader.ended))
-        one[key] = value;
-      if (reader.input && !reader.input->warning().empty()) one["warning"] = reader.input->warning();
-      inputs.push_back(std::move(one));
-    }
-  }
-  const ingest::PipelineStats all = pipeline_->stats();
-  for (const ingest::SinkStats& sink : all.sinks)
-    sinks.push_back(json::object{{"name", sink.name},
-                                 {"held", amount(sink.buffer.held)},
-                                 {"taken", amount(sink.buffer.taken)},
-                                 {"written", amount(sink.written)},
-                                 {"replayed", amount(sink.buffer.replayed)},
-                                 {"source_only", amount(sink.buffer.source_only)},
-                                 {"source_only_replayed", amount(sink.buffer.source_only_replayed)},
-                                 {"oldest_ms", static_cast<double>(sink.buffer.oldest_nanos) / 1e6},
-                                 {"dropped", amount(sink.buffer.dropped)},
-                                 {"refused", amount(sink.buffer.refused)},
-                                 {"set_aside", amount(sink.set_aside)},
-                                 {"retries", sink.retries},
-                                 {"full", sink.buffer.full},
-                                 {"trouble", sink.buffer.trouble},
-                                 {"last_error", sink.last_error}});
-  json::array unclaimed;
-  for (const ingest::UnclaimedBuffer& buffer : all.unclaimed)
-    unclaimed.push_back(json::object{{"sink", buffer.sink}, {"path", buffer.path}, {"held", amount(buffer.held)}});
-  return {{"source_only", source_only_.load()},
-          {"inputs", std::move(inputs)},
-          {"sinks", std::move(sinks)},
-          {"unmatched", amount(all.unmatched)},
-          {"unclaimed", std::move(unclaimed)}};
-}
-
-void NodeIngest::samples(std::vector<Sample>& out) const {
-  const auto add = [&out](const char* name, const char* help, bool counter, std::uint64_t value, const char* of,
-                          const std::string& which) {
-    out.push_back({name, help, counter, static_cast<double>(value), {{of, which}}});
-  };
-  {
-    const std::lock_guard lock(mutex_);
-    for (const Reader& reader : readers_) {
-      const ingest::InputCounters c = reader.input ? reader.input->counters() : reader.ended;
-      const std::string& name = reader.config.name;
-      add("outlast_ingest_records_total", "Records taken in", true, c.records, "input", name);
-      add("outlast_ingest_kernel_drops_total", "Datagrams that the kernel dropped", true, c.kernel_drops, "input",
-          name);
-      add("outlast_ingest_refused_total", "Records refused because a buffer was full", true, c.refused, "input", name);
-      add("outlast_ingest_connections", "Open connections of senders", false, c.connections, "input", name);
-    }
-  }
-  for (const ingest::SinkStats& sink : pipeline_->stats().sinks) {
-    add("outlast_ingest_stored_total", "Records that a sink has", true, sink.written.records, "sink", sink.name);
-    add("outlast_ingest_held", "Records that wait for a sink", false, sink.buffer.held.records, "sink", sink.name);
-    add("outlast_ingest_held_bytes", "Bytes that wait for a sink", false, sink.buffer.held.bytes, "sink", sink.name);
-    add("outlast_ingest_dropped_total", "Records dropped by overflow_action", true, sink.buffer.dropped.records, "sink",
-        sink.name);
-    add("outlast_ingest_retries_total", "Writes of chunks that failed and came again", true, sink.retries, "sink",
-        sink.name);
-  }
-}
-
-json::object NodeIngest::handover_facts(std::uint64_t left_behind) const {
-  std::uint64_t buffered = 0, drops = 0, gap = 0, queued = 0, order_breaks = 0;
-  const std::lock_guard lock(mutex_);
-  for (const Reader& reader : readers_) {
-    if (!reader.input) continue;
-    const ingest::InputCounters counters = reader.input->counters();
-    buffered += counters.records;
-    drops += counters.kernel_drops;
-    queued += counters.queued;
-    order_breaks += counters.order_breaks;
-    gap = std::max(gap, counters.longest_gap_nanos);
-  }
-  return {{"taken_over", taken_over_},
-          {"connections", connections_taken_},
-          {"kernel_drops", drops + drops_before_},
-          {"queued", queued},
-          {"order_breaks", order_breaks},
-          {"records_source_only", buffered},
-          {"replayed", left_behind},
-          {"longest_gap_ms", static_cast<double>(gap) / 1e6}};
 }
 
 }  // namespace outlast::server

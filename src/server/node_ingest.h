@@ -71,13 +71,14 @@ class NodeIngest {
     std::string socket;
     std::unique_ptr<ingest::Input> input;  ///< Null: not read here.
     ingest::InputCounters ended{};         ///< Of the last one that was read here.
+    ingest::RecordBatch held{};            ///< That it had read and given away: ours again if it is taken back.
     /// Released, while connections of theirs wait for answers.
     std::vector<std::unique_ptr<ingest::Input>> leaving{};
   };
   NodeIngest(std::map<std::string, int> sockets, Parts parts);
   Result<std::unique_ptr<ingest::Sink>> make_table_sink(const ingest::SinkConfig& config,
                                                         const ingest::Decoder& decoder) const;
-  void start(Reader& reader, Instant read_since);
+  void start(Reader& reader, Instant read_since, ingest::RecordBatch held);
   void give(Reader& reader, ingest::MovedConnection connection, const Send& send);
   void end_readers();
   bool end();

@@ -23,6 +23,7 @@ struct InputOptions {
   AllowList allow;
   double rate_max{0};    ///< Records per second, 0: no limit. UDP drops and counts, TCP waits, HTTP answers 429.
   Instant read_since{};  ///< StopReport::read_until of the reader before, so that the gap between the two counts.
+  RecordBatch held;      ///< StopReport::held of the reader before: goes before all that is read. Not for HTTP.
 
   // UDP.
   Duration pause{std::chrono::milliseconds(500)};  ///< How long nobody may read without a drop: a restart's switch.

@@ -42,6 +42,9 @@ void TcpLoop::run() {
 void TcpLoop::listen(int fd) {
   error_code ignored;
   acceptor_.assign(tcp::v6(), fd, ignored);
+  batch_ = options_.held;
+  batch_payload_ = batch_.bytes();
+  put();
   accept_next();
   sweep_later();
 }

@@ -208,7 +208,7 @@ TEST(TcpInput, WithoutRoomNobodyIsReadAndNothingIsLost) {
   EXPECT_EQ(input.stop().records, 3 * kEach);
 }
 
-TEST(TcpInput, WhatTheIntakeHasNoRoomForIsInTheReport) {
+TEST(TcpInput, WhatTheIntakeHasNoRoomForIsTheNextOnesToPutFirst) {
   TestIntake intake;
   intake.say(Intake::Taken::kWait);
   TcpInput input(options(), intake);
@@ -223,6 +223,15 @@ TEST(TcpInput, WhatTheIntakeHasNoRoomForIsInTheReport) {
   const StopReport report = input.stop();
   EXPECT_EQ(report.records, 0U);
   EXPECT_EQ(report.held.records(), 2U);
+  InputOptions o = options();
+  o.held = report.held;
+  TcpInput next(o, intake);
+  ASSERT_TRUE(next.start().ok());
+  next.adopt(std::move(moved[0]));
+  client.send("f\n");
+  intake.say(Intake::Taken::kYes);
+  ASSERT_TRUE(intake.wait_for(3));
+  EXPECT_EQ(intake.texts(), (std::vector<std::string>{"one", "two", "half"}));
 }
 
 TEST(TcpInput, StopTakesWhatHasCome) {

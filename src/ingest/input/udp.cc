@@ -28,6 +28,8 @@ UdpInput::UdpInput(InputOptions options, Intake& intake)
       datagrams_(UdpPace::kBatchMax, options_.message_size_max),
       peers_(options_.allow),
       bucket_(options_.rate_max),
+      batch_(options_.held),
+      batch_payload_(batch_.bytes()),
       last_read_(options_.read_since),
       stats_(std::make_shared<InputStats>()) {}
 
@@ -53,6 +55,7 @@ Result<void> UdpInput::start() {
 }
 
 void UdpInput::run() {
+  put();
   while (!stopping_.load(std::memory_order_acquire)) read_once();
 }
 

@@ -200,6 +200,21 @@ TEST(UdpInput, WhatLayInTheKernelAtTheSwitchIsCounted) {
   EXPECT_LE(input.counters().queued, 101U);
 }
 
+TEST(UdpInput, WhatTheReaderBeforeHeldGoesFirst) {
+  TestIntake intake;
+  intake.say(Intake::Taken::kWait);
+  InputOptions o = options();
+  o.held.append({1, "127.0.0.1:9", "held"});
+  UdpInput input(o, intake);
+  ASSERT_TRUE(input.start().ok());
+  ASSERT_TRUE(intake.wait_until_held());
+  TestClient client(SOCK_DGRAM, input.port());
+  client.send("later");
+  intake.say(Intake::Taken::kYes);
+  ASSERT_TRUE(intake.wait_for(2));
+  EXPECT_EQ(intake.texts(), (std::vector<std::string>{"held", "later"}));
+}
+
 TEST(UdpInput, AReaderThatBeganTooEarlyIsAnOrderBreak) {
   TestIntake intake;
   InputOptions o = options();
