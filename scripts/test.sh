@@ -9,7 +9,7 @@ readonly DEFAULT_SUITES=(style unit sim wire system model asan tsan fuzz)
 # Rooms whose tests run under AddressSanitizer; rpc and cli need the whole server, which would double the build.
 readonly ASAN_ROOMS=(base lifecycle liveness placement meta storage replication executor gateway sql http handover run ingest)
 # ThreadSanitizer cannot see into Debian's gRPC: these rooms do not link it.
-readonly TSAN_ROOMS=(base lifecycle liveness placement meta storage replication executor gateway)
+readonly TSAN_ROOMS=(base lifecycle liveness placement meta storage replication executor gateway ingest)
 readonly PROGRAM_TIMEOUT=${PROGRAM_TIMEOUT:-1200}
 readonly RESULTS=build/results
 passed=0 failed=0 skipped=0
