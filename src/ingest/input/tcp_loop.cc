@@ -185,7 +185,11 @@ void TcpLoop::put() {
     held_ = true;
     if (finished_) return;
     return intake_.on_room([weak = weak_from_this()] {
-      if (const auto self = weak.lock()) asio::post(self->context_, [self] { self->unblock(self->held_); });
+      // Weak to the end: a context that runs no more keeps what is posted to it, and would keep us with it.
+      if (const auto loop = weak.lock())
+        asio::post(loop->context_, [weak] {
+          if (const auto self = weak.lock()) self->unblock(self->held_);
+        });
     });
   }
   if (taken == Intake::Taken::kRefused) {
