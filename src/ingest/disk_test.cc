@@ -23,9 +23,10 @@ using namespace std::chrono_literals;
 using outlast::testing_support::TestDir;
 using testing_support::batch_of;
 using testing_support::Journal;
-using testing_support::JournalSink;
 using testing_support::kDeadline;
+using testing_support::quick_sink;
 using testing_support::RealClock;
+using testing_support::sinks_into;
 using testing_support::Told;
 using Texts = std::vector<std::string>;
 using Taken = Intake::Taken;
@@ -44,17 +45,12 @@ class DiskTest : public testing::Test {
  protected:
   DiskTest() {
     fs::create_directory(disk_);
-    sink_.kind = SinkKind::kTable;  // made by the test
-    sink_.name = "s";
-    sink_.match = TagPattern::parse("**").value();
+    sink_ = quick_sink("s");
     sink_.buffer.file = true;
     sink_.buffer.path = buffer_;
     sink_.buffer.limits.chunk_bytes = 64U << 10;
     sink_.buffer.limits.total_bytes = 64U << 20;
-    sink_.buffer.limits.flush_interval = 1ms;
     sink_.buffer.limits.sync = SyncPolicy::kAlways;
-    sink_.buffer.limits.retry.wait = 1ms;
-    sink_.buffer.limits.retry.max_interval = 1ms;
   }
   /// Runs on a thread that sees the small disk.
   void on_small_disk(const std::function<void()>& test) {
@@ -69,10 +65,8 @@ class DiskTest : public testing::Test {
   }
   std::unique_ptr<Pipeline> open(Overflow overflow) {
     sink_.buffer.limits.overflow = overflow;
-    auto pipeline = Pipeline::open({.sinks = {sink_}}, {.writer = ++writer_, .keep_path = keep_}, clock_,
-                                   [this](const SinkConfig&, const Decoder&) {
-                                     return std::unique_ptr<Sink>(std::make_unique<JournalSink>(journal_));
-                                   });
+    auto pipeline =
+        Pipeline::open({.sinks = {sink_}}, {.writer = ++writer_, .keep_path = keep_}, clock_, sinks_into(journal_));
     EXPECT_TRUE(pipeline.ok()) << pipeline.error().message;
     return std::move(pipeline).value();
   }
@@ -85,6 +79,16 @@ class DiskTest : public testing::Test {
                                      told == nullptr ? nullptr : told->callback());
     if (taken == Taken::kYes) sent_.push_back(text);
     return taken;
+  }
+  /// The sink is held at a first chunk, and the next is durable.
+  void put_behind_a_held_one(Pipeline& pipeline) {
+    journal_.hold(true);
+    pipeline.start_sinks();
+    put(pipeline);
+    ASSERT_TRUE(journal_.wait_tries(1));
+    Told durable;
+    put(pipeline, &durable);
+    EXPECT_EQ(durable.wait(), std::nullopt);
   }
   void put_until(Pipeline& pipeline, Taken last) {
     for (int i = 0; i < 1'000; ++i)
@@ -218,13 +222,7 @@ TEST_F(DiskTest, AReadOnlyOneTakesNothingAndNothingComesTwice) {
 
 TEST_F(DiskTest, ADirectoryThatIsAwayForATimeIsWaitedFor) {
   auto pipeline = open(Overflow::kBlock);
-  journal_.hold(true);
-  pipeline->start_sinks();
-  put(*pipeline);
-  ASSERT_TRUE(journal_.wait_tries(1));
-  Told durable;
-  put(*pipeline, &durable);
-  EXPECT_EQ(durable.wait(), std::nullopt);
+  ASSERT_NO_FATAL_FAILURE(put_behind_a_held_one(*pipeline));
   fs::rename(buffer_, disk_ + "/elsewhere");
   wait_for([&] { return put(*pipeline) == Taken::kWait; });
   EXPECT_NE(buffer_of(*pipeline).trouble.find("No such file"), std::string::npos) << buffer_of(*pipeline).trouble;
@@ -239,13 +237,7 @@ TEST_F(DiskTest, AnotherDiskOverTheDirectoryIsWaitedFor) {
   on_small_disk([this] {
     fs::create_directory(buffer_);
     auto pipeline = open(Overflow::kBlock);
-    journal_.hold(true);
-    pipeline->start_sinks();
-    put(*pipeline);
-    ASSERT_TRUE(journal_.wait_tries(1));
-    Told durable;
-    put(*pipeline, &durable);
-    EXPECT_EQ(durable.wait(), std::nullopt);
+    ASSERT_NO_FATAL_FAILURE(put_behind_a_held_one(*pipeline));
     ASSERT_EQ(::mount("over", buffer_.c_str(), "tmpfs", MS_RDONLY, nullptr), 0);
     journal_.hold(false);
     wait_for([&] { return pipeline->stats().sinks[0].retries > 0; });

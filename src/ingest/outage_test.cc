@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 using outlast::testing_support::TestDir;
 using testing_support::batch_of;
 using testing_support::Journal;
-using testing_support::JournalSink;
+using testing_support::sinks_into;
 using testing_support::TestClock;
 using testing_support::texts_of;
 using testing_support::Told;
@@ -30,10 +30,7 @@ class OutageTest : public testing::Test {
     sink_.buffer.limits.retry.randomize = false;
   }
   std::unique_ptr<Pipeline> open() {
-    auto pipeline =
-        Pipeline::open({.sinks = {sink_}}, {.writer = 1}, clock_, [this](const SinkConfig&, const Decoder&) {
-          return std::unique_ptr<Sink>(std::make_unique<JournalSink>(journal_));
-        });
+    auto pipeline = Pipeline::open({.sinks = {sink_}}, {.writer = 1}, clock_, sinks_into(journal_));
     EXPECT_TRUE(pipeline.ok()) << pipeline.error().message;
     (*pipeline)->start_sinks();
     return std::move(pipeline).value();

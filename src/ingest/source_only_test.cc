@@ -15,8 +15,9 @@ using namespace std::chrono_literals;
 using outlast::testing_support::TestDir;
 using testing_support::batch_of;
 using testing_support::Journal;
-using testing_support::JournalSink;
+using testing_support::quick_sink;
 using testing_support::RealClock;
+using testing_support::sinks_into;
 using testing_support::texts_of;
 using testing_support::Told;
 using Texts = std::vector<std::string>;
@@ -25,12 +26,7 @@ using Taken = Intake::Taken;
 class SourceOnlyTest : public testing::Test {
  protected:
   SourceOnlyTest() {
-    sink_.kind = SinkKind::kTable;  // made by the test
-    sink_.name = "s";
-    sink_.match = TagPattern::parse("**").value();
-    sink_.buffer.limits.flush_interval = 1ms;
-    sink_.buffer.limits.retry.wait = 1ms;
-    sink_.buffer.limits.retry.max_interval = 1ms;
+    sink_ = quick_sink("s");
     source_only_.file = true;
     source_only_.path = path("parked");
     source_only_.limits.overflow = Overflow::kDropOldestChunk;
@@ -39,10 +35,7 @@ class SourceOnlyTest : public testing::Test {
   std::unique_ptr<Pipeline> open(std::uint64_t writer = 1, bool section = true) {
     IngestConfig config{.sinks = {sink_}};
     if (section) config.source_only = source_only_;
-    auto pipeline = Pipeline::open(config, {.writer = writer, .keep_path = path("keep")}, clock_,
-                                   [this](const SinkConfig&, const Decoder&) {
-                                     return std::unique_ptr<Sink>(std::make_unique<JournalSink>(journal_));
-                                   });
+    auto pipeline = Pipeline::open(config, {.writer = writer, .keep_path = path("keep")}, clock_, sinks_into(journal_));
     EXPECT_TRUE(pipeline.ok()) << pipeline.error().message;
     return std::move(pipeline).value();
   }

@@ -15,29 +15,24 @@ using namespace std::chrono_literals;
 using outlast::testing_support::TestDir;
 using testing_support::batch_of;
 using testing_support::Journal;
-using testing_support::JournalSink;
 using testing_support::kDeadline;
+using testing_support::quick_sink;
 using testing_support::RealClock;
+using testing_support::sinks_into;
 using testing_support::Told;
 using Texts = std::vector<std::string>;
 
 class UnclaimedTest : public testing::Test {
  protected:
   SinkConfig sink(const std::string& name, const std::string& buffer = "") const {
-    SinkConfig config;
-    config.kind = SinkKind::kTable;  // made by the test
-    config.name = name;
-    config.match = TagPattern::parse("**").value();
-    config.buffer.limits.flush_interval = 1ms;
+    SinkConfig config = quick_sink(name);
     config.buffer.file = !buffer.empty();
     config.buffer.path = buffer;
     return config;
   }
   std::unique_ptr<Pipeline> open(std::vector<SinkConfig> sinks) {
     auto pipeline = Pipeline::open({.sinks = std::move(sinks)}, {.writer = ++writer_, .keep_path = path("keep")},
-                                   clock_, [this](const SinkConfig&, const Decoder&) {
-                                     return std::unique_ptr<Sink>(std::make_unique<JournalSink>(journal_));
-                                   });
+                                   clock_, sinks_into(journal_));
     EXPECT_TRUE(pipeline.ok()) << pipeline.error().message;
     return std::move(pipeline).value();
   }

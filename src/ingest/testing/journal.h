@@ -10,8 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "ingest/config.h"
-#include "ingest/sink/sink.h"
+#include "ingest/pipeline.h"
 #include "ingest/testing/batches.h"
 
 namespace outlast::ingest::testing_support {
@@ -98,6 +97,13 @@ class JournalSink final : public Sink {
  private:
   Journal& journal_;
 };
+
+/// Every sink of a pipeline writes to the one journal, which outlives it.
+inline SinkMaker sinks_into(Journal& journal) {
+  return [&journal](const SinkConfig&, const Decoder&) {
+    return std::unique_ptr<Sink>(std::make_unique<JournalSink>(journal));
+  };
+}
 
 /// One answer to a put, waited for.
 class Told {
