@@ -78,6 +78,7 @@ void Supervisor::on_message(Child& child, ControlMessage& message) {
       return;
     case Kind::kOwned:
       if (!is_next) return;
+      if (worker_) read_control(*worker_);  // it said that it had released before the new one could own anything
       workers_half_ = message.text;
       return machine_.on_owned(now(), says_old_died(message.text));
     case Kind::kRestart: {
