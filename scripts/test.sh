@@ -26,6 +26,15 @@ count_failure() { # WHAT
   failures+=("$1")
 }
 
+# The end of a long log is what people see first: it says again what went wrong.
+indented() {
+  tail -n "${1:-12}" | cut -c1-400 | sed 's/^/    /'
+}
+
+why_gtest() { # JSON
+  grep -B11 '"failure":' "$1" | grep -oE '"(name|failure)": .*' | indented 20
+}
+
 # What ran, and how long it took.
 step() { # NAME COMMAND…
   local name=$1 began=$SECONDS rc
@@ -58,7 +67,7 @@ run_gtest() { # LABEL PROGRAM
   passed=$((passed + tests - bad - skip)) skipped=$((skipped + skip))
   if [ "$bad" -gt 0 ]; then
     failed=$((failed + bad))
-    failures+=("$label: $bad of $tests tests")
+    failures+=("$label: $bad of $tests tests"$'\n'"$(why_gtest "$json")")
   elif [ $rc -ne 0 ]; then
     count_failure "$label passed its tests and then ended with code $rc"
   fi
@@ -74,7 +83,7 @@ run_script() { # LABEL PROGRAM…
   if [[ $(tail -n 1 "$output") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
     ok=${BASH_REMATCH[1]} bad=${BASH_REMATCH[2]}
     passed=$((passed + ok)) failed=$((failed + bad))
-    [ "$bad" -gt 0 ] && failures+=("$label: $bad of $((ok + bad))")
+    [ "$bad" -gt 0 ] && failures+=("$label: $bad of $((ok + bad))"$'\n'"$(indented < "$output")")
     [ "$bad" -eq 0 ] && [ "$rc" -ne 0 ] && count_failure "$label passed its tests and then ended with code $rc"
   else
     count_failure "$label ended with code $rc and no closing line"
