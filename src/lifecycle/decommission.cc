@@ -112,6 +112,7 @@ DecommissionRecord DecommissionMachine::settled(const DecommissionRecord& now, c
   node->settled = true;
   node->leave = seen.decommissioned;
   node->in_absentia = seen.decommissioned && seen.presence != Presence::kLive;
+  node->possible_loss_bytes = node->in_absentia ? seen.buffers : 0;
   ++next.version;
   return next;
 }

@@ -53,6 +53,7 @@ Result<DecommissionRecord::Node> read_node(const json::value& value) {
   node.leave = read.flag("leave");
   node.settled = read.flag("settled");
   node.in_absentia = read.flag("in_absentia");
+  node.possible_loss_bytes = read.number<std::uint64_t>("possible_loss_bytes");
   node.replicas_at_start = read.number<std::uint64_t>("replicas_at_start");
   node.bytes_at_start = read.number<std::uint64_t>("bytes_at_start");
   if (!read.wrong.empty()) return unreadable("field '" + read.wrong + "' of a node is missing or wrong");
@@ -104,6 +105,7 @@ std::string encode(const DecommissionRecord& record) {
                                  {"leave", node.leave},
                                  {"settled", node.settled},
                                  {"in_absentia", node.in_absentia},
+                                 {"possible_loss_bytes", node.possible_loss_bytes},
                                  {"replicas_at_start", node.replicas_at_start},
                                  {"bytes_at_start", node.bytes_at_start}});
   return json::serialize(json::object{{"task", record.task},

@@ -17,7 +17,8 @@ struct DecommissionRecord {
     NodeId node;
     bool leave{true};         ///< False: recommissioned before it was final.
     bool settled{false};      ///< Decommissioned, or active again: this task is done with it.
-    bool in_absentia{false};  ///< It was dead when it was decommissioned; unflushed buffers are possibly lost.
+    bool in_absentia{false};  ///< It was dead when it was decommissioned; unflushed buffers are possibly lost,
+    std::uint64_t possible_loss_bytes{0};  ///< ... so many when it was last heard of.
     std::uint64_t replicas_at_start{0}, bytes_at_start{0};
     friend bool operator==(const Node&, const Node&) = default;
   };

@@ -28,19 +28,19 @@ struct Mover::Round {
   }
 };
 
-std::vector<Step> Mover::next(Instant now, const ClusterView& view, std::span<const NodeId> leaving, Random& random) {
+std::vector<Step> Mover::next(Instant now, const ClusterView& view, std::span<const NodeId> leaving, Random& random,
+                              std::span<const NodeId> others) {
   forget_old(now);
   state_ = {};
   for (const NodeId id : leaving) state_.nodes.push_back({id});
   std::ranges::sort(state_.nodes, {}, &MoveState::Left::node);
   if (leaving.empty()) return {};
-  Round round{now, view, Targets(view, leaving, rules_, bugs_.targets), random, std::exchange(impatient_, false),
-              {},  {}};
+  std::vector<NodeId> all(leaving.begin(), leaving.end());
+  all.insert(all.end(), others.begin(), others.end());
+  Round round{now, view, Targets(view, all, rules_, bugs_.targets), random, std::exchange(impatient_, false), {}, {}};
   reserve_asked(round);
-  for (const RangeView& range : view.ranges) {
-    account(round, range);
-    if (Standing::concerned(range, round.targets)) consider(round, range);
-  }
+  for (const RangeView& range : view.ranges)
+    if (account(round, range)) consider(round, range);
   for (const auto& [node, bytes] : round.building) state_.targets.push_back({node, bytes});
   return std::move(round.steps);
 }
@@ -86,14 +86,16 @@ void Mover::reserve_asked(Round& round) {
   }
 }
 
-void Mover::account(Round& round, const RangeView& range) {
+/// Counts what the range has on leaving nodes; false when none of them is a member.
+bool Mover::account(Round& round, const RangeView& range) {
+  bool concerned = false;
   for (const auto* refs : {&range.insync, &range.learners})
     for (const ReplicaRef& ref : *refs)
       if (auto* left = round.left(state_, ref.node))
-        ++left->replicas, left->bytes += range.bytes, ++state_.replicas_left;
+        ++left->replicas, left->bytes += range.bytes, ++state_.replicas_left, concerned = true;
   if (range.leaseholder)
     if (auto* left = round.left(state_, range.leaseholder->node)) ++left->leases;
-  if (bugs_.deletion_ignored) return;
+  if (bugs_.deletion_ignored) return concerned;
   for (const ReplicaRef& ref : range.removed) {
     auto* left = round.left(state_, ref.node);
     const NodeView* node = round.targets.find(ref.node);
@@ -103,6 +105,7 @@ void Mover::account(Round& round, const RangeView& range) {
     state_.waiting.push_back(
         {range.range, ref.node, BlockReason::kDeletion, "the data of a replica that left is not deleted yet", 0});
   }
+  return concerned;
 }
 
 void Mover::consider(Round& round, const RangeView& range) {
@@ -165,6 +168,7 @@ bool Mover::replace_slow(Round& round, const RangeView& range, const Standing& s
     return false;
   }
   if (missing == 0) return false;  // its promotion is its leaseholder's business
+  if (range.queued(id) && !round.impatient) return false;
   const Duration patience = round.impatient ? limits_.patience / 2 : limits_.patience;
   if (round.now - watch.since < patience) return false;
   watch.since = round.now;

@@ -51,7 +51,12 @@ class Mover {
   explicit Mover(TargetRules rules, MoverLimits limits = {}) : Mover(rules, limits, PlantedBugs()) {}
   Mover(TargetRules rules, MoverLimits limits, PlantedBugs bugs) : rules_(rules), limits_(limits), bugs_(bugs) {}
 
-  std::vector<Step> next(Instant now, const ClusterView& view, std::span<const NodeId> leaving, Random& random);
+  /// `others`: nodes that leave by other movers' doing. They are no place to go to and do not count as staying, and
+  /// what is on them alone is not this mover's business.
+  std::vector<Step> next(Instant now, const ClusterView& view, std::span<const NodeId> leaving, Random& random,
+                         std::span<const NodeId> others = {});
+  /// From the next plan on.
+  void set_rules(TargetRules rules) { rules_ = rules; }
   void answered(const Step& step, const Result<void>& result, Instant now);
   /// Nothing has moved for a while: what is slow is given up sooner, what was refused is tried again.
   void try_another_way() { impatient_ = true; }
@@ -77,7 +82,7 @@ class Mover {
 
   void forget_old(Instant now);
   void reserve_asked(Round& round);
-  void account(Round& round, const RangeView& range);
+  bool account(Round& round, const RangeView& range);
   void consider(Round& round, const RangeView& range);
   bool clear_learners(Round& round, const RangeView& range, const Standing& standing);
   bool replace_slow(Round& round, const RangeView& range, const Standing& standing);
@@ -87,7 +92,7 @@ class Mover {
   void take(Round& round, const RangeView& range, Step::Kind kind, NodeId node, int rf);
   void wait(const RangeView& range, const Standing& standing, BlockReason reason, const std::string& why);
 
-  const TargetRules rules_;
+  TargetRules rules_;
   const MoverLimits limits_;
   const PlantedBugs bugs_;
   std::map<RangeId, Asked> asked_;

@@ -108,6 +108,34 @@ TEST_F(MoverTest, ALearnerWithoutAByteGoesElsewhereAndThenTheSourceDoes) {
   EXPECT_EQ(source[0].kind, Kind::kTransferLease);
 }
 
+TEST_F(MoverTest, ALearnerThatWaitsForItsSenderIsLetBeUntilNothingElseMoves) {
+  view_ = cluster_of(5);
+  view_.ranges = {range_on(1, {1, 2, 3}, 100)};
+  const Step added = after(0s).at(0);
+  take(added);
+  view_.ranges[0].received = {{added.node, 0, true}};
+  for (int i = 0; i < 60; ++i) EXPECT_TRUE(after(1s).empty());
+  mover_.try_another_way();
+  EXPECT_EQ(after(1s), (Steps{{Kind::kRemoveReplica, RangeId(1), added.node, 3}}));
+}
+
+TEST_F(MoverTest, NodesOfAnotherTaskAreNoTargetDoNotStayAndAreNotCounted) {
+  view_ = cluster_of(6);
+  view_.ranges = {range_on(1, {1, 2, 3}, 100), range_on(2, {2, 3, 4}, 100)};
+  const std::vector<NodeId> others{NodeId(2)};
+  const auto next = [&] { return mover_.next(now_ += 1s, view_, leaving_, random_, others); };
+  const Step first = next().at(0);
+  EXPECT_EQ(first.range, RangeId(1)) << "range 2 is the other task's alone";
+  EXPECT_EQ(first.kind, Kind::kAddReplica);
+  take(first);
+  promote(first.node);
+  EXPECT_EQ(mover_.state().nodes.size(), 1U);
+  const Step second = next().at(0);
+  EXPECT_EQ(second.kind, Kind::kAddReplica) << "with node 2 gone there would be two";
+  EXPECT_NE(second.node, NodeId(2));
+  EXPECT_EQ(mover_.state().replicas_left, 1U);
+}
+
 TEST_F(MoverTest, FiveBecomeThreeWhenFourNodesStay) {
   view_ = cluster_of(5);
   view_.ranges = {range_on(1, {2, 1, 3, 4, 5}, 100)};

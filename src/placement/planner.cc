@@ -30,9 +30,9 @@ class Plan {
 
   std::vector<Step> make() {
     for (const RangeView& range : view_.ranges)
-      if (led(range)) repair(range);
+      if (led(range) && !range.in_task) repair(range);
     for (const RangeView& range : view_.ranges)
-      if (led(range) && !touched_.contains(range.range)) shed_lease(range);
+      if (led(range) && !range.in_task && !touched_.contains(range.range)) shed_lease(range);
     if (!in_flux()) level_replicas();
     level_leases();
     return std::move(steps_);
@@ -122,7 +122,7 @@ class Plan {
 
   bool in_flux() const {
     return std::any_of(view_.ranges.begin(), view_.ranges.end(), [&](const RangeView& range) {
-      return !range.learners.empty() || touched_.contains(range.range) || !led(range) ||
+      return !range.learners.empty() || touched_.contains(range.range) || range.in_task || !led(range) ||
              static_cast<int>(range.insync.size()) != wanted(range);
     });
   }
@@ -144,7 +144,8 @@ class Plan {
   void level_leases() {
     for (const RangeView& range : view_.ranges) {
       if (full()) return;
-      if (!led(range) || touched_.contains(range.range) || static_cast<int>(range.insync.size()) > wanted(range))
+      if (!led(range) || range.in_task || touched_.contains(range.range) ||
+          static_cast<int>(range.insync.size()) > wanted(range))
         continue;
       const NodeId holder = range.leaseholder->node;
       const auto heir = least(leases_, [&](NodeId id) { return range.find_insync(id) != nullptr; });

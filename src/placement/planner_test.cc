@@ -56,6 +56,16 @@ TEST(Planner, RaisesReplicationAsNodesJoin) {
   EXPECT_TRUE(plan(view).empty());
 }
 
+TEST(Planner, WhatATaskMovesIsCountedAndLeftAlone) {
+  ClusterView view{{node(1), node(2), node(3), node(4)}, {grown(range(1, 1), {2}), grown(range(2, 1), {2, 3})}};
+  view.nodes[0].membership = Membership::kDecommissioning;
+  EXPECT_FALSE(plan(view).empty());
+  for (RangeView& each : view.ranges) each.in_task = true;
+  EXPECT_TRUE(plan(view).empty());
+  view.ranges.push_back(range(3, 2));  // its own task: a replica is missing
+  for (const Step& step : plan(view)) EXPECT_EQ(step.range, RangeId(3));
+}
+
 TEST(Planner, WithFourNodesFiveWantedReplicasAreThree) {
   ClusterView view{{node(1), node(2), node(3), node(4)}, {range(1, 1)}, 5};
   for (auto steps = plan(view); !steps.empty(); steps = plan(view)) apply(view, steps.at(0));

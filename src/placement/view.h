@@ -49,15 +49,20 @@ struct RangeView : RangeConfig {
   struct Received {
     NodeId learner;
     std::uint64_t bytes{0};
+    bool queued{false};  ///< Its copy has not begun: it waits until its sender has finished others.
   };
   std::uint64_t bytes{0};          ///< Of one replica.
   int replication_factor{0};       ///< Of its database; 0 = the cluster's.
   std::vector<Received> received;  ///< How far learners are; one that is not named has nothing yet.
+  bool in_task{false};             ///< A task moves it: counted, and otherwise left alone by plan().
 
   std::uint64_t missing_on(NodeId learner) const {
     for (const Received& each : received)
       if (each.learner == learner) return bytes - std::min(bytes, each.bytes);
     return bytes;
+  }
+  bool queued(NodeId learner) const {
+    return std::ranges::any_of(received, [&](const Received& each) { return each.learner == learner && each.queued; });
   }
 };
 

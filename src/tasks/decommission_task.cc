@@ -43,14 +43,15 @@ LeavingNode::Presence presence_of(NodeView::Health health) {
 }  // namespace
 
 DecommissionTask::Todo DecommissionTask::advance(Instant now, const placement::ClusterView& view,
-                                                 std::vector<LeavingNode> nodes, bool metadata, Random& random) {
+                                                 std::vector<LeavingNode> nodes, bool metadata, Random& random,
+                                                 std::span<const NodeId> others) {
   Todo todo;
   seen_.metadata = metadata;
   if (metadata) {
     seen_.nodes = std::move(nodes);
     look_at_nodes(view);
     const std::vector<NodeId> leaving = machine_.leaving(seen_);
-    todo.steps = mover_.next(now, view, leaving, random);
+    todo.steps = mover_.next(now, view, leaving, random, others);
     look_at_moves(view, leaving);
   }
   todo.orders = machine_.advance(now, seen_);
@@ -88,7 +89,7 @@ void DecommissionTask::look_at_moves(const placement::ClusterView& view, std::sp
   for (LeavingNode& node : seen_.nodes)
     for (const auto& left : state.nodes)
       if (left.node == node.node) node.replicas = left.replicas, node.bytes = left.bytes, node.leases = left.leases;
-  seen_.copy = {.bytes_left = state.bytes_left, .largest_left = state.largest_left, .rate_max = settings_.rate_max};
+  seen_.copy = {.bytes_left = state.bytes_left, .largest_left = state.largest_left, .rate_max = rate_max_};
   for (const auto& target : state.targets) seen_.copy.targets.push_back({target.node, target.bytes_left});
   seen_.copy.targets_possible = static_cast<std::size_t>(std::ranges::count_if(view.nodes, [&](const NodeView& node) {
     return node.takes_replicas() && std::ranges::find(leaving, node.id) == leaving.end();

@@ -25,14 +25,22 @@ class DecommissionTask {
   DecommissionTask(lifecycle::DecommissionRecord record, const Settings& settings)
       : DecommissionTask(std::move(record), settings, PlantedBugs()) {}
   DecommissionTask(lifecycle::DecommissionRecord record, const Settings& settings, const PlantedBugs& bugs)
-      : settings_(settings),
+      : rate_max_(settings.rate_max),
         machine_(std::move(record), bugs.machine),
         mover_(settings.targets, settings.limits, bugs.mover) {}
 
   /// `nodes`: one for each of the record's nodes, with what no view says: fenced, tasks, buffers and the drain. The
-  /// rest is filled in from the view. `metadata`: it answers; else nothing but the time is looked at.
+  /// rest is filled in from the view. `metadata`: it answers; else nothing but the time is looked at. `others`: nodes
+  /// that other tasks take out at the same time.
   Todo advance(Instant now, const placement::ClusterView& view, std::vector<lifecycle::LeavingNode> nodes,
-               bool metadata, Random& random);
+               bool metadata, Random& random, std::span<const NodeId> others = {});
+  /// Of those of the record that are marked, as the last advance() saw them: nodes whose replicas are to leave.
+  std::vector<NodeId> leaving() const { return machine_.leaving(seen_); }
+  /// New rules for targets and a new rate; limits stay.
+  void set(const placement::TargetRules& targets, std::uint64_t rate_max) {
+    rate_max_ = rate_max;
+    mover_.set_rules(targets);
+  }
   void answered(const lifecycle::DecommissionOrder& order, const Result<void>& result, Instant now) {
     machine_.answered(order, result, now);
   }
@@ -50,7 +58,7 @@ class DecommissionTask {
   void look_at_nodes(const placement::ClusterView& view);
   void look_at_moves(const placement::ClusterView& view, std::span<const NodeId> leaving);
 
-  const Settings settings_;
+  std::uint64_t rate_max_;
   lifecycle::DecommissionMachine machine_;
   placement::Mover mover_;
   lifecycle::DecommissionView seen_;
