@@ -1,5 +1,6 @@
 #include "meta/cas.h"
 
+#include <algorithm>
 #include <memory>
 
 namespace outlast::meta {
@@ -77,10 +78,35 @@ class Update : public std::enable_shared_from_this<Update> {
   bool in_doubt_{false};
 };
 
+constexpr std::size_t kEraseAtOnce = 100;  ///< etcd takes 128 operations in one transaction.
+
+void erase_from(Store& store, std::vector<std::string> doomed, std::size_t gone, Callback<std::size_t> done) {
+  if (gone == doomed.size()) return done(gone);
+  const std::size_t end = std::min(gone + kEraseAtOnce, doomed.size());
+  Txn txn;
+  for (std::size_t i = gone; i < end; ++i) txn.then.push_back(Op::del(doomed[i]));
+  store.txn(std::move(txn), kMetaTimeout,
+            [&store, doomed = std::move(doomed), end, done = std::move(done)](Result<TxnReply> reply) mutable {
+              if (!reply.ok()) return done(std::move(reply).error());
+              erase_from(store, std::move(doomed), end, std::move(done));
+            });
+}
+
 }  // namespace
 
 void update(Store& store, std::vector<std::string> keys, Planner plan, Callback<Revision> done, int attempts) {
   std::make_shared<Update>(store, std::move(keys), std::move(plan), std::move(done), attempts)->start();
+}
+
+Callback<Revision> without_revision(Callback<void> done) {
+  return [done = std::move(done)](Result<Revision> written) mutable {
+    if (!written.ok()) return done(std::move(written).error());
+    done({});
+  };
+}
+
+void erase(Store& store, std::vector<std::string> keys, Callback<std::size_t> done) {
+  erase_from(store, std::move(keys), 0, std::move(done));
 }
 
 void read(Store& store, std::string key, Callback<std::optional<KeyValue>> done) {

@@ -29,6 +29,12 @@ using Planner = std::move_only_function<Result<Plan>(const Snapshot&)>;
 /// `attempts` did not suffice.
 void update(Store& store, std::vector<std::string> keys, Planner plan, Callback<Revision> done, int attempts = 64);
 
+/// For an update whose revision nobody asks for.
+Callback<Revision> without_revision(Callback<void> done);
+
+/// Deletes these keys, in as many transactions as that takes; calls back with how many they were.
+void erase(Store& store, std::vector<std::string> keys, Callback<std::size_t> done);
+
 /// Linearizable read of one key; none when absent.
 void read(Store& store, std::string key, Callback<std::optional<KeyValue>> done);
 

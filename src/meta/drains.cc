@@ -6,14 +6,6 @@
 #include "meta/keys.h"
 
 namespace outlast::meta {
-namespace {
-Callback<Revision> without_revision(Callback<void> done) {
-  return [done = std::move(done)](Result<Revision> written) mutable {
-    if (!written.ok()) return done(std::move(written).error());
-    done({});
-  };
-}
-}  // namespace
 
 std::string encode(const DrainRecord& record) {
   return boost::json::serialize(boost::json::object{{"node", record.peer.node.value},
@@ -21,7 +13,9 @@ std::string encode(const DrainRecord& record) {
                                                     {"since", record.since_micros},
                                                     {"by", record.by},
                                                     {"force", record.force ? 1 : 0},
-                                                    {"step_out", record.step_out ? 1 : 0}});
+                                                    {"step_out", record.step_out ? 1 : 0},
+                                                    {"drained", record.drained ? 1 : 0},
+                                                    {"leave", record.leave ? 1 : 0}});
 }
 
 Result<DrainRecord> decode_drain_record(std::string_view text) {
@@ -31,7 +25,9 @@ Result<DrainRecord> decode_drain_record(std::string_view text) {
       .since_micros = fields.signed_number("since"),
       .by = fields.text("by"),
       .force = fields.number("force") != 0,
-      .step_out = fields.number("step_out") != 0};
+      .step_out = fields.number("step_out") != 0,
+      .drained = fields.number("drained") != 0,
+      .leave = fields.number("leave") != 0};
   TRY(fields.check());
   return record;
 }

@@ -17,6 +17,8 @@ struct DrainRecord {
   std::string by;                ///< Who asked, for display: "signal", "node drain", …
   bool force{false};
   bool step_out{false};  ///< It holds no lease any more: leaseholders may go on without its replicas.
+  bool drained{false};   ///< The drain is complete.
+  bool leave{false};     ///< The node leaves for good: a complete drain has closed its inputs and flushed its buffers.
   friend bool operator==(const DrainRecord&, const DrainRecord&) = default;
 };
 std::string encode(const DrainRecord& record);

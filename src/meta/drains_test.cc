@@ -48,8 +48,13 @@ class DrainsTest : public testing::Test {
 };
 
 TEST_F(DrainsTest, ARecordReadsBackAsWritten) {
-  const DrainRecord record{
-      .peer = first_, .since_micros = -5, .by = "an \"operator\"", .force = true, .step_out = true};
+  const DrainRecord record{.peer = first_,
+                           .since_micros = -5,
+                           .by = "an \"operator\"",
+                           .force = true,
+                           .step_out = true,
+                           .drained = true,
+                           .leave = true};
   const auto back = decode_drain_record(encode(record));
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(*back, record);

@@ -10,8 +10,6 @@
 
 namespace outlast::meta {
 namespace {
-constexpr std::size_t kPruneAtOnce = 100;  ///< Deletions in one transaction: etcd takes 128 operations.
-
 /// Time first, so that keys come nearly in order; the random tail keeps two writers of one microsecond apart.
 std::string new_key(const ClusterEvent& event) {
   thread_local std::mt19937_64 tail{std::random_device{}()};
@@ -70,26 +68,12 @@ void read_events(Store& store, std::size_t count, Callback<std::vector<ClusterEv
   });
 }
 
-namespace {
-void prune_from(Store& store, std::vector<std::string> doomed, std::size_t gone, Callback<std::size_t> done) {
-  if (gone == doomed.size()) return done(gone);
-  const std::size_t end = std::min(gone + kPruneAtOnce, doomed.size());
-  Txn txn;
-  for (std::size_t i = gone; i < end; ++i) txn.then.push_back(Op::del(doomed[i]));
-  store.txn(std::move(txn), kMetaTimeout,
-            [&store, doomed = std::move(doomed), end, done = std::move(done)](Result<TxnReply> reply) mutable {
-              if (!reply.ok()) return done(std::move(reply).error());
-              prune_from(store, std::move(doomed), end, std::move(done));
-            });
-}
-}  // namespace
-
 void prune_events(Store& store, std::size_t keep, Callback<std::size_t> done) {
   read_all(store, [&store, keep, done = std::move(done)](Result<std::vector<KeyValue>> all) mutable {
     if (!all.ok()) return done(std::move(all).error());
     std::vector<std::string> doomed;
     for (std::size_t i = 0; i + keep < all->size(); ++i) doomed.push_back(std::move((*all)[i].key));
-    prune_from(store, std::move(doomed), 0, std::move(done));
+    erase(store, std::move(doomed), std::move(done));
   });
 }
 

@@ -59,6 +59,8 @@ Result<NodeRecord> merge_registration(NodeRecord record, const Snapshot& seen) {
     return Error(Errc::kInvalidState, "node " + record.node.to_string() +
                                           " is decommissioned for good; start it with an empty store to join anew");
   record.membership = stored.membership;
+  record.membership_by = stored.membership_by;
+  record.membership_since_micros = stored.membership_since_micros;
   record.store = stored.store;
   return record;
 }
@@ -75,7 +77,13 @@ std::string encode(const NodeRecord& record) {
                              {"incarnation", record.incarnation.value},
                              {"started", record.started_micros},
                              {"membership", std::string(to_string(record.membership))},
-                             {"log_format", record.log_format}};
+                             {"log_format", record.log_format},
+                             {"frontend", record.frontend ? 1 : 0}};
+  if (record.membership_by) {
+    fields["membership_by"] = record.membership_by.value;
+    fields["membership_since"] = record.membership_since_micros;
+  }
+  if (!record.locality.tiers.empty()) fields["locality"] = placement::to_string(record.locality);
   if (!record.store.failure.empty()) fields["store_failure"] = record.store.failure;
   if (record.store.unmarked) fields["store_unmarked"] = 1;
   return boost::json::serialize(fields);
@@ -95,9 +103,16 @@ Result<NodeRecord> decode_node_record(std::string_view text) {
   record.log_format = static_cast<std::uint32_t>(fields.number("log_format", 1));
   record.store.failure = fields.text("store_failure");
   record.store.unmarked = fields.number("store_unmarked") != 0;
+  record.membership_by = NodeId(static_cast<NodeId::rep>(fields.number("membership_by")));
+  record.membership_since_micros = fields.signed_number("membership_since");
+  record.frontend = fields.number("frontend", 1) != 0;
   const std::string membership = fields.text("membership", "active");
+  const std::string locality = fields.text("locality");
   TRY(fields.check());
   ASSIGN_OR_RETURN(record.membership, parse_membership(membership));
+  if (!locality.empty()) {
+    ASSIGN_OR_RETURN(record.locality, placement::parse_locality(locality));
+  }
   return record;
 }
 
@@ -114,10 +129,7 @@ void init_cluster(Store& store, std::string cluster_id, std::int64_t wall_micros
         Op::put(key, boost::json::serialize(boost::json::object{{"id", cluster_id}, {"created", wall_micros}})));
     return next;
   };
-  update(store, {key}, std::move(plan), [done = std::move(done)](Result<Revision> written) mutable {
-    if (!written.ok()) return done(std::move(written).error());
-    done({});
-  });
+  update(store, {key}, std::move(plan), without_revision(std::move(done)));
 }
 
 void read_cluster(Store& store, Callback<ClusterRecord> done) {
@@ -163,10 +175,7 @@ void report_store(Store& store, NodeId node, StoreReport report, Callback<void> 
     next.ops.push_back(Op::put(key, encode(record)));
     return next;
   };
-  update(store, {key}, std::move(plan), [done = std::move(done)](Result<Revision> written) mutable {
-    if (!written.ok()) return done(std::move(written).error());
-    done({});
-  });
+  update(store, {key}, std::move(plan), without_revision(std::move(done)));
 }
 
 }  // namespace outlast::meta

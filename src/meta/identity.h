@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "meta/store.h"
+#include "placement/locality.h"
 #include "placement/membership.h"
 
 namespace outlast::meta {
@@ -33,10 +34,14 @@ struct NodeRecord {
   Incarnation incarnation;         ///< Of the worker that wrote the record last.
   std::int64_t started_micros{0};  ///< Wall clock, for display.
   Membership membership{Membership::kActive};
+  NodeId membership_by;                     ///< Which node was asked for the last change of it; 0 = there was none.
+  std::int64_t membership_since_micros{0};  ///< Wall clock of that change, for display.
   /// Newest log entries that the node's program reads (storage/log_format.h); records of the first programs say
   /// nothing.
   std::uint32_t log_format{1};
   StoreReport store;
+  placement::Locality locality;
+  bool frontend{true};  ///< Clients may connect there.
   friend bool operator==(const NodeRecord&, const NodeRecord&) = default;
 };
 std::string encode(const NodeRecord& record);

@@ -14,6 +14,7 @@ inline constexpr std::string_view kOffice = "/office/leader";      ///< Who is t
 inline constexpr std::string_view kNodeCounter = "/counter/node";  ///< Last node id given out.
 inline constexpr std::string_view kRangeCounter = "/counter/range";
 inline constexpr std::string_view kDatabaseCounter = "/counter/database";
+inline constexpr std::string_view kTaskCounter = "/counter/task";
 
 inline constexpr std::string_view kNodes = "/nodes/";               ///< + node id: node record.
 inline constexpr std::string_view kLive = "/live/";                 ///< + node "/" incarnation: renewed.
@@ -24,6 +25,9 @@ inline constexpr std::string_view kRanges = "/r/";                  ///< + range
 inline constexpr std::string_view kDatabases = "/db/";              ///< + name: database record.
 inline constexpr std::string_view kSettings = "/settings/";         ///< + name: value as normalised text.
 inline constexpr std::string_view kEvents = "/events/";             ///< + time and writer: one event.
+inline constexpr std::string_view kTasks = "/tasks/";               ///< + task id: task record.
+inline constexpr std::string_view kStatuses = "/status/";           ///< + node id: what the node says of itself.
+inline constexpr std::string_view kMaintenance = "/maintenance/";   ///< + node id: it is expected to be away.
 
 inline std::string node(NodeId id) {
   return std::string(kNodes) + id.to_string();
@@ -48,6 +52,22 @@ inline std::string database(std::string_view name) {
 }
 inline std::string setting(std::string_view name) {
   return std::string(kSettings) + std::string(name);
+}
+inline std::string task(std::uint64_t id) {
+  return std::string(kTasks) + std::to_string(id);
+}
+inline std::string status(NodeId id) {
+  return std::string(kStatuses) + id.to_string();
+}
+inline std::string maintenance(NodeId id) {
+  return std::string(kMaintenance) + id.to_string();
+}
+/// Before all fences, or liveness records, of one node.
+inline std::string fences_of(NodeId id) {
+  return std::string(kFences) + id.to_string() + "/";
+}
+inline std::string lives_of(NodeId id) {
+  return std::string(kLive) + id.to_string() + "/";
 }
 
 /// What follows `prefix` in `key`; empty when it does not start with it.

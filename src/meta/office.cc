@@ -12,14 +12,15 @@ std::string encode_holder(liveness::Peer peer) {
   return boost::json::serialize(
       boost::json::object{{"node", peer.node.value}, {"incarnation", peer.incarnation.value}});
 }
-Result<liveness::Peer> decode_holder(std::string_view text) {
+}  // namespace
+
+Result<liveness::Peer> decode_office_holder(std::string_view text) {
   ASSIGN_OR_RETURN(JsonFields fields, JsonFields::parse(text, "the office record"));
   const liveness::Peer peer{NodeId(static_cast<NodeId::rep>(fields.number("node"))),
                             Incarnation(fields.number("incarnation"))};
   TRY(fields.check());
   return peer;
 }
-}  // namespace
 
 Office::Office(Store& store, Loop& loop, liveness::Peer self, FenceMirror& fences)
     : store_(store),
@@ -27,7 +28,7 @@ Office::Office(Store& store, Loop& loop, liveness::Peer self, FenceMirror& fence
       self_(self),
       fences_(fences),
       holder_(store, std::string(keys::kOffice),
-              [](std::string_view, std::string_view value) { return decode_holder(value); }) {
+              [](std::string_view, std::string_view value) { return decode_office_holder(value); }) {
   holder_.on_change([this](const Holder::Change& change) {
     const std::optional<liveness::Peer> now = change.after ? std::optional(change.after->value) : std::nullopt;
     for (std::size_t i = 0; i < sinks_.size(); ++i) sinks_[i](now, now == self_);

@@ -8,6 +8,9 @@
 
 namespace outlast::meta {
 
+/// Whom the record of the office names.
+Result<liveness::Peer> decode_office_holder(std::string_view text);
+
 /// The election of the leader frontend: the key /office/leader names an incarnation. A candidate takes it when it is
 /// absent, and removes it first when the fence of its holder is there; no clock decides.
 /// What the watch shows may be outdated at any time: whoever writes in the name of the office adds guard() to the

@@ -14,6 +14,7 @@ namespace outlast::placement {
 struct Disk {
   std::uint64_t capacity_bytes{0}, used_bytes{0}, available_bytes{0};
   bool known() const { return capacity_bytes > 0; }
+  friend bool operator==(const Disk&, const Disk&) = default;
 };
 
 /// A node, as the caller of a decision sees it.

@@ -14,6 +14,9 @@ ClusterState::ClusterState(meta::Store& store, Loop& loop)
       ranges_(meta::mirror_ranges(store)),
       databases_(meta::mirror_databases(store)),
       drains_(meta::mirror_drains(store)),
+      tasks_(meta::mirror_tasks(store)),
+      statuses_(meta::mirror_node_statuses(store)),
+      maintenance_(meta::mirror_maintenance(store)),
       settings_(store) {
   ranges_->on_change([this](const meta::RangeMirror::Change& change) {
     const auto& config = (change.after ? change.after : change.before)->value;
@@ -25,7 +28,8 @@ ClusterState::ClusterState(meta::Store& store, Loop& loop)
 }
 
 bool ClusterState::ready() const {
-  return nodes_->ready() && ranges_->ready() && databases_->ready() && drains_->ready() && settings_.ready();
+  return nodes_->ready() && ranges_->ready() && databases_->ready() && drains_->ready() && tasks_->ready() &&
+         statuses_->ready() && maintenance_->ready() && settings_.ready();
 }
 
 void ClusterState::attach(meta::LivenessDriver& driver, meta::Office& office) {

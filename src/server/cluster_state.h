@@ -7,9 +7,12 @@
 #include "meta/databases.h"
 #include "meta/drains.h"
 #include "meta/liveness_driver.h"
+#include "meta/maintenance.h"
 #include "meta/mirrors.h"
+#include "meta/node_status.h"
 #include "meta/office.h"
 #include "meta/settings.h"
+#include "meta/tasks.h"
 #include "placement/planner.h"
 #include "proto/peer.pb.h"
 #include "replication/parameters.h"
@@ -54,6 +57,9 @@ class ClusterState final : public replication::NodeDirectory {
   meta::RangeMirror& ranges() { return *ranges_; }
   meta::DatabaseMirror& database_mirror() { return *databases_; }
   meta::DrainMirror& drains() { return *drains_; }
+  meta::TaskMirror& tasks() { return *tasks_; }
+  meta::NodeStatusMirror& statuses() { return *statuses_; }
+  meta::MaintenanceMirror& maintenance() { return *maintenance_; }
   meta::Settings& settings() { return settings_; }
   const meta::Settings& settings() const { return settings_; }
   gateway::RouteTable& routes() { return routes_; }
@@ -67,6 +73,9 @@ class ClusterState final : public replication::NodeDirectory {
   std::unique_ptr<meta::RangeMirror> ranges_;
   std::unique_ptr<meta::DatabaseMirror> databases_;
   std::unique_ptr<meta::DrainMirror> drains_;
+  std::unique_ptr<meta::TaskMirror> tasks_;
+  std::unique_ptr<meta::NodeStatusMirror> statuses_;
+  std::unique_ptr<meta::MaintenanceMirror> maintenance_;
   meta::Settings settings_;
   gateway::RouteTable routes_;
   meta::LivenessDriver* driver_{nullptr};
