@@ -111,7 +111,8 @@ DecommissionRecord DecommissionMachine::settled(const DecommissionRecord& now, c
   if (node == nullptr || node->settled) return next;
   node->settled = true;
   node->leave = seen.decommissioned;
-  node->in_absentia = seen.decommissioned && seen.presence != Presence::kLive;
+  // A drained process fences itself as soon as its node is decommissioned, and is silent from then on.
+  node->in_absentia = seen.decommissioned && !seen.drained && seen.presence != Presence::kLive;
   node->possible_loss_bytes = node->in_absentia ? seen.buffers : 0;
   ++next.version;
   return next;

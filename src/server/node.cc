@@ -50,7 +50,11 @@ Node::~Node() {
   link_.reset();
   loop_.run_and_wait([] {});  // what the link had posted
   ingest_.reset();
-  loop_.run_and_wait([this] { range_admin_.reset(); });  // its open answers end with it
+  loop_.run_and_wait([this] {  // open answers end with them
+    placer_.reset();
+    tasks_.reset();
+    range_admin_.reset();
+  });
   if (http_) http_->stop();
   if (remote_) remote_->stop();
   if (links_) loop_.run_and_wait([this] { links_->stop(); });
@@ -66,7 +70,6 @@ Node::~Node() {
     housekeeping_.reset();
     drain_.reset();
     store_health_.reset();
-    placer_.reset();
     replicas_.reset();
     office_.reset();
     liveness_.reset();
@@ -180,6 +183,7 @@ Result<void> Node::start_liveness(meta::Phase phase) {
       if (!placer_ || !is_self) return;
       ensure_default_database();
       placer_->nudge();
+      tasks_->nudge();
     });
   });
   return wait_on<void>(loop_, [this, phase](Callback<void> done) { liveness_->start(phase, std::move(done)); });
@@ -273,6 +277,7 @@ Result<void> Node::announce() {
 
 void Node::start_placement() {
   loop_.run_and_wait([this] {
+    start_tasks();
     placer_ = std::make_unique<tasks::Placer>(loop_, placer_ports());
     state_->ranges().on_batch([this] {
       if (placer_) placer_->nudge();  // gone once the node stops, while records still change
@@ -360,6 +365,7 @@ void Node::stop_gracefully() {
     office_->resign([](const Result<void>&) {});
     drain_.reset();
     placer_.reset();
+    tasks_.reset();
     replicas_->shutdown(kStopLeases, std::move(done));
   });
   if (left.ok() && *left > 0) spdlog::warn("stopping: {} leases had nowhere to go", *left);

@@ -25,6 +25,7 @@
 #include "server/metrics.h"
 #include "server/node_drain.h"
 #include "server/node_ingest.h"
+#include "server/node_tasks.h"
 #include "server/options.h"
 #include "server/range_admin.h"
 #include "server/restart_api.h"
@@ -78,6 +79,7 @@ class Node {
   Result<void> open_ingest();
   Result<void> announce();
   void start_placement();
+  void start_tasks();
   void start_drain();
   void drain(proto::DrainRequest request, Callback<proto::DrainStatus> done);
   void add_metrics();
@@ -88,6 +90,7 @@ class Node {
   template <class Reply>
   void with_admin(Callback<Reply> done, std::move_only_function<void(RangeAdmin&, Callback<Reply>)> work);
   void add_range_services(rpc::Services& services);
+  void add_task_services(rpc::Services& services);
   void add_range_ports(HttpPorts& ports);
   void note_regression(RangeId range, const Error& why);
   void transfer_leases(std::optional<NodeId> to, std::size_t at_once,
@@ -162,6 +165,7 @@ class Node {
   std::unique_ptr<sql::SqlServer> sql_;
   std::unique_ptr<rpc::Server> rpc_server_;
   std::unique_ptr<http::Server> http_;
+  std::unique_ptr<NodeTasks> tasks_;
   std::unique_ptr<tasks::Placer> placer_;
   std::unique_ptr<NodeDrain> drain_;
   std::unique_ptr<NodeIngest> ingest_;  ///< Null: the configuration names no inputs.

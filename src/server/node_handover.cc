@@ -338,8 +338,9 @@ void Node::close_store() {
   loop_.run_and_wait([this] { ingest_.reset(); });
   link_->end_adoption();
   (void)wait_on<std::size_t>(loop_, [this](Callback<std::size_t> done) {
-    range_admin_.reset();
     placer_.reset();
+    tasks_.reset();
+    range_admin_.reset();
     drain_.reset();
     replicas_->shutdown(kReleaseLeases, std::move(done));
   });

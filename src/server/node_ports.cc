@@ -62,7 +62,7 @@ rpc::Services Node::services() {
     });
   };
   add_range_services(services);
-  services.node_status = [this] { return serving_ ? state_->node_status() : proto::NodeStatusReply(); };
+  add_task_services(services);
   services.drain = [this](const proto::DrainRequest& request, Callback<proto::DrainReply> done) {
     drain(request, [done = std::move(done)](Result<proto::DrainStatus> status) mutable {
       proto::DrainReply reply;
@@ -89,7 +89,7 @@ rpc::Services Node::services() {
 tasks::Placer::Ports Node::placer_ports() {
   tasks::Placer::Ports ports;
   ports.in_office = [this] { return office_->holds() && meta_->connected(); };
-  ports.view = [this] { return state_->placement_view(); };
+  ports.view = [this] { return tasks_->view_for_plan(); };
   ports.take = [this](const placement::Step& step, Callback<void> done) {
     const auto entry = state_->ranges().find(meta::keys::range(step.range));
     if (!entry || !entry->value.leaseholder) return done(Error(Errc::kNoLeaseholder, "nobody leads the range now"));

@@ -1,0 +1,16 @@
+#pragma once
+#include "meta/tasks.h"
+#include "placement/view.h"
+#include "proto/peer.pb.h"
+#include "tasks/decommission_task.h"
+
+namespace outlast::server {
+
+/// A task as it is stored, without how far it is. Nodes' memberships and presence come from the view.
+proto::TaskStatus describe(const meta::TaskRecord& task, const placement::ClusterView& view);
+/// How far a decommission is; `out` is that of describe().
+void add_progress(const tasks::DecommissionTask& task, proto::TaskStatus& out);
+/// What came of a decommission, in a sentence; every node of it is settled.
+std::string outcome_of(const lifecycle::DecommissionRecord& record);
+
+}  // namespace outlast::server
