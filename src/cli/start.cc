@@ -45,6 +45,12 @@ std::vector<Option> start_options(StartOptions& o) {
        .value_name = "HOST",
        .target = &o.advertise_addr,
        .help = "what other nodes call this one; empty: the host of --listen-addr"},
+      {.name = "--locality",
+       .value_name = "TIERS",
+       .target = &o.locality,
+       .help =
+           "where this node stands, the largest failure domain first: region=a,zone=b; replicas of a range are kept "
+           "as far apart as possible"},
       {.name = "--max-connections",
        .value_name = "N",
        .target = &o.max_connections,

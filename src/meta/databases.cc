@@ -7,6 +7,7 @@
 
 #include "meta/cas.h"
 #include "meta/events.h"
+#include "meta/identity.h"
 #include "meta/json_fields.h"
 #include "meta/keys.h"
 
@@ -53,7 +54,7 @@ class Creation {
   std::string fence() const { return keys::fence({creator_.node, creator_.incarnation}); }
   std::vector<std::string> keys_read() const {
     return {keys::database(record_.name), std::string(keys::kDatabaseCounter), std::string(keys::kRangeCounter),
-            fence()};
+            fence(), keys::node(creator_.node)};
   }
   const DatabaseRecord& record() const { return record_; }
 
@@ -65,13 +66,14 @@ class Creation {
     }
     if (find(seen, fence()) != nullptr)
       return Error(Errc::kFenced, "this process was declared finished; connect to another node and try again");
+    Plan next;
+    TRY(look_at_node(seen, next));
     ASSIGN_OR_RETURN(const std::uint64_t database, next_number(seen, keys::kDatabaseCounter));
     ASSIGN_OR_RETURN(const std::uint64_t range, next_number(seen, keys::kRangeCounter));
     record_.id = DatabaseId(database);
     record_.range = RangeId(range);
     const auto config =
         placement::create_range(record_.range, record_.id, creator_.node, creator_.store_uuid, creator_.incarnation);
-    Plan next;
     next.ops.push_back(Op::put(std::string(keys::kDatabaseCounter), record_.id.to_string()));
     next.ops.push_back(Op::put(std::string(keys::kRangeCounter), record_.range.to_string()));
     next.ops.push_back(Op::put(keys::database(record_.name), encode(record_)));
@@ -81,6 +83,18 @@ class Creation {
   }
 
  private:
+  /// A decommissioning node still serves its clients. Its record is written anew with the range, so that a final step
+  /// that has counted its replicas meanwhile finds it changed.
+  Result<void> look_at_node(const Snapshot& seen, Plan& next) const {
+    const KeyValue* kv = find(seen, keys::node(creator_.node));
+    if (kv == nullptr) return {};
+    ASSIGN_OR_RETURN(const NodeRecord node, decode_node_record(kv->value));
+    if (node.membership == Membership::kDecommissioned)
+      return Error(Errc::kFenced, "this node is decommissioned; connect to another node and try again");
+    if (node.membership == Membership::kDecommissioning) next.ops.push_back(Op::put(kv->key, kv->value));
+    return {};
+  }
+
   DatabaseRecord record_;
   const Creator creator_;
   const std::int64_t wall_micros_;

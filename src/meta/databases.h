@@ -31,8 +31,9 @@ struct Creator {
 };
 
 /// Database and range ids, the name, the database record, the range record and an event in one transaction, only while
-/// the creator's incarnation is not fenced (then kFenced). Calls back on the loop (a bad name: at once). Errors:
-/// kDuplicateDatabase, kInvalidArgument (name), the store's; after kMetaInDoubt the database may exist.
+/// the creator's incarnation is not fenced and its node not decommissioned (then kFenced). Calls back on the loop (a
+/// bad name: at once). Errors: kDuplicateDatabase, kInvalidArgument (name), the store's; after kMetaInDoubt the
+/// database may exist.
 void create_database(Store& store, std::string name, Creator creator, std::int64_t wall_micros,
                      Callback<DatabaseRecord> done);
 /// Removes the database record and its range record in one transaction; replicas delete their data when they see it.

@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 
 #include "meta/cas.h"
+#include "meta/databases.h"
 #include "meta/drains.h"
 #include "meta/events.h"
 #include "meta/keys.h"
@@ -192,6 +193,8 @@ TEST_F(DecommissionsTest, NothingSlipsBetweenTheLookAndTheWrite) {
       {"undrained", [&] { erase_drain(other_, {kNode, Incarnation(2)}, 1, [](auto) {}); }},
       {"a record came into its buffers",
        [&] { write_node_status(other_, {.peer = {kNode, Incarnation(2)}, .buffer_bytes = 1}, [](auto) {}); }},
+      {"a database is created there",
+       [&] { create_database(other_, "late", {kNode, Incarnation(2), "s4"}, 1, [](auto) {}); }},
       {"another leader frontend",
        [&] {
          other_.txn({.compares = {},

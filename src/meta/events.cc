@@ -26,7 +26,7 @@ Result<ClusterEvent> decode(std::string_view value) {
                      .node = NodeId(static_cast<NodeId::rep>(fields.number("node"))),
                      .details = fields.object()};
   TRY(fields.check());
-  for (const char* name : {"time", "type", "node"}) event.details.erase(name);
+  for (const char* name : {"time", "type", "node"}) event.details.stable_erase(name);
   return event;
 }
 

@@ -17,11 +17,28 @@ Result<ClusterRecord> decode_cluster(std::string_view text) {
   return record;
 }
 
+Error gone_for_good(NodeId node) {
+  return {Errc::kInvalidState,
+          "node " + node.to_string() + " is decommissioned for good; start it with an empty store to join anew"};
+}
+
+Result<void> check_not_decommissioned(NodeId node, const Snapshot& seen) {
+  const auto it = seen.find(keys::node(node));
+  if (it == seen.end()) return {};
+  ASSIGN_OR_RETURN(const NodeRecord stored, decode_node_record(it->second.value));
+  if (stored.membership == Membership::kDecommissioned) return gone_for_good(node);
+  return {};
+}
+
 /// Draws the next number of the counter under `key`. A lost answer skips a number: nobody else gets it either.
+/// With a node: only while that is not decommissioned.
 template <class Id>
-void draw(Store& store, std::string key, Callback<Id> done) {
+void draw(Store& store, std::string key, Callback<Id> done, NodeId of = {}) {
   auto drawn = std::make_shared<Id>();
-  Planner plan = [key, drawn](const Snapshot& seen) -> Result<Plan> {
+  std::vector<std::string> looked_at{key};
+  if (of) looked_at.push_back(keys::node(of));
+  Planner plan = [key, drawn, of](const Snapshot& seen) -> Result<Plan> {
+    if (of) TRY(check_not_decommissioned(of, seen));
     std::uint64_t last = 0;
     if (const auto it = seen.find(key); it != seen.end()) {
       const auto number = keys::parse_number(it->second.value);
@@ -34,10 +51,11 @@ void draw(Store& store, std::string key, Callback<Id> done) {
     next.ops.push_back(Op::put(key, drawn->to_string()));
     return next;
   };
-  update(store, {key}, std::move(plan), [drawn, done = std::move(done)](Result<Revision> written) mutable {
-    if (!written.ok()) return done(std::move(written).error());
-    done(*drawn);
-  });
+  update(store, std::move(looked_at), std::move(plan),
+         [drawn, done = std::move(done)](Result<Revision> written) mutable {
+           if (!written.ok()) return done(std::move(written).error());
+           done(*drawn);
+         });
 }
 
 Result<Membership> parse_membership(std::string_view text) {
@@ -55,9 +73,7 @@ Result<NodeRecord> merge_registration(NodeRecord record, const Snapshot& seen) {
     return Error(Errc::kWrongCluster, "node " + record.node.to_string() + " is registered with the store " +
                                           stored.store_uuid + ", not " + record.store_uuid +
                                           "; a wiped or copied store must join as a new node");
-  if (stored.membership == Membership::kDecommissioned)
-    return Error(Errc::kInvalidState, "node " + record.node.to_string() +
-                                          " is decommissioned for good; start it with an empty store to join anew");
+  if (stored.membership == Membership::kDecommissioned) return gone_for_good(record.node);
   record.membership = stored.membership;
   record.membership_by = stored.membership_by;
   record.membership_since_micros = stored.membership_since_micros;
@@ -145,7 +161,7 @@ void allocate_node_id(Store& store, Callback<NodeId> done) {
 }
 
 void draw_incarnation(Store& store, NodeId node, Callback<Incarnation> done) {
-  draw<Incarnation>(store, keys::incarnation(node), std::move(done));
+  draw<Incarnation>(store, keys::incarnation(node), std::move(done), node);
 }
 
 void register_node(Store& store, NodeRecord record, Callback<NodeRecord> done) {

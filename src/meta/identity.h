@@ -56,7 +56,7 @@ void init_cluster(Store& store, std::string cluster_id, std::int64_t wall_micros
 void read_cluster(Store& store, Callback<ClusterRecord> done);
 /// An id that nobody else ever had or gets; one given out and not used is lost.
 void allocate_node_id(Store& store, Callback<NodeId> done);
-/// Higher than every incarnation drawn for this node before, by whomever.
+/// Higher than every incarnation drawn for this node before, by whomever. kInvalidState for a decommissioned node.
 void draw_incarnation(Store& store, NodeId node, Callback<Incarnation> done);
 /// Creates or refreshes the node's record and returns it as stored: membership and the report on its store are kept,
 /// and what `record` says about them counts for a new node only. kInvalidState for a decommissioned node, kWrongCluster

@@ -37,12 +37,13 @@ class NodeStatusTest : public testing::Test {
   SimLoop loop_;
   std::shared_ptr<SimMetadata> data_ = std::make_shared<SimMetadata>();
   SimStore store_{data_, loop_};
-  const NodeStatusRecord record_{.peer = {NodeId(2), Incarnation(5)},
-                                 .disk = {.capacity_bytes = 100U << 30, .used_bytes = 7, .available_bytes = 50U << 20},
-                                 .inputs = 3,
-                                 .inputs_open = 2,
-                                 .buffer_bytes = 1000,
-                                 .written_micros = -1};
+  const NodeStatusRecord record_{
+      .peer = {NodeId(2), Incarnation(5)},
+      .disk = {.capacity_bytes = std::uint64_t{100} << 30, .used_bytes = 7, .available_bytes = 50U << 20},
+      .inputs = 3,
+      .inputs_open = 2,
+      .buffer_bytes = 1000,
+      .written_micros = -1};
 };
 
 TEST_F(NodeStatusTest, ARecordReadsBackAsWritten) {

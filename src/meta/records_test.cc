@@ -182,6 +182,43 @@ TEST_F(RecordsTest, AFencedProcessCreatesNoDatabase) {
   EXPECT_EQ(create("shop").error().code, Errc::kFenced);
 }
 
+TEST_F(RecordsTest, ADecommissionedNodeBeginsNothing) {
+  const auto put = [&](Membership membership) {
+    const NodeRecord node{.node = NodeId(1), .store_uuid = "uuid", .membership = membership};
+    other_.txn({.compares = {}, .then = {Op::put(keys::node(NodeId(1)), encode(node))}, .otherwise = {}}, 1s,
+               [](auto) {});
+    loop_.run_ready();
+  };
+  const auto draw = [&] {
+    return wait<Incarnation>([&](auto done) { draw_incarnation(store_, NodeId(1), std::move(done)); });
+  };
+  put(Membership::kDecommissioning);
+  const auto nodes = mirror_nodes(other_);
+  loop_.run_ready();
+  const Revision before = nodes->find(keys::node(NodeId(1)))->mod_revision;
+  const auto made = create("shop");
+  ASSERT_TRUE(made.ok()) << "it serves its clients until it has drained";
+  loop_.run_ready();
+  EXPECT_GT(nodes->find(keys::node(NodeId(1)))->mod_revision, before)
+      << "whoever had counted its replicas counts again";
+  EXPECT_EQ(nodes->find(keys::node(NodeId(1)))->value.membership, Membership::kDecommissioning);
+  EXPECT_TRUE(draw().ok());
+  put(Membership::kDecommissioned);
+  EXPECT_EQ(create("other").error().code, Errc::kFenced);
+  EXPECT_EQ(draw().error().code, Errc::kInvalidState);
+}
+
+TEST_F(RecordsTest, ANodeSaysWhereItStands) {
+  NodeRecord record{.node = NodeId(3), .store_uuid = "s"};
+  record.locality = *placement::parse_locality("region=a,zone=b");
+  record.frontend = false;
+  record.membership_by = NodeId(2);
+  record.membership_since_micros = -4;
+  EXPECT_EQ(*decode_node_record(encode(record)), record);
+  EXPECT_TRUE(decode_node_record(R"({"node":3})")->frontend) << "records of earlier programs";
+  EXPECT_EQ(decode_node_record(R"({"node":3,"locality":"region"})").error().code, Errc::kInvalidArgument);
+}
+
 TEST_F(RecordsTest, OfTwoWhoCreateOneNameOneGetsADuplicate) {
   std::vector<Result<DatabaseRecord>> results;
   for (SimStore* store : {&store_, &other_})
@@ -281,7 +318,7 @@ TEST_F(RecordsTest, SettingsRefuseWhatTheyCannotMean) {
   for (const auto& [name, value] :
        std::vector<std::pair<std::string, std::string>>{{"server.time_until_store_dead", "999ms"},
                                                         {"server.time_until_store_dead", "5"},
-                                                        {"kv.replication_factor", "4"},
+                                                        {"kv.replication_factor", "8"},
                                                         {"kv.replication_factor", "two"},
                                                         {"txn.max_bytes", "1kB"},
                                                         {"txn.max_bytes", "99999999TB"},
@@ -309,7 +346,7 @@ TEST_F(RecordsTest, RenewAndTtlAreCheckedTogether) {
 
 TEST_F(RecordsTest, ASettingOfANewerVersionIsReadAsItsDefault) {
   Settings settings(other_);
-  store_.txn({.compares = {}, .then = {Op::put(keys::setting("kv.replication_factor"), "7")}, .otherwise = {}}, 1s,
+  store_.txn({.compares = {}, .then = {Op::put(keys::setting("kv.replication_factor"), "9")}, .otherwise = {}}, 1s,
              [](auto) {});
   loop_.run_ready();
   EXPECT_EQ(settings.number("kv.replication_factor"), 3);

@@ -113,7 +113,10 @@ void Leader::promoted(NodeId id, Result<void> result) {
   advance();
 }
 
+/// Deleted replicas, and those of nodes that are gone for good: nobody will ever say that they are deleted.
 bool Leader::consider_forgetting() {
+  for (const placement::ReplicaRef& gone : host_.record().removed)
+    if (node().nodes.gone_for_good(gone.node)) deleted_.insert(gone.replica);
   for (const ReplicaId replica : deleted_) {
     auto next = placement::forget_removed(host_.record(), replica);
     if (!next.ok()) continue;
@@ -156,12 +159,14 @@ bool Leader::consider_steps() {
     Callback<void> done = std::move(steps_.front().second);
     steps_.pop_front();
     if (step.rf > 0) rf_wanted_ = step.rf;
-    auto next = next_for(step);
+    const bool adds = step.kind == placement::Step::Kind::kAddReplica;
+    auto admitted = adds ? node().nodes.admit_replica(step.node) : std::vector<meta::Compare>();
+    auto next = admitted.ok() ? next_for(step) : Result<RangeConfig>(std::move(admitted).error());
     if (!next.ok()) {
       done(std::move(next).error());
       continue;
     }
-    host_.change(*std::move(next), {}, std::move(done));
+    host_.change(*std::move(next), *std::move(admitted), std::move(done));
     return true;
   }
   return false;

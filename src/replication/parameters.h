@@ -3,9 +3,11 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/loop.h"
+#include "meta/store.h"
 #include "placement/range_config.h"
 #include "storage/commit_sink.h"
 
@@ -63,6 +65,11 @@ class NodeDirectory {
   virtual bool draining(NodeId) const { return false; }
   /// ... and holds no lease any more: leaseholders go on without its replicas in their in-sync sets, where they may.
   virtual bool stepping_out(NodeId) const { return false; }
+  /// What the transaction that gives `node` a replica compares, so that none is added to a node that is leaving the
+  /// cluster, whatever this process knows of it. kNotFound, kInvalidState: it gets none.
+  virtual Result<std::vector<meta::Compare>> admit_replica(NodeId) const { return std::vector<meta::Compare>(); }
+  /// Decommissioned: no process ever opens its store again.
+  virtual bool gone_for_good(NodeId) const { return false; }
 };
 
 /// storage's encoding of a commit (storage/log_format.h).

@@ -89,6 +89,37 @@ TEST_F(ReplicasTest, ADrainingNodeGetsNeitherLeasesNorLearners) {
   EXPECT_TRUE(write()) << "refused before anything was closed";
 }
 
+TEST_F(ReplicasTest, ANodeThatLeavesTheClusterGetsNoReplicaWhateverTheLeaseholderKnows) {
+  const std::string record_key = "/nodes/2";
+  const auto put = [&](const char* membership) {
+    meta::Txn txn;
+    txn.then = {meta::Op::put(record_key, membership)};
+    return cluster_.core->apply(txn).revision;
+  };
+  const Revision active = put("active");
+  cluster_.admit = [&](NodeId) { return std::vector{meta::Compare::unchanged(record_key, active)}; };
+  put("decommissioning");  // and the leaseholder has not heard of it
+  EXPECT_EQ(place(placement::Step::Kind::kAddReplica, kN2).error().code, Errc::kMetaConflict);
+  EXPECT_EQ(record().find(kN2), nullptr);
+  cluster_.admit = [&](NodeId) -> Result<std::vector<meta::Compare>> { return Error(Errc::kInvalidState, "leaves"); };
+  EXPECT_EQ(place(placement::Step::Kind::kAddReplica, kN2).error().code, Errc::kInvalidState);
+  EXPECT_TRUE(write()) << "the range goes on";
+  cluster_.admit = nullptr;
+  EXPECT_TRUE(place(placement::Step::Kind::kAddReplica, kN2).ok()) << "recommissioned";
+}
+
+TEST_F(ReplicasTest, AReplicaOfANodeThatIsGoneForGoodIsForgotten) {
+  grow();
+  cluster_.kill(cluster_.node(3));
+  ASSERT_TRUE(place(placement::Step::Kind::kRemoveReplica, kN3).ok());
+  cluster_.step(3s);
+  EXPECT_EQ(record().removed.size(), 1U) << "it may come back and has to delete it first";
+  cluster_.gone = {kN3};
+  for (const auto& node : cluster_.nodes())
+    if (node->up()) node->replicas->nodes_changed();
+  EXPECT_TRUE(until([&] { return record().removed.empty(); }));
+}
+
 TEST_F(ReplicasTest, ADrainingNodeTakesARangeOverOnlyWhenNobodyElseDoes) {
   grow();
   cluster_.draining = {kN2};

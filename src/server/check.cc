@@ -11,6 +11,7 @@
 #include "base/parse.h"
 #include "base/version.h"
 #include "handover/channel.h"
+#include "placement/locality.h"
 #include "server/ingest_sockets.h"
 #include "server/meta_url.h"
 #include "storage/format_check.h"
@@ -57,6 +58,7 @@ Result<void> check_options(const StartOptions& options) {
   if (options.store.empty()) return Error(Errc::kInvalidArgument, "--store needs a directory");
   TRY(check_roles(options));
   TRY(check_addresses(options));
+  if (auto locality = placement::parse_locality(options.locality); !locality.ok()) return std::move(locality).error();
   if (!is_collector(options)) TRY(check_meta_url(options.meta));
   return check_log_file(options.log_file);
 }

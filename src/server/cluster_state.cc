@@ -38,6 +38,7 @@ void ClusterState::attach(meta::LivenessDriver& driver, meta::Office& office) {
 }
 
 std::optional<Incarnation> ClusterState::live(NodeId node) const {
+  if (gone_for_good(node)) return std::nullopt;
   const auto view = driver_->current(node);
   if (!view || view->state != State::kLive || view->phase != meta::Phase::kLive) return std::nullopt;
   return view->peer.incarnation;
@@ -62,6 +63,21 @@ bool ClusterState::stepping_out(NodeId node) const {
   return entry && entry->value.step_out;
 }
 
+Result<std::vector<meta::Compare>> ClusterState::admit_replica(NodeId node) const {
+  const auto entry = nodes_->find(meta::keys::node(node));
+  if (!entry) return Error(Errc::kNotFound, "there is no node " + node.to_string());
+  if (entry->value.membership != meta::Membership::kActive)
+    return Error(Errc::kInvalidState, "node " + node.to_string() + " is " +
+                                          std::string(meta::to_string(entry->value.membership)) +
+                                          ": it gets no replicas");
+  return std::vector{meta::Compare::unchanged(entry->key, entry->mod_revision)};
+}
+
+bool ClusterState::gone_for_good(NodeId node) const {
+  const auto entry = nodes_->find(meta::keys::node(node));
+  return entry && entry->value.membership == meta::Membership::kDecommissioned;
+}
+
 std::map<NodeId, rpc::PeerAddress> ClusterState::peers(NodeId self) const {
   std::map<NodeId, rpc::PeerAddress> peers;
   for (const auto& entry : nodes_->snapshot()) {
@@ -74,13 +90,21 @@ std::map<NodeId, rpc::PeerAddress> ClusterState::peers(NodeId self) const {
 }
 
 void ClusterState::look(Instant now) {
+  const std::lock_guard lock(mutex_);
   for (const auto& entry : nodes_->snapshot()) {
     const auto [it, is_new] = seen_live_.try_emplace(entry->value.node, now);
     if (const auto view = driver_->current(entry->value.node); view && view->state == State::kLive) it->second = now;
   }
 }
 
+std::int64_t ClusterState::maintenance_until(NodeId node) const {
+  const auto entry = maintenance_->find(meta::keys::maintenance(node));
+  return entry && entry->value.until_micros > loop_.wall_micros() ? entry->value.until_micros : 0;
+}
+
 bool ClusterState::is_dead(NodeId node) const {
+  if (maintenance_until(node) != 0) return false;
+  const std::lock_guard lock(mutex_);
   const auto it = seen_live_.find(node);
   return it != seen_live_.end() && loop_.now() - it->second >= settings_.duration("server.time_until_store_dead");
 }
@@ -124,6 +148,12 @@ placement::ClusterView ClusterState::placement_view() const {
     node.membership = record.membership;
     node.draining = draining(record.node);
     node.store_failed = !record.store.failure.empty();
+    node.locality = record.locality;
+    node.frontend = record.frontend;
+    if (const auto status = statuses_->find(meta::keys::status(record.node))) {
+      node.disk = status->value.disk;
+      node.inputs = status->value.inputs;
+    }
     view.nodes.push_back(std::move(node));
   }
   for (const auto& entry : ranges_->snapshot()) view.ranges.emplace_back(entry->value);
@@ -138,6 +168,35 @@ std::uint32_t ClusterState::log_format() const {
   return newest;
 }
 
+void ClusterState::describe(const meta::NodeRecord& record, proto::NodeStatus& out) const {
+  const auto view = driver_->current(record.node);
+  const bool gone = record.membership == meta::Membership::kDecommissioned;
+  out.set_id(record.node.value);
+  out.set_address(view ? view->addr : record.rpc_addr);
+  out.set_sql_address(record.sql_addr);
+  out.set_http_address(record.http_addr);
+  out.set_build(record.build);
+  out.set_started_at_micros(record.started_micros);
+  out.set_updated_at_micros(loop_.wall_micros());
+  out.set_incarnation(view ? view->peer.incarnation.value : record.incarnation.value);
+  out.set_liveness(!gone && is_dead(record.node) ? "dead" : view ? liveness::to_string(view->state) : "fenced");
+  out.set_is_live(!gone && view && view->state == State::kLive);
+  out.set_is_available(live(record.node).has_value());
+  out.set_membership(std::string(meta::to_string(record.membership)));
+  const auto drain = drains_->find(meta::keys::drain(record.node));
+  out.set_is_draining(draining(record.node) || (gone && drain && drain->value.drained));
+  out.set_is_decommissioning(record.membership != meta::Membership::kActive);
+  out.set_is_fenced_for_good(gone && !view);
+  out.set_store_failure(record.store.failure);
+  out.set_locality(placement::to_string(record.locality));
+  out.set_maintenance_until_micros(maintenance_until(record.node));
+  if (const auto status = statuses_->find(meta::keys::status(record.node))) {
+    out.set_disk_capacity(status->value.disk.capacity_bytes);
+    out.set_disk_available(status->value.disk.available_bytes);
+    out.set_buffer_bytes(status->value.buffer_bytes);
+  }
+}
+
 proto::NodeStatusReply ClusterState::node_status() const {
   std::map<NodeId, std::pair<std::uint64_t, std::uint64_t>> counts;  // replicas, leases
   for (const auto& entry : ranges_->snapshot()) {
@@ -145,30 +204,15 @@ proto::NodeStatusReply ClusterState::node_status() const {
       for (const auto& replica : *list) ++counts[replica.node].first;
     if (entry->value.leaseholder) ++counts[entry->value.leaseholder->node].second;
   }
+  const auto leader = office_->leader();
   proto::NodeStatusReply reply;
   for (const auto& entry : nodes_->snapshot()) {
-    const meta::NodeRecord& record = entry->value;
+    const NodeId node = entry->value.node;
     proto::NodeStatus& out = *reply.add_nodes();
-    const auto view = driver_->current(record.node);
-    out.set_id(record.node.value);
-    out.set_address(view ? view->addr : record.rpc_addr);
-    out.set_sql_address(record.sql_addr);
-    out.set_http_address(record.http_addr);
-    out.set_build(record.build);
-    out.set_started_at_micros(record.started_micros);
-    out.set_updated_at_micros(loop_.wall_micros());
-    out.set_incarnation(view ? view->peer.incarnation.value : record.incarnation.value);
-    out.set_liveness(view ? liveness::to_string(view->state) : "fenced");
-    out.set_is_live(view && view->state == State::kLive);
-    out.set_is_available(live(record.node).has_value());
-    out.set_replicas(counts[record.node].first);
-    out.set_leases(counts[record.node].second);
-    out.set_membership(std::string(meta::to_string(record.membership)));
-    out.set_is_draining(draining(record.node));
-    out.set_is_decommissioning(record.membership != meta::Membership::kActive);
-    const auto leader = office_->leader();
-    out.set_is_leader_frontend(leader && leader->node == record.node);
-    out.set_store_failure(record.store.failure);
+    describe(entry->value, out);
+    out.set_replicas(counts[node].first);
+    out.set_leases(counts[node].second);
+    out.set_is_leader_frontend(leader && leader->node == node);
   }
   return reply;
 }

@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <mutex>
 
 #include "gateway/cluster.h"
 #include "gateway/router.h"
@@ -35,10 +36,14 @@ class ClusterState final : public replication::NodeDirectory {
   std::string store_of(NodeId node) const override;
   bool draining(NodeId node) const override;
   bool stepping_out(NodeId node) const override;
+  Result<std::vector<meta::Compare>> admit_replica(NodeId node) const override;
+  bool gone_for_good(NodeId node) const override;
   /// Every other node that may be talked to: its present incarnation and the address of that very process. (loop)
   std::map<NodeId, rpc::PeerAddress> peers(NodeId self) const;
-  /// Silent for server.time_until_store_dead. (loop)
+  /// Silent for server.time_until_store_dead, and not in maintenance.
   bool is_dead(NodeId node) const;
+  /// Wall clock; 0 when the node is not in maintenance now.
+  std::int64_t maintenance_until(NodeId node) const;
   /// Notes who is live now, for is_dead. (loop)
   void look(Instant now);
 
@@ -46,7 +51,7 @@ class ClusterState final : public replication::NodeDirectory {
   std::optional<gateway::DatabaseRow> find_database(const std::string& name) const;
   std::string database_of(RangeId range) const;
   std::map<NodeId, std::size_t> leases_by_node() const;
-  /// What placement decides by. (loop)
+  /// What placement decides by; sizes of ranges are the caller's to add.
   placement::ClusterView placement_view() const;
   /// Newest log entries that every member reads, also one that is not running now: it comes back to the same log.
   std::uint32_t log_format() const;
@@ -67,6 +72,7 @@ class ClusterState final : public replication::NodeDirectory {
  private:
   /// The drain of the node's present process.
   meta::DrainMirror::EntryPtr drain_of(NodeId node) const;
+  void describe(const meta::NodeRecord& record, proto::NodeStatus& out) const;
 
   Loop& loop_;
   std::unique_ptr<meta::NodeMirror> nodes_;
@@ -80,7 +86,8 @@ class ClusterState final : public replication::NodeDirectory {
   gateway::RouteTable routes_;
   meta::LivenessDriver* driver_{nullptr};
   meta::Office* office_{nullptr};
-  std::map<NodeId, Instant> seen_live_;  // loop
+  mutable std::mutex mutex_;
+  std::map<NodeId, Instant> seen_live_;  // under mutex_
 };
 
 }  // namespace outlast::server

@@ -57,12 +57,16 @@ Result<Membership> join_cluster(Loop& loop, meta::Store& meta, storage::StoreDir
     spdlog::info("join: this store is node {} of cluster {}", node.value, cluster.id);
   }
   const storage::StoreIdentity identity = store.identity();
-  ASSIGN_OR_RETURN(const Incarnation incarnation,
-                   ask_until<Incarnation>(loop, give_up, Errc::kMetaConflict, [&](auto done) {
-                     meta::draw_incarnation(meta, identity.node, std::move(done));
-                   }));
-  if (!standby) TRY(store.record_incarnation(incarnation));
-  return Membership{cluster.id, identity.store_uuid, identity.node, incarnation};
+  const auto incarnation = ask_until<Incarnation>(loop, give_up, Errc::kMetaConflict, [&](auto done) {
+    meta::draw_incarnation(meta, identity.node, std::move(done));
+  });
+  if (!incarnation.ok()) {
+    // Decommissioned while no process of it ran: what is known now holds without metadata, too.
+    if (incarnation.error().code == Errc::kInvalidState && !standby) TRY(store.retire());
+    return incarnation.error();
+  }
+  if (!standby) TRY(store.record_incarnation(*incarnation));
+  return Membership{cluster.id, identity.store_uuid, identity.node, *incarnation};
 }
 
 }  // namespace outlast::server

@@ -68,6 +68,7 @@ Node::~Node() {
   log_writer_.reset();
   loop_.run_and_wait([this] {
     housekeeping_.reset();
+    status_writer_.reset();
     drain_.reset();
     store_health_.reset();
     replicas_.reset();
@@ -178,6 +179,7 @@ Result<void> Node::start_liveness(meta::Phase phase) {
         replicas_->set_snapshot_rate(state_->settings().bytes(name));
     });
     state_->nodes().on_batch([this] { refresh_peers(); });
+    watch_memberships();
     office_->on_change([this](std::optional<liveness::Peer>, bool is_self) {
       liveness_->set_leader_frontend(is_self);
       if (!placer_ || !is_self) return;
@@ -238,6 +240,8 @@ void Node::start_gateway() {
       member_.node, member_.incarnation,
       [this] { return executor_->open_channel(replication::gateway_number(member_.node, member_.incarnation)); },
       [this](NodeId node, Incarnation incarnation) -> Result<std::unique_ptr<executor::Channel>> {
+        if (state_->gone_for_good(node))
+          return Error(Errc::kUnavailable, "node " + node.to_string() + " is decommissioned");
         const auto view = liveness_->find({node, incarnation});
         if (!view || view->addr.empty())
           return Error(Errc::kUnavailable, "node " + node.to_string() + " has no live process of that incarnation");
@@ -266,6 +270,7 @@ Result<void> Node::announce() {
   record.http_addr = http_addr_;
   record.build = program_version();
   record.log_format = storage::kLogFormat;
+  ASSIGN_OR_RETURN(record.locality, placement::parse_locality(options_.start.locality));
   record.incarnation = member_.incarnation;
   record.started_micros = clock_.wall_micros();
   const auto registered = wait_on<meta::NodeRecord>(
@@ -283,6 +288,7 @@ void Node::start_placement() {
       if (placer_) placer_->nudge();  // gone once the node stops, while records still change
     });
     housekeeping_ = std::make_unique<meta::Housekeeping>(*meta_, loop_, *office_);
+    status_writer_ = std::make_unique<NodeStatusWriter>(*meta_, loop_);
     office_->stand();
     placer_->start();
     housekeeping();
@@ -387,15 +393,17 @@ void Node::tell_supervisor(ControlMessage::Kind kind, std::string text) {
 
 void Node::refresh_peers() {
   log_format_ = state_->log_format();
-  if (replicas_) links_->set_peers(state_->peers(member_.node));
+  if (replicas_ && !retired_) links_->set_peers(state_->peers(member_.node));
 }
 
-/// Once a second, on the loop: who is live (for is_dead), and the default database of a new cluster.
+/// Once a second, on the loop: who is live (for is_dead), the default database of a new cluster, and this node's own
+/// disk and buffers.
 void Node::housekeeping() {
-  if (!state_) return;  // this node ends
+  if (!state_ || retired_) return;  // this node ends
   state_->look(loop_.now());
   ensure_default_database();
   look_at_disk();
+  report_status();
   loop_.after(1s, [this] { housekeeping(); });
 }
 
@@ -427,8 +435,8 @@ void Node::sweep_forever() {
 
 void Node::end(Ending how) {
   const std::lock_guard lock(mutex_);
-  if (ending_ == Ending::kNone || how == Ending::kFenced) ending_ = how;
   if (how == Ending::kFenced && left_) return;  // our own fence, the last act of a stop
+  if (ending_ == Ending::kNone || how == Ending::kFenced) ending_ = how;
   if (how == Ending::kFenced && (ending_soon_ || stopping_)) _exit(1);
   ended_.notify_all();
 }
@@ -459,6 +467,7 @@ Node::Ending Node::wait_for_end(Duration at_most) {
 std::string Node::not_ready() const {
   if (!serving_) return stopping_ ? "the node is shutting down" : "the node is starting, or waits for `outlast init`";
   if (stopping_) return "the node is shutting down";
+  if (retired_) return retired_sentence() + ": connect to another one";
   if (draining_now_) return "the node is draining: connect to another one";
   if (liveness_->is_fenced()) return "this process of the node is fenced";
   if (state_->databases().empty()) return "the cluster's first database is being created";

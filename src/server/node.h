@@ -25,7 +25,7 @@
 #include "server/metrics.h"
 #include "server/node_drain.h"
 #include "server/node_ingest.h"
-#include "server/node_tasks.h"
+#include "server/node_status_writer.h"
 #include "server/options.h"
 #include "server/range_admin.h"
 #include "server/restart_api.h"
@@ -65,6 +65,7 @@ class Node {
     kNone,
     kOwn,      ///< Standby: the store is free.
     kRelease,  ///< Handover: the store has to be closed.
+    kRetire,   ///< The node is decommissioned.
   };
   Result<void> start();
   Result<void> start_standby();
@@ -97,6 +98,13 @@ class Node {
                        Callback<replication::LeaseTransferProgress> done);
   void report_damage(RangeId range, const Error& why);
   void refresh_peers();
+  // Membership (node_membership.cc).
+  void watch_memberships();
+  void cut_off(NodeId gone);
+  void retire();
+  std::string retired_sentence() const;
+  void report_status();
+  void maintenance(const proto::MaintenanceRequest& request, Callback<proto::MaintenanceReply> done);
   void housekeeping();
   void look_at_disk();
   Result<void> open_replica_store();
@@ -173,6 +181,7 @@ class Node {
   std::unique_ptr<HandoverIn> handover_in_;
   Callback<proto::HandoverReleased> released_;  ///< Waits for the main thread.
   std::unique_ptr<meta::Housekeeping> housekeeping_;
+  std::unique_ptr<NodeStatusWriter> status_writer_;
   Metrics metrics_;
 
   std::mutex mutex_;
@@ -180,7 +189,8 @@ class Node {
   Ending ending_{Ending::kNone};  // under mutex_
   Step step_{Step::kNone};        // under mutex_
   std::atomic<bool> serving_{false}, ending_soon_{false}, stopping_{false}, left_{false};
-  std::atomic<Duration> grace_;  ///< Of options_, or as it was read again.
+  std::atomic<bool> retired_{false};  ///< The node is decommissioned.
+  std::atomic<Duration> grace_;       ///< Of options_, or as it was read again.
   std::atomic<std::int64_t> max_connections_;
   std::atomic<bool> source_only_;               ///< Sinks wait for the supervisor's word.
   std::atomic<bool> owning_{false};             ///< The store is ours and ranges are served.
@@ -189,6 +199,7 @@ class Node {
   std::atomic<std::uint32_t> log_format_{1};    ///< Of what this node writes: see ClusterState::log_format.
   bool distrust_store_{false};                  ///< An earlier process could not mark what its disk had failed.
   bool disk_low_{false};                        // loop
+  std::optional<storage::Space> disk_space_;    // loop
 };
 
 }  // namespace outlast::server

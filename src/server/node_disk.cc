@@ -33,6 +33,7 @@ void Node::look_at_disk() {
     loop_.post([this, space, try_it, tried] {
       if (try_it && store_health_) store_health_->tried(tried);
       if (!space.ok() || !replicas_) return;
+      disk_space_ = *space;
       disk_low_ = storage::is_low(*space, disk_low_);
       replicas_->set_disk_low(disk_low_);
     });

@@ -238,11 +238,18 @@ int Node::serve() {
       release_node();
       continue;
     }
+    if (step == Step::kRetire) {
+      if (owning_)
+        retire();
+      else
+        end(Ending::kCannotTake);
+      continue;
+    }
     switch (wait_for_end(0s)) {
       case Ending::kNone:
         continue;
       case Ending::kStop:
-        if (!owning_) return handover::kExitStopped;
+        if (!owning_ || retired_) return handover::kExitStopped;
         if (ingest_) ingest_->stop();
         drain_to_stop();
         stop_gracefully();

@@ -39,7 +39,7 @@ gateway::ClusterPorts Node::cluster_ports() {
   ports.reset_setting = [this](std::string name, Callback<void> done) {
     state_->settings().reset(std::move(name), std::move(done));
   };
-  ports.refuse_sessions = [this] { return serving_ && !stopping_ ? std::string() : not_ready(); };
+  ports.refuse_sessions = [this] { return serving_ && !stopping_ && !retired_ ? std::string() : not_ready(); };
   return ports;
 }
 
@@ -75,11 +75,14 @@ rpc::Services Node::services() {
       done(std::move(reply));
     });
   };
+  services.maintenance = [this](const proto::MaintenanceRequest& request, Callback<proto::MaintenanceReply> done) {
+    maintenance(request, std::move(done));
+  };
   services.stop = [this] { end(Ending::kStop); };
   services.admit = [this](const rpc::Hello& hello) -> Result<void> {
     if (!owning_) return Error(Errc::kNotReady, "the node is starting; ask another one, or again");
-    const auto entry = state_->nodes().find(meta::keys::node(hello.node));
-    if (entry && entry->value.membership == meta::Membership::kDecommissioned)
+    if (retired_) return Error(Errc::kFenced, retired_sentence());
+    if (state_->gone_for_good(hello.node))
       return Error(Errc::kFenced, "node " + hello.node.to_string() + " was decommissioned and is not served any more");
     return {};
   };

@@ -16,6 +16,7 @@ struct StartOptions {
   std::string listen_addr{"127.0.0.1:26258"};     ///< Node to node, and the CLI.
   std::string sql_addr{"127.0.0.1:26257"};
   std::string http_addr{"127.0.0.1:8080"};
+  std::string locality;        ///< Failure domains, largest first: "region=a,zone=b"; empty = none.
   std::string advertise_addr;  ///< Host that other nodes use; empty = the one of listen_addr.
   std::string log_file;        ///< Empty = stderr.
   std::string log_level{"info"};

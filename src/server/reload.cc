@@ -25,6 +25,7 @@ constexpr Known kOptions[] = {
     {"sql-addr", Takes::kStop, [](const StartOptions& o) { return o.sql_addr; }},
     {"http-addr", Takes::kStop, [](const StartOptions& o) { return o.http_addr; }},
     {"advertise-addr", Takes::kRestart, [](const StartOptions& o) { return o.advertise_addr; }},
+    {"locality", Takes::kRestart, [](const StartOptions& o) { return o.locality; }},
     {"max-connections", Takes::kNow, [](const StartOptions& o) { return std::to_string(o.max_connections); }},
     {"grace", Takes::kNow, [](const StartOptions& o) { return format_duration(o.grace); }},
     {"pid-file", Takes::kStop, [](const StartOptions& o) { return o.pid_file; }},

@@ -17,6 +17,7 @@
 #include "base/version.h"
 #include "handover/supervisor.h"
 #include "meta/fencing.h"
+#include "placement/locality.h"
 #include "server/asio_loop.h"
 #include "server/check.h"
 #include "server/ingest_sockets.h"
@@ -69,6 +70,7 @@ std::vector<std::string> words_of(const StartOptions& o) {
   if (is_collector(o)) words.emplace_back("--roles=none");
   if (!o.meta.empty()) words.push_back("--meta=" + o.meta);
   if (!o.log_file.empty()) words.push_back("--log-file=" + o.log_file);
+  if (!o.locality.empty()) words.push_back("--locality=" + o.locality);
   if (!o.advertise_addr.empty()) words.push_back("--advertise-addr=" + o.advertise_addr);
   if (o.insecure) words.emplace_back("--insecure");
   if (o.single_node) words.emplace_back("--single-node");
@@ -193,6 +195,7 @@ int supervise(const StartOptions& options) {
   if (auto log = open_log(options.log_file, options.log_level, "supervisor"); !log.ok()) return fail(log.error());
   if (auto allowed = check_roles(options); !allowed.ok()) return fail(allowed.error());
   if (auto allowed = check_addresses(options); !allowed.ok()) return fail(allowed.error());
+  if (auto known = placement::parse_locality(options.locality); !known.ok()) return fail(known.error());
   auto lock = passed ? Result<int>(passed->lock_fd) : lock_supervisor(options.store);
   if (!lock.ok()) return fail(lock.error());
   AsioLoop loop;

@@ -10,6 +10,7 @@ namespace outlast::storage {
 namespace {
 
 const SealedKind kStoreKind{"store", StoreDir::kFormat};
+const SealedKind kRetiredKind{"retired", 1};
 const SealedKind kIncarnationKind{"incarnation", 1};
 
 Result<StoreIdentity> read_identity(Disk& disk, const std::string& path) {
@@ -31,6 +32,16 @@ Result<Incarnation> read_incarnation(Disk& disk, const std::string& path) {
   }
   ASSIGN_OR_RETURN(const std::uint64_t value, number_field(*fields, "incarnation"));
   return Incarnation(value);
+}
+
+Result<void> check_not_retired(Disk& disk, const std::string& path, const StoreIdentity& identity) {
+  const auto mark = read_sealed(disk, path + "/RETIRED", kRetiredKind);
+  if (!mark.ok() && mark.error().code == Errc::kNotFound) return {};
+  // A mark that cannot be read is one all the same.
+  return Error(Errc::kInvalidState, "the store " + path + " is that of node " + identity.node.to_string() +
+                                        " of cluster " + identity.cluster_id +
+                                        ", which was decommissioned for good: it is never opened again; give a new "
+                                        "node an empty --store");
 }
 
 }  // namespace
@@ -90,6 +101,11 @@ Result<void> StoreDir::record_incarnation(Incarnation incarnation) {
   return {};
 }
 
+Result<void> StoreDir::retire() {
+  const std::lock_guard lock(mutex_);
+  return write_sealed(disk_, path_, "RETIRED", kRetiredKind, {{"why", "decommissioned"}});
+}
+
 Result<void> StoreDir::acquire_lock() {
   const std::lock_guard lock(mutex_);
   if (lock_ != nullptr) return {};
@@ -115,6 +131,7 @@ Result<std::unique_ptr<StoreDir>> open_store(Disk& disk, const std::string& path
     TRY(disk.sync_dir(slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1))));
   }
   ASSIGN_OR_RETURN(StoreIdentity identity, read_identity(disk, path));
+  TRY(check_not_retired(disk, path, identity));
   ASSIGN_OR_RETURN(const Incarnation incarnation, read_incarnation(disk, path));
   return std::make_unique<StoreDir>(disk, path, std::move(identity), incarnation);
 }

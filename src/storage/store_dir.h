@@ -18,10 +18,9 @@ struct StoreIdentity {
   friend bool operator==(const StoreIdentity&, const StoreIdentity&) = default;
 };
 
-/// The directory of --store: LOCK, IDENTITY, INCARNATION and ranges/. A directory without an IDENTITY is a new store,
-/// so a wiped one comes back under a new uuid. Reading the identity needs no lock, and the lock can be dropped and
-/// taken again while the object lives (a handover passes it from process to process).
-/// Thread-safety: any thread.
+/// The directory of --store: LOCK, IDENTITY, INCARNATION, RETIRED and ranges/. A directory without an IDENTITY is a new
+/// store, so a wiped one comes back under a new uuid. Reading the identity needs no lock, and the lock can be dropped
+/// and taken again while the object lives (a handover passes it from process to process). Thread-safety: any thread.
 class StoreDir {
  public:
   /// Highest format that this program opens; IDENTITY carries the one that wrote the store.
@@ -44,6 +43,9 @@ class StoreDir {
   /// Must grow: kInvalidState otherwise, because an incarnation is never used twice.
   Result<void> record_incarnation(Incarnation incarnation);
 
+  /// Its node left the cluster for good: open_store() refuses it from now on. Returns when that is on disk.
+  Result<void> retire();
+
   /// Takes LOCK for this process. kStoreLocked names the path and the holder. Holding it already is success.
   Result<void> acquire_lock();
   void release_lock();
@@ -59,7 +61,8 @@ class StoreDir {
 };
 
 /// Reads the store's identity; makes the directory (not its parents) when missing. Takes no lock: a caller that wants
-/// to write calls acquire_lock() first. Errors: kWrongVersion for a newer format, kCorrupt, kIo.
+/// to write calls acquire_lock() first. Errors: kWrongVersion for a newer format, kCorrupt, kIo, kInvalidState for the
+/// store of a decommissioned node.
 Result<std::unique_ptr<StoreDir>> open_store(Disk& disk, const std::string& path);
 
 }  // namespace outlast::storage

@@ -79,5 +79,17 @@ TEST_F(StoreDirTest, ComesBackAsANewStoreWhenWiped) {
   EXPECT_TRUE(open()->is_new());
 }
 
+TEST_F(StoreDirTest, ARetiredStoreIsNeverOpenedAgain) {
+  const auto store = open();
+  ASSERT_TRUE(store->set_identity({"c", "u", NodeId(4)}).ok());
+  ASSERT_TRUE(store->retire().ok());
+  ASSERT_TRUE(store->retire().ok()) << "twice is once";
+  const auto again = open_store(*disk_, path_);
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().code, Errc::kInvalidState);
+  EXPECT_NE(again.error().message.find("node 4 of cluster c, which was decommissioned for good"), std::string::npos)
+      << again.error().message;
+}
+
 }  // namespace
 }  // namespace outlast::storage

@@ -76,6 +76,8 @@ struct SimNode final : Transport, NodeDirectory {
   std::string store_of(NodeId node) const override { return "s" + node.to_string(); }
   bool draining(NodeId node) const override;
   bool stepping_out(NodeId node) const override;
+  Result<std::vector<meta::Compare>> admit_replica(NodeId node) const override;
+  bool gone_for_good(NodeId node) const override;
 
   SimCluster& cluster;
   const NodeId id;
@@ -448,10 +450,12 @@ class SimCluster {
   std::shared_ptr<MetaCore> core = std::make_shared<MetaCore>();
   std::string violation;
   std::uint64_t writes{0}, acknowledged{0}, refused{0}, undone{0}, reads{0}, stalled_reads{0};
-  std::set<NodeId> draining, stepping_out;  ///< Call nodes_changed() after a change.
-  bool fast_reads{true};                    ///< Else no lease deadline covers anything: all reads are confirmed.
-  std::map<int, std::uint64_t> sent;        ///< Messages by kind.
-  std::map<NodeId, int> disk_failures;      ///< Reported, with the mark in the store.
+  std::set<NodeId> draining, stepping_out;                          ///< Call nodes_changed() after a change.
+  std::set<NodeId> gone;                                            ///< For good; the same.
+  std::function<Result<std::vector<meta::Compare>>(NodeId)> admit;  ///< None: every node gets replicas.
+  bool fast_reads{true};                ///< Else no lease deadline covers anything: all reads are confirmed.
+  std::map<int, std::uint64_t> sent;    ///< Messages by kind.
+  std::map<NodeId, int> disk_failures;  ///< Reported, with the mark in the store.
 
  private:
   struct Link {
@@ -493,6 +497,12 @@ inline std::optional<Incarnation> SimNode::live(NodeId node) const {
 
 inline bool SimNode::draining(NodeId node) const {
   return cluster.draining.contains(node);
+}
+inline Result<std::vector<meta::Compare>> SimNode::admit_replica(NodeId node) const {
+  return cluster.admit ? cluster.admit(node) : std::vector<meta::Compare>();
+}
+inline bool SimNode::gone_for_good(NodeId node) const {
+  return cluster.gone.contains(node);
 }
 inline bool SimNode::stepping_out(NodeId node) const {
   return cluster.stepping_out.contains(node);
