@@ -76,6 +76,27 @@ void Client::replicas(const Addressee& to, const proto::ReplicasRequest& request
   call<proto::ReplicasRequest, proto::ReplicasReply>(to, request, timeout, &Async::Replicas, std::move(done));
 }
 
+void Client::drain(const Addressee& to, const proto::DrainRequest& request, Duration timeout,
+                   Callback<proto::DrainReply> done) {
+  call<proto::DrainRequest, proto::DrainReply>(
+      to, request, timeout, &Async::Drain,
+      [done = std::move(done)](Result<proto::DrainReply> reply) mutable { done(unpacked(std::move(reply))); });
+}
+
+void Client::tasks(const Addressee& to, const proto::TasksRequest& request, Duration timeout,
+                   Callback<proto::TasksReply> done) {
+  call<proto::TasksRequest, proto::TasksReply>(
+      to, request, timeout, &Async::Tasks,
+      [done = std::move(done)](Result<proto::TasksReply> reply) mutable { done(unpacked(std::move(reply))); });
+}
+
+void Client::restart(const Addressee& to, const proto::RestartRequest& request, Duration timeout,
+                     Callback<proto::RestartReply> done) {
+  call<proto::RestartRequest, proto::RestartReply>(
+      to, request, timeout, &Async::Restart,
+      [done = std::move(done)](Result<proto::RestartReply> reply) mutable { done(unpacked(std::move(reply))); });
+}
+
 AdminClient::AdminClient(const std::string& address)
     : address_(address),
       stub_(proto::Admin::NewStub(
@@ -97,6 +118,11 @@ Result<Reply> ask(proto::Admin::Stub& stub, Method method, const Request& reques
 Result<proto::NodeStatusReply> AdminClient::node_status(Duration timeout) {
   return ask<proto::NodeStatusReply>(*stub_, &proto::Admin::Stub::NodeStatus, proto::NodeStatusRequest(), timeout,
                                      address_);
+}
+Result<proto::NodeStatusReply> AdminClient::decommission_status(Duration timeout) {
+  proto::NodeStatusRequest request;
+  request.set_decommission(true);
+  return ask<proto::NodeStatusReply>(*stub_, &proto::Admin::Stub::NodeStatus, request, timeout, address_);
 }
 Result<proto::RangesReply> AdminClient::ranges(Duration timeout) {
   return ask<proto::RangesReply>(*stub_, &proto::Admin::Stub::Ranges, proto::RangesRequest(), timeout, address_);
@@ -127,6 +153,16 @@ Result<proto::RebuildMetaReply> AdminClient::rebuild_meta(const proto::RebuildMe
 }
 Result<proto::DrainReply> AdminClient::drain(const proto::DrainRequest& request, Duration timeout) {
   return ask<proto::DrainReply>(*stub_, &proto::Admin::Stub::Drain, request, timeout, address_);
+}
+Result<proto::DecommissionReply> AdminClient::decommission(const proto::DecommissionRequest& request,
+                                                           Duration timeout) {
+  return ask<proto::DecommissionReply>(*stub_, &proto::Admin::Stub::Decommission, request, timeout, address_);
+}
+Result<proto::TasksReply> AdminClient::tasks(const proto::TasksRequest& request, Duration timeout) {
+  return ask<proto::TasksReply>(*stub_, &proto::Admin::Stub::Tasks, request, timeout, address_);
+}
+Result<proto::MaintenanceReply> AdminClient::maintenance(const proto::MaintenanceRequest& request, Duration timeout) {
+  return ask<proto::MaintenanceReply>(*stub_, &proto::Admin::Stub::Maintenance, request, timeout, address_);
 }
 Result<void> AdminClient::stop(Duration timeout) {
   auto reply = ask<proto::StopReply>(*stub_, &proto::Admin::Stub::Stop, proto::StopRequest(), timeout, address_);

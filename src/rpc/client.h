@@ -26,6 +26,12 @@ class Client {
               Callback<proto::DigestReply> done);
   void replicas(const Addressee& to, const proto::ReplicasRequest& request, Duration timeout,
                 Callback<proto::ReplicasReply> done);
+  void drain(const Addressee& to, const proto::DrainRequest& request, Duration timeout,
+             Callback<proto::DrainReply> done);
+  void tasks(const Addressee& to, const proto::TasksRequest& request, Duration timeout,
+             Callback<proto::TasksReply> done);
+  void restart(const Addressee& to, const proto::RestartRequest& request, Duration timeout,
+               Callback<proto::RestartReply> done);
 
  private:
   template <class Request, class Reply>
@@ -45,6 +51,8 @@ class AdminClient {
  public:
   explicit AdminClient(const std::string& address);
   Result<proto::NodeStatusReply> node_status(Duration timeout);
+  /// With each node's readiness to be decommissioned.
+  Result<proto::NodeStatusReply> decommission_status(Duration timeout);
   Result<proto::RangesReply> ranges(Duration timeout);
   Result<proto::RangeReply> range(RangeId range, Duration timeout);
   Result<proto::VerifyRangeReply> verify_range(RangeId range, Duration timeout);
@@ -52,6 +60,10 @@ class AdminClient {
   Result<proto::MetaStatusReply> meta_status(Duration timeout);
   Result<proto::RebuildMetaReply> rebuild_meta(const proto::RebuildMetaRequest& request, Duration timeout);
   Result<proto::DrainReply> drain(const proto::DrainRequest& request, Duration timeout);
+  /// kInvalidArgument and the like come back in the reply's code, with the pre-flight beside it.
+  Result<proto::DecommissionReply> decommission(const proto::DecommissionRequest& request, Duration timeout);
+  Result<proto::TasksReply> tasks(const proto::TasksRequest& request, Duration timeout);
+  Result<proto::MaintenanceReply> maintenance(const proto::MaintenanceRequest& request, Duration timeout);
   Result<void> stop(Duration timeout);
 
  private:

@@ -76,7 +76,9 @@ struct Node {  // one node's rpc room: links, server, and what its links told
     services.digest = [](const proto::DigestRequest&, Callback<proto::DigestReply> done) {
       done(proto::DigestReply());
     };
-    services.node_status = [] { return proto::NodeStatusReply(); };
+    services.node_status = [](const proto::NodeStatusRequest&, Callback<proto::NodeStatusReply> done) {
+      done(proto::NodeStatusReply());
+    };
     services.ranges = [](const proto::RangesRequest&, Callback<proto::RangesReply> done) {
       done(proto::RangesReply());
     };

@@ -30,6 +30,7 @@ class Finisher {
 template <class Request, class Reply>
 ServerUnaryReactor* answer(CallbackServerContext* context, const Services::Ask<Request, Reply>& ask,
                            const Request& request, Reply* reply) {
+  if (!ask) return finish(context, grpc::Status(grpc::UNIMPLEMENTED, "this node does not serve that call"));
   ServerUnaryReactor* reactor = context->DefaultReactor();
   ask(request, [finisher = std::make_unique<Finisher>(reactor), reply](Result<Reply> result) {
     if (result.ok()) *reply = *std::move(result);
@@ -88,6 +89,29 @@ class Server::PeerService final : public proto::Peer::CallbackService {
       return finish(context, to_status(peer.error()));
     return answer(context, services_.replicas, *request, reply);
   }
+  ServerUnaryReactor* Drain(CallbackServerContext* context, const proto::DrainRequest* request,
+                            proto::DrainReply* reply) override {
+    if (const Result<Hello> peer = admitted(context, services_); !peer.ok())
+      return finish(context, to_status(peer.error()));
+    return answer(context, services_.drain, *request, reply);
+  }
+  ServerUnaryReactor* Tasks(CallbackServerContext* context, const proto::TasksRequest* request,
+                            proto::TasksReply* reply) override {
+    if (const Result<Hello> peer = admitted(context, services_); !peer.ok())
+      return finish(context, to_status(peer.error()));
+    return answer<proto::TasksRequest, proto::TasksReply>(
+        context,
+        [this](const proto::TasksRequest& asked, Callback<proto::TasksReply> done) {
+          services_.tasks(asked, true, std::move(done));
+        },
+        *request, reply);
+  }
+  ServerUnaryReactor* Restart(CallbackServerContext* context, const proto::RestartRequest* request,
+                              proto::RestartReply* reply) override {
+    if (const Result<Hello> peer = admitted(context, services_); !peer.ok())
+      return finish(context, to_status(peer.error()));
+    return answer(context, services_.restart, *request, reply);
+  }
 
  private:
   Services services_;
@@ -96,10 +120,9 @@ class Server::PeerService final : public proto::Peer::CallbackService {
 class Server::AdminService final : public proto::Admin::CallbackService {
  public:
   explicit AdminService(Services services) : services_(std::move(services)) {}
-  ServerUnaryReactor* NodeStatus(CallbackServerContext* context, const proto::NodeStatusRequest*,
+  ServerUnaryReactor* NodeStatus(CallbackServerContext* context, const proto::NodeStatusRequest* request,
                                  proto::NodeStatusReply* reply) override {
-    *reply = services_.node_status();
-    return finish(context, grpc::Status::OK);
+    return answer(context, services_.node_status, *request, reply);
   }
   ServerUnaryReactor* Ranges(CallbackServerContext* context, const proto::RangesRequest* request,
                              proto::RangesReply* reply) override {
@@ -128,6 +151,23 @@ class Server::AdminService final : public proto::Admin::CallbackService {
   ServerUnaryReactor* Drain(CallbackServerContext* context, const proto::DrainRequest* request,
                             proto::DrainReply* reply) override {
     return answer(context, services_.drain, *request, reply);
+  }
+  ServerUnaryReactor* Decommission(CallbackServerContext* context, const proto::DecommissionRequest* request,
+                                   proto::DecommissionReply* reply) override {
+    return answer(context, services_.decommission, *request, reply);
+  }
+  ServerUnaryReactor* Tasks(CallbackServerContext* context, const proto::TasksRequest* request,
+                            proto::TasksReply* reply) override {
+    return answer<proto::TasksRequest, proto::TasksReply>(
+        context,
+        [this](const proto::TasksRequest& asked, Callback<proto::TasksReply> done) {
+          services_.tasks(asked, false, std::move(done));
+        },
+        *request, reply);
+  }
+  ServerUnaryReactor* Maintenance(CallbackServerContext* context, const proto::MaintenanceRequest* request,
+                                  proto::MaintenanceReply* reply) override {
+    return answer(context, services_.maintenance, *request, reply);
   }
   ServerUnaryReactor* Stop(CallbackServerContext* context, const proto::StopRequest*, proto::StopReply*) override {
     services_.stop();

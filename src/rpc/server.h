@@ -21,7 +21,7 @@ struct Services {
   using Ask = std::function<void(const Request&, Callback<Reply>)>;
   Ask<proto::DigestRequest, proto::DigestReply> digest;
   Ask<proto::ReplicasRequest, proto::ReplicasReply> replicas;
-  std::function<proto::NodeStatusReply()> node_status;
+  Ask<proto::NodeStatusRequest, proto::NodeStatusReply> node_status;
   Ask<proto::RangesRequest, proto::RangesReply> ranges;
   Ask<proto::RangeRequest, proto::RangeReply> range;
   Ask<proto::VerifyRangeRequest, proto::VerifyRangeReply> verify_range;
@@ -29,6 +29,11 @@ struct Services {
   Ask<proto::MetaStatusRequest, proto::MetaStatusReply> meta_status;
   Ask<proto::RebuildMetaRequest, proto::RebuildMetaReply> rebuild_meta;
   Ask<proto::DrainRequest, proto::DrainReply> drain;
+  Ask<proto::DecommissionRequest, proto::DecommissionReply> decommission;
+  /// `from_node`: the leader frontend is meant, nobody else is to be asked.
+  std::function<void(const proto::TasksRequest&, bool from_node, Callback<proto::TasksReply>)> tasks;
+  Ask<proto::MaintenanceRequest, proto::MaintenanceReply> maintenance;
+  Ask<proto::RestartRequest, proto::RestartReply> restart;
   std::function<void()> stop;
   /// Membership of the caller: an error refuses it (decommissioned nodes).
   std::function<Result<void>(const Hello&)> admit;

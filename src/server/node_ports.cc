@@ -62,7 +62,9 @@ rpc::Services Node::services() {
     });
   };
   add_range_services(services);
-  add_task_services(services);
+  services.node_status = [this](const proto::NodeStatusRequest&, Callback<proto::NodeStatusReply> done) {
+    done(serving_ ? state_->node_status() : proto::NodeStatusReply());
+  };
   services.drain = [this](const proto::DrainRequest& request, Callback<proto::DrainReply> done) {
     drain(request, [done = std::move(done)](Result<proto::DrainStatus> status) mutable {
       proto::DrainReply reply;
