@@ -17,6 +17,9 @@ using namespace std::chrono_literals;
 using Action = proto::DrainRequest;
 
 namespace {
+using lifecycle::Felt;
+using lifecycle::StatementCounts;
+
 constexpr std::string_view kBucket = "outlast_sql_statement_seconds_bucket{le=\"";
 constexpr std::string_view kErrors = "outlast_sql_errors_total{";
 constexpr Duration kLook = 200ms, kPatience = 10s;
@@ -50,15 +53,6 @@ std::string leases_line(const proto::DrainStatus& status) {
 }
 }  // namespace
 
-void StatementCounts::add(const StatementCounts& other) {
-  if (up_to.empty()) up_to.resize(other.up_to.size());
-  for (std::size_t i = 0; i < std::min(up_to.size(), other.up_to.size()); ++i) {
-    up_to[i].first = other.up_to[i].first;
-    up_to[i].second += other.up_to[i].second;
-  }
-  errors += other.errors;
-}
-
 Result<StatementCounts> parse_statement_counts(std::string_view metrics) {
   StatementCounts out;
   while (!metrics.empty()) {
@@ -73,24 +67,6 @@ Result<StatementCounts> parse_statement_counts(std::string_view metrics) {
   std::ranges::sort(out.up_to);
   if (out.up_to.empty())
     return Error(Errc::kProtocolViolation, "a gateway's /metrics lacks the times of its statements: is it older?");
-  return out;
-}
-
-Felt felt_between(const StatementCounts& from, const StatementCounts& to, Duration time) {
-  Felt out;
-  if (from.up_to.size() != to.up_to.size() || to.up_to.empty()) return out;
-  const auto count = [&](std::size_t i) { return std::max(0.0, to.up_to[i].second - from.up_to[i].second); };
-  out.statements = count(to.up_to.size() - 1);
-  out.errors = std::max(0.0, to.errors - from.errors);
-  out.per_second = out.statements / std::chrono::duration<double>(time).count();
-  const auto quantile = [&](double fraction) {
-    for (std::size_t i = 0; i + 1 < to.up_to.size(); ++i)
-      if (out.statements > 0 && count(i) >= fraction * out.statements) return to.up_to[i].first * 1000;
-    return out.statements > 0 ? to.up_to[to.up_to.size() - 2].first * 1000 : 0;
-  };
-  out.p50_ms = quantile(0.5);
-  out.p99_ms = quantile(0.99);
-  out.p999_ms = quantile(0.999);
   return out;
 }
 

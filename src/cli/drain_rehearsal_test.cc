@@ -6,6 +6,8 @@
 
 namespace outlast::cli {
 namespace {
+using lifecycle::Felt;
+using lifecycle::StatementCounts;
 using namespace std::chrono_literals;
 
 std::string metrics(double fast, double all, double errors) {

@@ -119,13 +119,13 @@ int dry_run(const DrainOptions& o, const DrainNode& node) {
 }
 
 /// What all gateways of the cluster have counted; a node that does not answer has no clients to feel anything.
-Result<StatementCounts> all_statements(const std::string& host) {
+Result<lifecycle::StatementCounts> all_statements(const std::string& host) {
   ASSIGN_OR_RETURN(const proto::NodeStatusReply cluster, rpc::AdminClient(host).node_status(kAnswerLimit));
-  StatementCounts all;
+  lifecycle::StatementCounts all;
   for (const proto::NodeStatus& node : cluster.nodes()) {
     if (!node.is_available()) continue;
     ASSIGN_OR_RETURN(const HttpAnswer answer, http_get(node.http_address(), "/metrics", kAnswerLimit));
-    ASSIGN_OR_RETURN(const StatementCounts counts, parse_statement_counts(answer.body));
+    ASSIGN_OR_RETURN(const lifecycle::StatementCounts counts, parse_statement_counts(answer.body));
     all.add(counts);
   }
   return all;

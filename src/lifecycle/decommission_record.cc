@@ -4,42 +4,11 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "lifecycle/record_reader.h"
+
 namespace outlast::lifecycle {
 namespace {
 namespace json = boost::json;
-
-/// Reads fields and remembers the first that is missing or of the wrong kind.
-class Reader {
- public:
-  explicit Reader(const json::object& object) : object_(object) {}
-  template <class Number>
-  Number number(const char* name) {
-    const json::value* value = object_.if_contains(name);
-    boost::system::error_code problem;
-    const auto out = value == nullptr ? Number{} : value->to_number<Number>(problem);
-    if (value == nullptr || problem) fail(name);
-    return problem ? Number{} : out;
-  }
-  std::string text(const char* name) {
-    const json::value* value = object_.if_contains(name);
-    if (value != nullptr && value->is_string()) return std::string(value->get_string());
-    fail(name);
-    return {};
-  }
-  bool flag(const char* name) {
-    const json::value* value = object_.if_contains(name);
-    if (value != nullptr && value->is_bool()) return value->get_bool();
-    fail(name);
-    return false;
-  }
-  void fail(const char* name) {
-    if (wrong.empty()) wrong = name;
-  }
-  std::string wrong;
-
- private:
-  const json::object& object_;
-};
 
 Error unreadable(const std::string& why) {
   return {Errc::kCorrupt, "decommission record is unreadable: " + why};
@@ -47,7 +16,7 @@ Error unreadable(const std::string& why) {
 
 Result<DecommissionRecord::Node> read_node(const json::value& value) {
   if (!value.is_object()) return unreadable("a node is not a JSON object");
-  Reader read(value.get_object());
+  RecordReader read(value.get_object());
   DecommissionRecord::Node node;
   node.node = NodeId(read.number<std::uint32_t>("node"));
   node.leave = read.flag("leave");
@@ -121,7 +90,7 @@ Result<DecommissionRecord> decode_decommission_record(std::string_view text) {
   const json::value parsed = json::parse(json::string_view(text.data(), text.size()), problem);
   if (problem) return unreadable(problem.message());
   if (!parsed.is_object()) return unreadable("not a JSON object");
-  Reader read(parsed.get_object());
+  RecordReader read(parsed.get_object());
   DecommissionRecord record;
   record.task = read.number<std::uint64_t>("task");
   record.version = read.number<std::uint64_t>("version");
