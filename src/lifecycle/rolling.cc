@@ -15,10 +15,6 @@ std::string ms(double value) {
   std::snprintf(text, sizeof text, "%.1f ms", value);
   return text;
 }
-std::size_t at_once(const RollingRecord& record, const RollingView& view) {
-  if (record.options.batch > 0) return record.options.batch;
-  return std::max<std::size_t>(1, view.live_nodes / 4);
-}
 bool any_under_way(const RollingRecord& record) {
   return std::ranges::any_of(record.nodes, &RollingRecord::Node::under_way);
 }
@@ -48,6 +44,10 @@ std::string_view to_string(RollingStage stage) {
       return "over";
   }
   return "";
+}
+
+std::size_t RollingMachine::at_once(const RollingOptions& options, std::size_t live_nodes) {
+  return options.batch > 0 ? options.batch : std::max<std::size_t>(1, live_nodes / 4);
 }
 
 /// Another leader frontend goes on: it has not seen what came after the last batch.

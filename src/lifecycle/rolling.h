@@ -83,7 +83,6 @@ class RollingMachine {
   /// Bugs that tests plant to see that they are found.
   struct PlantedBugs {
     bool unsafe_restart{false};  ///< A restart that was decided before is asked for without another look.
-    bool forgets_claim{false};   ///< Two command lines may run the command for one node.
     bool no_catch_up{false};     ///< A node is done as soon as it is live.
   };
   explicit RollingMachine(RollingRecord record) : RollingMachine(std::move(record), PlantedBugs()) {}
@@ -103,6 +102,8 @@ class RollingMachine {
   RollingStage stage() const { return stage_; }
   /// What it waits for now, in a sentence; empty: nothing.
   const std::string& waiting() const { return waiting_; }
+  /// Nodes of one batch at most.
+  static std::size_t at_once(const RollingOptions& options, std::size_t live_nodes);
   /// How it ended, for people.
   static std::string outcome(const RollingRecord& record);
 

@@ -179,7 +179,7 @@ void RollingMachine::begin_batch(const RollingView& view, RollingRecord& next) {
       candidates.push_back(node.node);
   }
   if (candidates.empty()) candidates.push_back(leader);
-  RollingChoice choice = view.choose(candidates, {}, at_once(next, view));
+  RollingChoice choice = view.choose(candidates, {}, at_once(next.options, view.live_nodes));
   if (choice.nodes.empty() && choice.alone && next.options.command.empty()) choice.nodes.push_back(choice.alone);
   if (choice.nodes.empty()) {
     waiting_ = "no further node may stop now: " + choice.why;
