@@ -6,7 +6,7 @@
 
 #include <thread>
 
-#include "cli/demo_records.h"
+#include "cli/demo/records.h"
 #include "cli/record_check.h"
 #include "cli/record_http.h"
 #include "cli/record_report.h"

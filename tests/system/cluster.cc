@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "cli/demo_proof.h"
+#include "cli/demo/proof.h"
 
 namespace outlast::testing_support {
 namespace {

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "cli/demo_proof.h"
+#include "cli/demo/proof.h"
 #include "etcd/local_etcd.h"
 #include "support/cluster.h"
 

@@ -1,7 +1,7 @@
 // Processes killed under a cluster that holds data.
 #include <filesystem>
 
-#include "cli/demo_proof.h"
+#include "cli/demo/proof.h"
 #include "support/cluster.h"
 
 namespace outlast {

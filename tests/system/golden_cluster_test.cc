@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <set>
 
-#include "cli/demo_proof.h"
+#include "cli/demo/proof.h"
 #include "support/cluster.h"
 
 namespace outlast {

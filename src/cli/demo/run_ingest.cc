@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "cli/demo_run.h"
+#include "cli/demo/run.h"
 #include "server/restart_status.h"
 
 namespace outlast::cli {

@@ -1,4 +1,4 @@
-#include "cli/demo_restart.h"
+#include "cli/demo/restart.h"
 
 #include <spdlog/fmt/fmt.h>
 

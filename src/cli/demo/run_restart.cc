@@ -5,7 +5,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "cli/demo_run.h"
+#include "cli/demo/run.h"
 #include "cli/restart_source.h"
 
 namespace outlast::cli {

@@ -1,4 +1,4 @@
-#include "cli/demo.h"
+#include "cli/demo/demo.h"
 
 #include <spdlog/fmt/fmt.h>
 
@@ -9,7 +9,7 @@
 #include <memory>
 #include <random>
 
-#include "cli/demo_run.h"
+#include "cli/demo/run.h"
 #include "cli/groups.h"
 #include "cli/haproxy_process.h"
 #include "etcd/local_etcd.h"

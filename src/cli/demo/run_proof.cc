@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "cli/demo_proof.h"
-#include "cli/demo_run.h"
+#include "cli/demo/proof.h"
+#include "cli/demo/run.h"
 
 namespace outlast::cli {
 namespace {

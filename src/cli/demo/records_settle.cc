@@ -4,7 +4,7 @@
 #include <boost/json.hpp>
 #include <fstream>
 
-#include "cli/demo_records.h"
+#include "cli/demo/records.h"
 #include "cli/pg_connection.h"
 #include "server/restart_status.h"
 

@@ -1,4 +1,4 @@
-#include "cli/demo_run.h"
+#include "cli/demo/run.h"
 
 #include <spdlog/fmt/fmt.h>
 
@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <ctime>
 
-#include "cli/demo_proof.h"
+#include "cli/demo/proof.h"
 #include "rpc/client.h"
 
 namespace outlast::cli {

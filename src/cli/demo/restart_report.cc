@@ -1,4 +1,4 @@
-#include "cli/demo_restart_report.h"
+#include "cli/demo/restart_report.h"
 
 #include <spdlog/fmt/fmt.h>
 

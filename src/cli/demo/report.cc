@@ -1,4 +1,4 @@
-#include "cli/demo_report.h"
+#include "cli/demo/report.h"
 
 #include <spdlog/fmt/fmt.h>
 
@@ -6,7 +6,7 @@
 #include <boost/json.hpp>
 #include <cmath>
 
-#include "cli/demo_restart_report.h"
+#include "cli/demo/restart_report.h"
 #include "server/json_views.h"
 
 namespace outlast::cli {

@@ -1,5 +1,5 @@
 #pragma once
-#include "cli/demo_report.h"
+#include "cli/demo/report.h"
 #include "cli/local_cluster.h"
 
 namespace outlast::cli {

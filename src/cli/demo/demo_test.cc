@@ -2,11 +2,11 @@
 
 #include <boost/json.hpp>
 
-#include "cli/demo_chaos.h"
-#include "cli/demo_drain.h"
-#include "cli/demo_proof.h"
-#include "cli/demo_report.h"
-#include "cli/demo_restart.h"
+#include "cli/demo/chaos.h"
+#include "cli/demo/drain.h"
+#include "cli/demo/proof.h"
+#include "cli/demo/report.h"
+#include "cli/demo/restart.h"
 #include "cli/http_get.h"
 #include "cli/local_cluster.h"
 #include "cli/scoreboard.h"

@@ -1,4 +1,4 @@
-#include "cli/demo_chaos.h"
+#include "cli/demo/chaos.h"
 
 namespace outlast::cli {
 

@@ -1,4 +1,4 @@
-#include "cli/demo_proof.h"
+#include "cli/demo/proof.h"
 
 #include <spdlog/fmt/fmt.h>
 

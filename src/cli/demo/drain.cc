@@ -1,4 +1,4 @@
-#include "cli/demo_drain.h"
+#include "cli/demo/drain.h"
 
 #include <spdlog/fmt/fmt.h>
 

@@ -1,4 +1,4 @@
-#include "cli/demo_records.h"
+#include "cli/demo/records.h"
 
 #include <arpa/inet.h>
 #include <spdlog/fmt/fmt.h>

@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "cli/demo.h"
-#include "cli/demo_chaos.h"
-#include "cli/demo_drain.h"
-#include "cli/demo_records.h"
-#include "cli/demo_report.h"
-#include "cli/demo_restart.h"
+#include "cli/demo/chaos.h"
+#include "cli/demo/demo.h"
+#include "cli/demo/drain.h"
+#include "cli/demo/records.h"
+#include "cli/demo/report.h"
+#include "cli/demo/restart.h"
 #include "cli/haproxy_process.h"
 #include "cli/interrupt.h"
 #include "cli/local_cluster.h"
@@ -62,18 +62,18 @@ class Demo {
   Result<void> start_nodes();
   Result<void> wait_replicated(Duration timeout);
   void print_urls() const;
-  // The scenario drain (demo_run_drain.cc).
+  // The scenario drain (run_drain.cc).
   Result<void> start_balancer();
   Result<proto::DrainReply> ask_drain(int node, const proto::DrainRequest& request);
   DrainRounds::Ports drain_ports();
   WorkloadPlan naive_plan() const;
   bool leases_level() const;
-  // The scenario restart (demo_run_restart.cc).
+  // The scenario restart (run_restart.cc).
   Result<std::uint64_t> ask_restart(int node, RestartTrigger trigger);
   RestartRounds::Ports restart_ports();
   void note_gap(const boost::json::object& receipt);
   WorkloadPlan patient_plan() const;
-  // The scenario ingest, and the records of the scenario restart (demo_run_ingest.cc).
+  // The scenario ingest, and the records of the scenario restart (run_ingest.cc).
   std::unique_ptr<DemoRecords> make_records();
   void end_records(Duration since);
   Result<void> kill_under_records(const LoadRecord& record);
@@ -87,7 +87,7 @@ class Demo {
   void strike(const ChaosStep& step);
   void tend(int node);
   void show(const LoadRecord& record);
-  // Afterwards (demo_run_proof.cc).
+  // Afterwards (run_proof.cc).
   void take_numbers(const LoadRecord& record);
   void take_ratio(const LatencyTimeline& timeline);
   void take_drains(const LatencyTimeline& timeline);

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/demo_report.h"
+#include "cli/demo/report.h"
 
 namespace outlast::cli {
 

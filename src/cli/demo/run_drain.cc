@@ -6,7 +6,7 @@
 #include <cstdio>
 
 #include "base/parse.h"
-#include "cli/demo_run.h"
+#include "cli/demo/run.h"
 
 namespace outlast::cli {
 namespace {
