@@ -97,6 +97,10 @@ void Client::restart(const Addressee& to, const proto::RestartRequest& request, 
       [done = std::move(done)](Result<proto::RestartReply> reply) mutable { done(unpacked(std::move(reply))); });
 }
 
+void Client::statements(const Addressee& to, Duration timeout, Callback<proto::StatementsReply> done) {
+  call<proto::StatementsRequest, proto::StatementsReply>(to, {}, timeout, &Async::Statements, std::move(done));
+}
+
 AdminClient::AdminClient(const std::string& address)
     : address_(address),
       stub_(proto::Admin::NewStub(
@@ -163,6 +167,13 @@ Result<proto::TasksReply> AdminClient::tasks(const proto::TasksRequest& request,
 }
 Result<proto::MaintenanceReply> AdminClient::maintenance(const proto::MaintenanceRequest& request, Duration timeout) {
   return ask<proto::MaintenanceReply>(*stub_, &proto::Admin::Stub::Maintenance, request, timeout, address_);
+}
+Result<proto::SafeToStopReply> AdminClient::safe_to_stop(const proto::SafeToStopRequest& request, Duration timeout) {
+  return ask<proto::SafeToStopReply>(*stub_, &proto::Admin::Stub::SafeToStop, request, timeout, address_);
+}
+Result<proto::RollingRestartReply> AdminClient::rolling_restart(const proto::RollingRestartRequest& request,
+                                                                Duration timeout) {
+  return ask<proto::RollingRestartReply>(*stub_, &proto::Admin::Stub::RollingRestart, request, timeout, address_);
 }
 Result<void> AdminClient::stop(Duration timeout) {
   auto reply = ask<proto::StopReply>(*stub_, &proto::Admin::Stub::Stop, proto::StopRequest(), timeout, address_);

@@ -32,6 +32,7 @@ class Client {
              Callback<proto::TasksReply> done);
   void restart(const Addressee& to, const proto::RestartRequest& request, Duration timeout,
                Callback<proto::RestartReply> done);
+  void statements(const Addressee& to, Duration timeout, Callback<proto::StatementsReply> done);
 
  private:
   template <class Request, class Reply>
@@ -64,6 +65,8 @@ class AdminClient {
   Result<proto::DecommissionReply> decommission(const proto::DecommissionRequest& request, Duration timeout);
   Result<proto::TasksReply> tasks(const proto::TasksRequest& request, Duration timeout);
   Result<proto::MaintenanceReply> maintenance(const proto::MaintenanceRequest& request, Duration timeout);
+  Result<proto::SafeToStopReply> safe_to_stop(const proto::SafeToStopRequest& request, Duration timeout);
+  Result<proto::RollingRestartReply> rolling_restart(const proto::RollingRestartRequest& request, Duration timeout);
   Result<void> stop(Duration timeout);
 
  private:

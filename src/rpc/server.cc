@@ -112,6 +112,12 @@ class Server::PeerService final : public proto::Peer::CallbackService {
       return finish(context, to_status(peer.error()));
     return answer(context, services_.restart, *request, reply);
   }
+  ServerUnaryReactor* Statements(CallbackServerContext* context, const proto::StatementsRequest* request,
+                                 proto::StatementsReply* reply) override {
+    if (const Result<Hello> peer = admitted(context, services_); !peer.ok())
+      return finish(context, to_status(peer.error()));
+    return answer(context, services_.statements, *request, reply);
+  }
 
  private:
   Services services_;
@@ -168,6 +174,14 @@ class Server::AdminService final : public proto::Admin::CallbackService {
   ServerUnaryReactor* Maintenance(CallbackServerContext* context, const proto::MaintenanceRequest* request,
                                   proto::MaintenanceReply* reply) override {
     return answer(context, services_.maintenance, *request, reply);
+  }
+  ServerUnaryReactor* SafeToStop(CallbackServerContext* context, const proto::SafeToStopRequest* request,
+                                 proto::SafeToStopReply* reply) override {
+    return answer(context, services_.safe_to_stop, *request, reply);
+  }
+  ServerUnaryReactor* RollingRestart(CallbackServerContext* context, const proto::RollingRestartRequest* request,
+                                     proto::RollingRestartReply* reply) override {
+    return answer(context, services_.rolling_restart, *request, reply);
   }
   ServerUnaryReactor* Stop(CallbackServerContext* context, const proto::StopRequest*, proto::StopReply*) override {
     services_.stop();

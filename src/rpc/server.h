@@ -34,6 +34,9 @@ struct Services {
   std::function<void(const proto::TasksRequest&, bool from_node, Callback<proto::TasksReply>)> tasks;
   Ask<proto::MaintenanceRequest, proto::MaintenanceReply> maintenance;
   Ask<proto::RestartRequest, proto::RestartReply> restart;
+  Ask<proto::StatementsRequest, proto::StatementsReply> statements;
+  Ask<proto::SafeToStopRequest, proto::SafeToStopReply> safe_to_stop;
+  Ask<proto::RollingRestartRequest, proto::RollingRestartReply> rolling_restart;
   std::function<void()> stop;
   /// Membership of the caller: an error refuses it (decommissioned nodes).
   std::function<Result<void>(const Hello&)> admit;
