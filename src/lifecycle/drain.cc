@@ -111,6 +111,10 @@ std::string_view to_string(DrainBlocker blocker) {
       return "metadata";
     case DrainBlocker::kSingleReplica:
       return "single-replica ranges";
+    case DrainBlocker::kInputs:
+      return "ingest inputs";
+    case DrainBlocker::kBuffers:
+      return "ingest buffers";
     case DrainBlocker::kInSync:
       return "in-sync replicas";
   }
@@ -122,6 +126,10 @@ Result<void> DrainMachine::drain(DrainRequest request, Instant now) {
   if (request.rehearsal && draining() && !rehearsing())
     return Error(Errc::kInvalidState, "a drain is under way: there is nothing to rehearse");
   if (!draining() || (rehearsing() && !request.rehearsal) || (request.handover && !request_.handover)) {
+    if (request.handover && request_.leave) {
+      request.leave = true;
+      request.inputs_closed = orders().close_inputs;
+    }
     request_ = request;
     history_.clear();
     end_ = DrainEnd::kNone;
@@ -129,6 +137,13 @@ Result<void> DrainMachine::drain(DrainRequest request, Instant now) {
     return {};
   }
   request_.force = request_.force || request.force;
+  if (request.leave && !request_.leave) {
+    request_.leave = true;
+    if (phase_ == kDrained && !request_.handover) {
+      end_ = DrainEnd::kNone;
+      enter(kStepOut, now);
+    }
+  }
   if (request.deadline) request_.deadline = std::min(*request.deadline, request_.deadline.value_or(*request.deadline));
   return {};
 }
@@ -154,6 +169,11 @@ std::optional<Instant> DrainMachine::wait_until(const DrainSettings& settings, c
   return request_.deadline ? std::min(until, *request_.deadline - load.tail) : until;
 }
 
+/// A handover gives buffers to the next worker, and inputs are as they are there.
+bool DrainMachine::ingest_left(const DrainLoad& load) const {
+  return request_.leave && !request_.handover && (load.inputs > 0 || load.buffers > 0);
+}
+
 /// Complete, forced, or not yet: nothing may be left but what force gives up.
 DrainEnd DrainMachine::verdict(const DrainLoad& load) const {
   if (request_.handover) {
@@ -161,6 +181,7 @@ DrainEnd DrainMachine::verdict(const DrainLoad& load) const {
     return done ? DrainEnd::kComplete : DrainEnd::kNone;
   }
   if (load.work() > 0 || load.office || load.leases > load.unmovable_leases) return DrainEnd::kNone;
+  if (ingest_left(load)) return DrainEnd::kNone;
   if (load.leases == 0) return DrainEnd::kComplete;
   return request_.force ? DrainEnd::kForced : DrainEnd::kNone;
 }
@@ -203,6 +224,7 @@ DrainOrders DrainMachine::orders() const {
   // In a handover what is left ends by itself: reads soon after their lease left, the rest before the store is closed.
   out.roll_back_foreign = phase_ > kFragmentWait && !request_.handover;
   out.step_out = phase_ >= kStepOut;
+  out.close_inputs = request_.leave && (request_.inputs_closed || phase_ >= kConnectionWait);
   out.may_stop = phase_ == kDrained;
   return out;
 }
@@ -223,6 +245,7 @@ DrainBlocker DrainMachine::blocker(Instant now, const DrainSettings& settings, c
   if (left && !load.metadata) return DrainBlocker::kMetadata;
   if (load.office || load.leases > load.unmovable_leases) return DrainBlocker::kLeases;
   if (load.leases > 0 && !request_.force && !request_.handover) return DrainBlocker::kSingleReplica;
+  if (ingest_left(load)) return load.inputs > 0 ? DrainBlocker::kInputs : DrainBlocker::kBuffers;
   return phase_ == kStepOut && load.insync > 0 ? DrainBlocker::kInSync : DrainBlocker::kNone;
 }
 

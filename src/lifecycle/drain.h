@@ -41,13 +41,15 @@ struct DrainLoad {
   std::uint64_t leases{0};                 ///< Held here.
   std::uint64_t unmovable_leases{0};       ///< Of these: no other in-sync replica exists.
   std::uint64_t insync{0};                 ///< Replicas here in in-sync sets of others that can still be taken out.
+  std::uint64_t inputs{0};                 ///< Of ingest, open. These two: only of a drain that leaves.
+  std::uint64_t buffers{0};                ///< Of sinks, not empty.
   bool office{false};                      ///< This node is the leader frontend.
   bool metadata{true};                     ///< The metadata store answers.
   Duration tail{std::chrono::seconds(1)};  ///< Expected time for what is left of leases and step-out.
 
   std::uint64_t work() const { return connections + transactions + foreign_transactions + fragments + loads + jobs; }
   /// The seed's "remaining": everything that has to go before the drain is complete.
-  std::uint64_t remaining() const { return work() + leases + insync + (office ? 1 : 0); }
+  std::uint64_t remaining() const { return work() + leases + insync + inputs + buffers + (office ? 1 : 0); }
 };
 
 /// How a drain was asked for.
@@ -57,6 +59,9 @@ struct DrainRequest {
   /// To a new worker of the node (protocol A8): it serves the clients, so the node stays ready and refuses nothing;
   /// sessions move instead of being closed, and leases that nobody else can take are left to the new worker.
   bool handover{false};
+  /// The node leaves the cluster for good: its inputs close and their buffers go to the sinks before it is drained.
+  bool leave{false};
+  bool inputs_closed{false};        ///< With `leave`: they are, by the worker before this one.
   std::optional<Instant> deadline;  ///< The process is killed then: waits are cut short to leave `tail` for the leases.
 };
 
@@ -69,6 +74,7 @@ struct DrainOrders {
   bool close_all{false};          ///< Whatever session is left is closed.
   bool roll_back_foreign{false};  ///< Other gateways' transactions and fragments here are ended (40001).
   bool step_out{false};           ///< Ask leaseholders elsewhere to go on without the replicas here.
+  bool close_inputs{false};       ///< Of ingest; what is buffered goes to the sinks at once.
   bool may_stop{false};
   friend bool operator==(const DrainOrders&, const DrainOrders&) = default;
 };
@@ -83,6 +89,8 @@ enum class DrainBlocker : std::uint8_t {
   kLeases,
   kMetadata,       ///< Leases cannot move while the metadata store is out of reach.
   kSingleReplica,  ///< Only unmovable leases are left: add a replica, or force.
+  kInputs,         ///< Of ingest: senders are connected, or what came finds no room.
+  kBuffers,        ///< Of ingest: their sinks have not taken all of it.
   kInSync,
 };
 std::string_view to_string(DrainPhase phase);
@@ -112,9 +120,10 @@ class DrainMachine {
     Instant at;
   };
 
-  /// kServing to kUnready. While a drain is under way it only adds `force` and an earlier deadline; a rehearsal under
-  /// way becomes the drain, either of them a handover. kInvalidState after stop(), and for a rehearsal while a drain is
-  /// under way.
+  /// kServing to kUnready. While a drain is under way it only adds `force`, `leave` and an earlier deadline; one that
+  /// is complete goes on for `leave`. A rehearsal under way becomes the drain, either of them a handover, which keeps
+  /// the inputs closed that a leaving drain had closed. kInvalidState after stop(), and for a rehearsal while a drain
+  /// is under way.
   Result<void> drain(DrainRequest request, Instant now);
   /// Back to kServing, whatever the phase; closed sessions stay closed, leases return by placement. Repeating it
   /// changes nothing. kInvalidState after stop().
@@ -143,6 +152,7 @@ class DrainMachine {
  private:
   void enter(DrainPhase next, Instant now);
   DrainEnd verdict(const DrainLoad& load) const;
+  bool ingest_left(const DrainLoad& load) const;
 
   DrainPhase phase_{DrainPhase::kServing};
   DrainRequest request_;

@@ -207,6 +207,69 @@ TEST_F(DrainTest, ARehearsalHandsLeasesAwayAndTakesNothingFromClients) {
   EXPECT_TRUE(machine_.orders().ready);
 }
 
+TEST_F(DrainTest, WhoLeavesClosesItsInputsWithItsDoorsAndFlushesBeforeItIsDrained) {
+  settings_.drain_wait = 2s;
+  load_ = {.inputs = 3, .buffers = 1};
+  begin({.leave = true});
+  EXPECT_EQ(settle(), kUnready);
+  EXPECT_FALSE(machine_.orders().close_inputs) << "balancers of senders need the time, too";
+  now_ += 2s;
+  EXPECT_EQ(settle(), kLeaseTransfer) << "what has a wait of its own does not wait for it";
+  EXPECT_TRUE(machine_.orders().close_inputs);
+  EXPECT_EQ(machine_.blocker(now_, settings_, load_), DrainBlocker::kInputs);
+  EXPECT_EQ(load_.remaining(), 4U);
+  load_.inputs = 0;
+  now_ += 24h;
+  EXPECT_EQ(settle(), kLeaseTransfer) << "however long the sink takes nothing";
+  EXPECT_EQ(machine_.blocker(now_, settings_, load_), DrainBlocker::kBuffers);
+  begin({.force = true});
+  EXPECT_EQ(settle(), kLeaseTransfer) << "force gives up leases, no records";
+  load_.buffers = 0;
+  EXPECT_EQ(settle(), kDrained);
+  EXPECT_TRUE(machine_.orders().close_inputs);
+  ASSERT_TRUE(machine_.undrain(now_).ok());
+  EXPECT_EQ(machine_.orders(), DrainOrders{});
+}
+
+TEST_F(DrainTest, AnyOtherDrainLeavesIngestAlone) {
+  load_ = {.inputs = 3, .buffers = 1};
+  begin();
+  EXPECT_EQ(settle(), kDrained);
+  EXPECT_FALSE(machine_.orders().close_inputs);
+}
+
+TEST_F(DrainTest, LeavingIsAddedToADrainEvenWhenThatIsComplete) {
+  load_.inputs = 1;
+  begin();
+  ASSERT_EQ(settle(), kDrained);
+  begin({.leave = true});
+  EXPECT_EQ(machine_.phase(), kStepOut) << "out of all in-sync sets it is, and stays";
+  EXPECT_EQ(machine_.end(), DrainEnd::kNone);
+  EXPECT_EQ(settle(), kStepOut);
+  EXPECT_TRUE(machine_.orders().close_inputs);
+  EXPECT_TRUE(machine_.orders().step_out);
+  EXPECT_FALSE(machine_.orders().may_stop);
+  load_.inputs = 0;
+  EXPECT_EQ(settle(), kDrained);
+  begin({.leave = true});
+  EXPECT_EQ(machine_.phase(), kDrained) << "again: nothing";
+}
+
+TEST_F(DrainTest, AHandoverKeepsTheInputsOfALeavingNodeClosedAndWaitsForNoBuffer) {
+  load_ = {.buffers = 5};
+  begin({.leave = true});
+  EXPECT_EQ(settle(), kLeaseTransfer);
+  begin({.handover = true});
+  EXPECT_EQ(machine_.phase(), kUnready);
+  EXPECT_TRUE(machine_.orders().close_inputs);
+  EXPECT_EQ(settle(), kDrained);
+  ASSERT_TRUE(machine_.undrain(now_).ok());
+  settings_.drain_wait = 1h;
+  begin({.leave = true, .inputs_closed = true});  // the new worker goes on with it
+  EXPECT_EQ(settle(), kUnready);
+  EXPECT_TRUE(machine_.orders().close_inputs);
+}
+
 TEST_F(DrainTest, UndrainReturnsFromEveryPhaseUntilTheProcessStops) {
   for (const DrainPhase wanted :
        {kUnready, kConnectionWait, kTransactionWait, kFragmentWait, kLeaseTransfer, kStepOut}) {
@@ -229,7 +292,8 @@ TEST_F(DrainTest, UndrainReturnsFromEveryPhaseUntilTheProcessStops) {
 }
 
 /// Whatever comes in whatever order: phases only go forward one at a time, `drained` is never said while anything is
-/// held that force does not give up, and a wait is never cut short without a deadline.
+/// held that force does not give up, nor while a node that leaves has records of senders, and a wait is never cut short
+/// without a deadline.
 RC_GTEST_PROP(DrainProperty, NeverCompleteTooEarlyAndNeverSkipsAPhase, ()) {
   DrainMachine machine;
   DrainSettings settings;
@@ -248,14 +312,20 @@ RC_GTEST_PROP(DrainProperty, NeverCompleteTooEarlyAndNeverSkipsAPhase, ()) {
                    .jobs = few(),
                    .leases = few(),
                    .insync = few(),
+                   .inputs = few(),
+                   .buffers = few(),
                    .office = few() > 0};
     load.unmovable_leases = std::min(load.leases, few());
     switch (*rc::gen::inRange(0, 12)) {
       case 0:
       case 1: {
-        DrainRequest request{.force = *rc::gen::arbitrary<bool>()};
+        DrainRequest request{.force = *rc::gen::arbitrary<bool>(), .leave = *rc::gen::inRange(0, 3) == 0};
         if (*rc::gen::inRange(0, 4) == 0) request.deadline = now + span(), deadline = true;
+        const bool was_leaving = machine.request().leave;
+        const DrainPhase was = machine.phase();
         RC_ASSERT(machine.drain(request, now).ok());
+        RC_ASSERT(machine.request().leave == (was_leaving || request.leave));
+        if (was == kDrained) RC_ASSERT(machine.phase() == (!was_leaving && request.leave ? kStepOut : kDrained));
         continue;
       }
       case 2:
@@ -281,11 +351,13 @@ RC_GTEST_PROP(DrainProperty, NeverCompleteTooEarlyAndNeverSkipsAPhase, ()) {
       RC_ASSERT(load.work() == 0U);
       RC_ASSERT(!load.office);
       RC_ASSERT(load.insync == 0U);
+      RC_ASSERT(!machine.request().leave || (load.inputs == 0U && load.buffers == 0U));
       RC_ASSERT(load.leases == 0U || (machine.request().force && load.leases == load.unmovable_leases));
       RC_ASSERT((machine.end() == DrainEnd::kComplete) == (load.leases == 0U));
     }
     RC_ASSERT(machine.orders().may_stop == (after == kDrained));
     RC_ASSERT(machine.orders().ready == (after == kServing));
+    RC_ASSERT(machine.orders().close_inputs == (machine.request().leave && after >= kConnectionWait));
     if (step == 0 && after != kServing && after != kDrained)
       RC_ASSERT(machine.blocker(now, settings, load) != DrainBlocker::kNone);
   }
