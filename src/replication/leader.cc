@@ -115,6 +115,9 @@ void Leader::adopt() {
 
 void Leader::peer_up(NodeId id) {
   Member* member = find(id);
+  // Its word that the data of a removed replica is gone may be lost with the connection.
+  if (recorded_ && std::ranges::any_of(host_.record().removed, [&](const auto& gone) { return gone.node == id; }))
+    push_config();
   const auto peer = node().peers.find(id);
   if (member == nullptr || !recorded_ || peer == node().peers.end()) return;
   member->incarnation = peer->second;

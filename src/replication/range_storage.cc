@@ -14,6 +14,14 @@ Result<ReplicaPtr> shared(Result<std::unique_ptr<storage::Replica>> opened) {
   if (!opened.ok()) return std::move(opened).error();
   return ReplicaPtr(*std::move(opened));
 }
+
+/// Somebody still reads it, such as a transfer that ends; or the disk failed. Nobody may think that it stays: until its
+/// data is gone, its node cannot leave the cluster.
+void remove_later(Loop& loop, RangeId range, const Error& why, Task again) {
+  const bool in_use = why.code == Errc::kInvalidState;
+  if (!in_use) spdlog::warn("range {}: files of a removed replica stay for now: {}", range.value, why.message);
+  loop.after(in_use ? std::chrono::milliseconds(200) : std::chrono::seconds(5), std::move(again));
+}
 }  // namespace
 
 void RangeMachine::open_existing(storage::ReplicaIdentity identity) {
@@ -172,14 +180,19 @@ void RangeMachine::drop_replica() {
         range_, [&store = node_.store, range = range_] { return store.remove(range); },
         [weak, gone](Result<void> removed) {
           const auto self = weak.lock();
-          if (!self) return;
-          self->local_.reset();
-          self->storage_ = Storage::kNone;
+          if (!self || (!removed.ok() && self->stopped_)) return;
           if (!removed.ok())
-            spdlog::warn("range {}: files of a removed replica stay: {}", self->range_.value, removed.error().message);
+            return remove_later(self->node_.loop, self->range_, removed.error(), [weak] {
+              const auto me = weak.lock();
+              if (!me || me->stopped_) return;
+              me->storage_ = Storage::kNone;
+              me->drop_replica();
+            });
+          self->storage_ = Storage::kNone;
+          self->local_.reset();
           if (self->gone_) return self->node_.forget(self->range_);
           if (self->stopped_ || !self->record_) return;
-          if (const auto& holder = self->record_->config.leaseholder; removed.ok() && holder) {
+          if (const auto& holder = self->record_->config.leaseholder) {
             proto::RangeMessage in;  // tell the leaseholder that the data is gone
             in.set_to_replica(gone.replica.value);
             if (const auto* to = self->record_->config.find(holder->node)) in.set_from_replica(to->replica.value);
