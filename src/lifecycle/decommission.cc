@@ -119,7 +119,7 @@ DecommissionRecord DecommissionMachine::settled(const DecommissionRecord& now, c
 }
 
 void DecommissionMachine::measure(Instant now, const DecommissionView& view) {
-  progress_ = {};
+  progress_ = {.stall = std::move(progress_.stall)};
   Mark mark;
   for (const DecommissionRecord::Node& wanted : record_.nodes) {
     const LeavingNode* seen = find(view, wanted.node);
@@ -158,6 +158,7 @@ StallReason DecommissionMachine::obstacle_of(const LeavingNode& seen) const {
 }
 
 void DecommissionMachine::judge_stall(Instant now, const DecommissionView& view) {
+  const Obstacle before = std::exchange(progress_.stall, {});
   if (record_.over()) return;
   const Duration idle = now - moved_;
   if (idle >= kRetry && (!tried_since_ || now - tried_ >= kRetry)) {
@@ -178,6 +179,11 @@ void DecommissionMachine::judge_stall(Instant now, const DecommissionView& view)
     };
     if (const auto it = std::ranges::max_element(view.obstacles, worse); it != view.obstacles.end()) {
       stall = *it;
+      return;
+    }
+    // Steps are under way, and none has helped yet: what was told is told on until one does.
+    if (!before.ranges.empty()) {
+      stall = before;
       return;
     }
   }

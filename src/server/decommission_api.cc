@@ -16,9 +16,12 @@ struct DecommissionApi::Wish {
   bool leave{true};
   std::map<std::uint64_t, std::vector<NodeId>> joins;  ///< Nodes of tasks under way.
   std::vector<DecommissionRecord::Node> fresh;         ///< For a new task.
+  int patience{30};                                    ///< Further attempts when something changes under way.
 };
 
 namespace {
+constexpr Duration kAgain = std::chrono::milliseconds(100);
+
 /// Tasks under way that have something to do with the node.
 std::vector<std::uint64_t> tasks_of(ClusterState& state, NodeId node) {
   std::vector<std::uint64_t> out;
@@ -201,13 +204,22 @@ void DecommissionApi::change(const WishPtr& wish) {
     if (!leave) out.state = meta::TaskState::kRunning;  // a paused task would not bring them back
     return out;
   };
-  meta::change_task(p_.meta, task, plan, std::move(also),
-                    [this, alive = std::weak_ptr(alive_), wish](const Result<meta::TaskRecord>& changed) {
-                      if (alive.expired()) return;
-                      if (!changed.ok()) return refuse(wish, changed.error());
-                      wish->reply.set_task(changed->id);
-                      store(wish);
-                    });
+  meta::change_task(
+      p_.meta, task, plan, std::move(also),
+      [this, alive = std::weak_ptr(alive_), wish, task = task, nodes = nodes](const Result<meta::TaskRecord>& changed) {
+        if (alive.expired()) return;
+        if (changed.ok()) wish->reply.set_task(changed->id);
+        if (changed.ok()) return store(wish);
+        if (changed.error().code != Errc::kMetaConflict || --wish->patience < 0) return refuse(wish, changed.error());
+        wish->joins[task] = nodes;  // once this node has seen what changed: a mark, a restart
+        again(wish);
+      });
+}
+
+void DecommissionApi::again(const WishPtr& wish) {
+  p_.loop.after(kAgain, [this, alive = std::weak_ptr(alive_), wish] {
+    if (!alive.expired()) store(wish);
+  });
 }
 
 void DecommissionApi::create(const WishPtr& wish) {

@@ -41,6 +41,7 @@ class DecommissionApi {
   void recommission(const WishPtr& wish);
   void store(const WishPtr& wish);
   void change(const WishPtr& wish);
+  void again(const WishPtr& wish);
   void create(const WishPtr& wish);
   void answer(const WishPtr& wish) const;
   void refuse(const WishPtr& wish, const Error& why) const;

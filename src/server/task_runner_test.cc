@@ -224,7 +224,7 @@ TEST(TaskOutcome, NamesWhatIsPossiblyLost) {
                   {.node = NodeId(5), .settled = true, .in_absentia = true, .possible_loss_bytes = 2048},
                   {.node = NodeId(6), .leave = false, .settled = true}};
   EXPECT_EQ(outcome_of(record),
-            "nodes 4, 5 decommissioned; node 6 recommissioned; node 5 was dead: 2.0 KiB in its ingest buffers are "
+            "nodes 4, 5 decommissioned; node 6 recommissioned; node 5 was dead: 2 KiB in its ingest buffers are "
             "possibly lost");
 }
 
