@@ -19,6 +19,7 @@ constexpr const char* kGroupSummaries[][2] = {
     {"meta", "Look at and repair the cluster's metadata"},
     {"node", "Look at and care for the nodes of a cluster"},
     {"range", "Look at, compare and rescue the replicas of databases"},
+    {"task", "Look at and steer what the cluster does for hours"},
     {"workload", "Put load on a cluster and check what it kept"},
 };
 

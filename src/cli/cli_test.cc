@@ -91,5 +91,36 @@ TEST(AllCommands, HaveASummaryAndSomethingToRun) {
   }
 }
 
+/// Whether the words make sense to the command of this path; nothing is run.
+bool reads(const std::string& path, std::vector<const char*> words) {
+  for (const Command& command : all_commands()) {
+    if (command.path != path) continue;
+    words.insert(words.begin(), "outlast");
+    return read_command_line(static_cast<int>(words.size()), words.data(), command).ok();
+  }
+  ADD_FAILURE() << "there is no command " << path;
+  return false;
+}
+
+TEST(AllCommands, ReadTheCommandLinesThatTheDocumentationShows) {
+  EXPECT_TRUE(reads("node decommission", {"node", "decommission", "4", "5", "--host=10.0.0.1:26258"}));
+  EXPECT_TRUE(reads("node decommission", {"node", "decommission", "--self", "--checks=strict", "--wait=none"}));
+  EXPECT_TRUE(reads("node decommission", {"node", "decommission", "4", "--dry-run", "--checks=skip", "--format=json"}));
+  EXPECT_FALSE(reads("node decommission", {"node", "decommission", "4", "--checks=maybe"}));
+  EXPECT_FALSE(reads("node decommission", {"node", "decommission", "4", "--wait=live"}));
+  EXPECT_TRUE(reads("node recommission", {"node", "recommission", "4", "5"}));
+  EXPECT_TRUE(reads("node status", {"node", "status", "--decommission", "--all", "--format=csv"}));
+  EXPECT_TRUE(reads("node maintenance", {"node", "maintenance", "2", "--for=30m"}));
+  EXPECT_TRUE(reads("node maintenance", {"node", "maintenance", "2", "--for=0"}));
+  EXPECT_FALSE(reads("node maintenance", {"node", "maintenance", "2"})) << "nobody knows for how long";
+  EXPECT_FALSE(reads("node maintenance", {"node", "maintenance", "0", "--for=30m"}));
+  EXPECT_TRUE(reads("range ls", {"range", "ls", "--node=4", "--under-replicated", "--trouble"}));
+  EXPECT_TRUE(reads("task ls", {"task", "ls", "--format=csv"}));
+  for (const char* word : {"show", "pause", "resume", "cancel"}) {
+    EXPECT_TRUE(reads(std::string("task ") + word, {"task", word, "7", "--format=json"}));
+    EXPECT_FALSE(reads(std::string("task ") + word, {"task", word})) << "no number";
+  }
+}
+
 }  // namespace
 }  // namespace outlast::cli

@@ -12,6 +12,9 @@ Commands all_commands() {
   add_run(all);
   add_node(all);
   add_node_drain(all);
+  add_node_decommission(all);
+  add_node_maintenance(all);
+  add_task(all);
   add_range(all);
   add_meta(all);
   add_gen(all);

@@ -3,7 +3,6 @@
 
 #include <boost/json/serialize.hpp>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 
 #include "base/parse.h"
@@ -32,13 +31,6 @@ struct DrainOptions {
 struct DrainNode {
   std::string name, address;
 };
-
-std::string who() {
-  char host[256] = {};
-  ::gethostname(host, sizeof host - 1);
-  const char* user = std::getenv("USER");
-  return std::string("node drain, ") + (user == nullptr ? "somebody" : user) + "@" + host;
-}
 
 Result<DrainNode> find_node(const proto::NodeStatusReply& cluster, const std::string& word) {
   ASSIGN_OR_RETURN(const std::int64_t id, parse_int(word));
@@ -74,7 +66,7 @@ proto::DrainRequest request_of(const DrainOptions& o, proto::DrainRequest::Actio
   request.set_action(action);
   request.set_force(o.force);
   request.set_deadline_ms(static_cast<std::uint64_t>(o.deadline / 1ms));
-  request.set_by(who());
+  request.set_by(asked_by("node drain"));
   return request;
 }
 
@@ -133,7 +125,7 @@ Result<lifecycle::StatementCounts> all_statements(const std::string& host) {
 
 int rehearse_on(const DrainOptions& o, const DrainNode& node, const InterruptScope& interrupt) {
   rpc::AdminClient client(node.address);
-  return rehearse({.name = node.name, .time = o.rehearsal, .by = who(), .json = o.format == "json"},
+  return rehearse({.name = node.name, .time = o.rehearsal, .by = asked_by("node drain"), .json = o.format == "json"},
                   {.ask = [&client](const proto::DrainRequest& request) { return client.drain(request, kAnswerLimit); },
                    .statements = [&o] { return all_statements(o.host); },
                    .pause = [&interrupt](Duration d) { return interrupt.wait(d); },

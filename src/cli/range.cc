@@ -21,6 +21,7 @@ constexpr Duration kPatience = 10s;  // a node that does not answer is left out 
 
 struct ListOptions {
   std::string host{"127.0.0.1:26258"}, format{"table"}, database;
+  RangeFilter only;
 };
 struct ShowOptions {
   std::string host{"127.0.0.1:26258"}, format{"table"}, range;
@@ -43,8 +44,9 @@ Table list_of(const std::vector<proto::RangeStatus>& ranges) {
 }
 
 int list_ranges(const ListOptions& o) {
-  const auto ranges = find_ranges(o.host, {}, o.database);
+  auto ranges = find_ranges(o.host, {}, o.database);
   if (!ranges.ok()) return fail_with(ranges.error());
+  std::erase_if(*ranges, [&o](const proto::RangeStatus& range) { return !o.only.admits(range); });
   if (o.format == "json") {
     boost::json::array all;
     for (const proto::RangeStatus& range : *ranges) all.push_back(server::to_json(range));
@@ -95,6 +97,13 @@ int show_range(const ShowOptions& o) {
 
 }  // namespace
 
+bool RangeFilter::admits(const proto::RangeStatus& range) const {
+  const auto named = [this](const auto& list) { return std::ranges::find(list, node) != list.end(); };
+  if (node != 0 && !named(range.insync()) && !named(range.learners()) && !named(range.removed())) return false;
+  if (under_replicated && range.insync_size() >= static_cast<int>(range.rf())) return false;
+  return !in_trouble || !range.trouble().empty();
+}
+
 Result<std::vector<proto::RangeStatus>> find_ranges(const std::string& host, const std::string& which,
                                                     const std::string& database) {
   ASSIGN_OR_RETURN(const proto::RangesReply reply, rpc::AdminClient(host).ranges(kPatience));
@@ -123,7 +132,21 @@ void add_range(Commands& all) {
                              {.name = "--database",
                               .value_name = "NAME",
                               .target = &list->database,
-                              .help = "only the ranges of this database"}},
+                              .help = "only the ranges of this database"},
+                             {.name = "--node",
+                              .value_name = "ID",
+                              .target = &list->only.node,
+                              .help = "only ranges with a replica on this node, also one that is to be deleted; 0: all",
+                              .min = 0,
+                              .max = UINT32_MAX},
+                             {.name = "--under-replicated",
+                              .value_name = "",
+                              .target = &list->only.under_replicated,
+                              .help = "only ranges with fewer in-sync replicas than rf"},
+                             {.name = "--trouble",
+                              .value_name = "",
+                              .target = &list->only.in_trouble,
+                              .help = "only ranges that do not serve"}},
                  .run = [list] { return list_ranges(*list); }});
 
   auto show = std::make_shared<ShowOptions>();

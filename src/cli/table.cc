@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 
 namespace outlast::cli {
 
@@ -22,7 +23,7 @@ std::string Table::table() const {
   };
   line(header_);
   for (std::size_t i = 0; i < widths.size(); ++i) out += (i == 0 ? "--" : "-+-") + std::string(widths[i], '-');
-  out += '\n';
+  out += "--\n";
   for (const auto& row : rows_) line(row);
   return out + "(" + std::to_string(rows_.size()) + (rows_.size() == 1 ? " row)\n" : " rows)\n");
 }
@@ -65,6 +66,13 @@ Option format_option(std::string& format) {
           .target = &format,
           .help = "how to print it",
           .choices = {"table", "json", "csv"}};
+}
+
+std::string asked_by(const std::string& command) {
+  char host[256] = {};
+  ::gethostname(host, sizeof host - 1);
+  const char* user = std::getenv("USER");
+  return command + ", " + (user == nullptr ? "somebody" : user) + "@" + host;
 }
 
 int fail_with(const Error& error) {

@@ -34,6 +34,8 @@ std::string joined(const List& list) {
 /// The two options that every command about a running cluster has.
 Option host_option(std::string& host);
 Option format_option(std::string& format);
+/// "node drain, ann@host": who asks, for display.
+std::string asked_by(const std::string& command);
 /// Prints the sentence to stderr, with what to look at when no node answered; returns kFailed.
 int fail_with(const Error& error);
 /// Asks on the terminal; true for "yes". False when nobody can answer (stdin is no terminal).

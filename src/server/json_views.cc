@@ -21,6 +21,11 @@ json::value stored(const std::string& text) {
   json::value value = json::parse(text, problem);
   return problem ? json::value(text) : value;
 }
+/// 0 stands for "not".
+json::value time_or_null(std::int64_t micros) {
+  if (micros == 0) return nullptr;
+  return json::value(time_text(micros));
+}
 }  // namespace
 
 std::string time_text(std::int64_t micros) {
@@ -39,6 +44,8 @@ json::object to_json(const proto::NodeStatus& n) {
           {"http_address", n.http_address()},
           {"build", n.build()},
           {"started_at", time_text(n.started_at_micros())},
+          {"updated_at", time_text(n.updated_at_micros())},
+          {"locality", n.locality()},
           {"is_available", n.is_available()},
           {"is_live", n.is_live()},
           {"liveness", n.liveness()},
@@ -47,7 +54,16 @@ json::object to_json(const proto::NodeStatus& n) {
           {"is_draining", n.is_draining()},
           {"is_decommissioning", n.is_decommissioning()},
           {"replicas", n.replicas()},
+          {"gossiped_replicas", n.replicas()},
           {"leases", n.leases()},
+          {"bytes", n.bytes()},
+          {"disk_capacity", n.disk_capacity()},
+          {"disk_available", n.disk_available()},
+          {"buffer_bytes", n.buffer_bytes()},
+          {"readiness", n.readiness()},
+          {"blocking_ranges", n.blocking_ranges()},
+          {"maintenance_until", time_or_null(n.maintenance_until_micros())},
+          {"is_fenced_for_good", n.is_fenced_for_good()},
           {"is_leader_frontend", n.is_leader_frontend()},
           {"store_failure", n.store_failure()}};
 }

@@ -14,6 +14,10 @@ boost::json::object to_json(const proto::ReplicaState& replica);
 boost::json::object to_json(const proto::RangeReply& range);
 /// A drain or its receipt.
 boost::json::object to_json(const proto::DrainStatus& drain);
+/// A task, how far it is, and what it waits for.
+boost::json::object to_json(const proto::TaskStatus& task);
+/// What was found before nodes are decommissioned.
+boost::json::object to_json(const proto::Preflight& preflight);
 /// "2026-01-31 12:00:00", UTC.
 std::string time_text(std::int64_t micros);
 
