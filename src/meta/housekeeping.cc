@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "meta/events.h"
+#include "meta/tasks.h"
 
 namespace outlast::meta {
 
@@ -17,6 +18,9 @@ void Housekeeping::run() {
   });
   prune_events(store_, kEventsKept, [](Result<std::size_t> pruned) {
     if (!pruned.ok()) spdlog::warn("old events were not deleted: {}", pruned.error().message);
+  });
+  prune_tasks(store_, kEndedTasksKept, [](Result<std::size_t> pruned) {
+    if (!pruned.ok()) spdlog::warn("old tasks were not deleted: {}", pruned.error().message);
   });
 }
 

@@ -7,9 +7,9 @@
 namespace outlast::meta {
 
 /// What the leader frontend does for the metadata store: keeps the newest 10,000 revisions (protocol A2.5) and the
-/// newest 2,000 events, and deletes fences that nobody needs any more. Does nothing while this node does not hold the
-/// office; all of it is harmless when two do it.
-/// Thread-safety: the loop's. Lifetime: store, loop and office outlive it.
+/// newest 2,000 events, the newest 100 tasks that are over, and deletes fences that nobody needs any more. Does nothing
+/// while this node does not hold the office; all of it is harmless when two do it. Thread-safety: the loop's. Lifetime:
+/// store, loop and office outlive it.
 class Housekeeping {
  public:
   static constexpr std::uint64_t kRevisionsKept = 10'000;

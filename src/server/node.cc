@@ -126,7 +126,7 @@ Result<void> Node::start_rpc() {
     if (replicas_) replicas_->peer_down(node);
   };
   events.message = [this](NodeId from, Incarnation inc, proto::RangeMessage&& message) {
-    if (replicas_) replicas_->on_message(from, inc, std::move(message));
+    if (replicas_ && !cut_off_.contains(from)) replicas_->on_message(from, inc, std::move(message));
   };
   links_ = std::make_unique<rpc::PeerLinks>(loop_, loop_.executor(), hello, std::move(events));
   remote_ = std::make_unique<rpc::RemoteChannels>(hello);

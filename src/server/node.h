@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "executor/executor.h"
@@ -200,6 +201,7 @@ class Node {
   bool distrust_store_{false};                  ///< An earlier process could not mark what its disk had failed.
   bool disk_low_{false};                        // loop
   std::optional<storage::Space> disk_space_;    // loop
+  std::set<NodeId> cut_off_;                    ///< Decommissioned; on the loop.
 };
 
 }  // namespace outlast::server

@@ -49,6 +49,7 @@ void Node::watch_memberships() {
 /// No connection to a decommissioned node lives on, whatever its process does.
 void Node::cut_off(NodeId gone) {
   if (gone == member_.node) return ask_for(Step::kRetire);
+  cut_off_.insert(gone);
   for (const meta::PeerView& view : liveness_->peers())
     if (view.peer.node == gone) remote_->fence(gone, view.peer.incarnation);
   if (replicas_) replicas_->nodes_changed();
