@@ -22,7 +22,7 @@ StopReport HttpInput::stop() {
 
 std::vector<MovedConnection> HttpInput::release_connections(Later later) {
   if (!thread_.joinable()) return {};
-  on_loop(loop_->context(), [this] { loop_->stop_accepting(); });
+  on_loop(loop_->context(), [this] { loop_->door().stop_accepting(); });
   std::promise<std::vector<MovedConnection>> released;
   boost::asio::post(loop_->context(), [loop = loop_, &released, later = std::move(later)]() mutable {
     loop->release([&released](std::vector<MovedConnection> all) { released.set_value(std::move(all)); },

@@ -24,6 +24,7 @@ constexpr auto kAnswerTime = 60s;
 constexpr auto kLingerTime = 2s;
 constexpr auto kLastAnswers = 1s;
 constexpr auto kAcceptAgain = 50ms;
+constexpr Duration kLastRequest = 1s;
 
 auto noting(error_code& error) {
   return asio::redirect_error(asio::use_awaitable, error);
@@ -37,7 +38,7 @@ HttpLoop::HttpLoop(const InputOptions& options, Intake& intake, std::shared_ptr<
       context_(std::make_shared<asio::io_context>(1)),
       delivery_(options, intake, stats_, context_),
       work_(context_->get_executor()),
-      acceptor_(*context_),
+      door_(*context_),
       stop_timer_(*context_) {}
 
 void HttpLoop::run() {
@@ -45,25 +46,34 @@ void HttpLoop::run() {
 }
 
 void HttpLoop::listen(int fd) {
-  error_code ignored;
-  acceptor_.assign(tcp::v6(), fd, ignored);
+  door_.listen(fd);
+  accept_connections();
+}
+
+void HttpLoop::accept_connections() {
   asio::co_spawn(*context_, [self = shared_from_this()] { return self->accept_all(); }, asio::detached);
 }
 
 asio::awaitable<void> HttpLoop::accept_all() {
-  while (acceptor_.is_open()) {
+  while (door_.acceptor.is_open()) {
     error_code error;
-    tcp::socket socket = co_await acceptor_.async_accept(noting(error));
+    tcp::socket socket = co_await door_.acceptor.async_accept(noting(error));
     if (!error) accepted(std::move(socket));  // stop_accepting() may have come in between
-    if (!error || !acceptor_.is_open()) continue;
+    if (!error || !door_.acceptor.is_open()) continue;
     asio::steady_timer pause(*context_, kAcceptAgain);  // out of file descriptors
     co_await pause.async_wait(noting(error));
   }
 }
 
-void HttpLoop::stop_accepting() {
-  error_code ignored;
-  acceptor_.close(ignored);
+void HttpLoop::close() {
+  door_.close(options_.name, [this](tcp::socket socket) { accepted(std::move(socket)); });
+  wake_readers();
+  asio::post(*context_, [self = shared_from_this()] { self->look_for_end(); });  // after what was accepted before
+}
+
+void HttpLoop::reopen() {
+  door_.reopen(options_.name);
+  if (door_.acceptor.is_open()) accept_connections();
 }
 
 void HttpLoop::accepted(tcp::socket socket) {
@@ -93,6 +103,7 @@ void HttpLoop::adopt(MovedConnection moved) {
 
 void HttpLoop::add(const Ptr& connection) {
   connections_.insert(connection);
+  door_.done = false;
   stats_->connections = connections_.size();
   InputStats::add(stats_->connections_taken, 1);
   asio::co_spawn(
@@ -124,23 +135,26 @@ asio::awaitable<error_code> HttpLoop::read_some(Connection& c, std::size_t size)
   c.reading = false;
   // Whoever waits for the last reader is told when what it has read is given away.
   if (--reading_ == 0 && release_to_) asio::post(*context_, [self = shared_from_this()] { self->look_for_end(); });
-  if (error == beast::error::timeout) InputStats::add(stats_->connections_timed_out, 1);
+  if (error == beast::error::timeout && !door_.closing) InputStats::add(stats_->connections_timed_out, 1);
   co_return error;
 }
 
-// Between two requests a connection can be given away, or closed when we stop.
+// Between two requests a connection can be given away, or closed when we stop. A last one is answered when the door
+// closes: its client cannot know yet that it should go elsewhere.
 asio::awaitable<bool> HttpLoop::request_begins(Connection& c) {
   error_code error;
-  if (c.buffer.size() == 0 && !ending()) {
-    c.stream.expires_after(options_.keep_alive_max);
+  for (bool last = false; c.buffer.size() == 0 && !finishing_ && !releasing_ && !last;) {
+    last = door_.closing;
+    c.stream.expires_after(last ? std::min<Duration>(kLastRequest, options_.keep_alive_max) : options_.keep_alive_max);
     error = co_await read_some(c, kFirstRead);
+    if (error != asio::error::operation_aborted) break;
   }
   c.moves = can_move() && (!error || error == asio::error::operation_aborted);
   if (c.moves) co_return false;
   if (c.buffer.size() > 0) co_return true;
   // A request that came while we stopped is still answered.
   if (finishing_ && c.stream.socket().available(error) > 0) co_return true;
-  co_return !error && !ending();
+  co_return !error && !finishing_ && !releasing_;
 }
 
 // False: the connection ends with it, or moves.
@@ -152,7 +166,8 @@ asio::awaitable<bool> HttpLoop::request(Connection& c) {
   last_read_ = boot_now();
   if (out.status == 0) co_return false;
   const bool whole = request.stage() == HttpRequest::Stage::kDone;
-  const bool keep = whole && request.keep_alive() && (can_move() || !ending());
+  const bool ending = finishing_ || releasing_ || door_.closing;
+  const bool keep = whole && request.keep_alive() && (can_move() || !ending);
   c.linger = !whole || keep != request.keep_alive();  // it may have gone on already
   co_return co_await answer(c, out, whole ? request.head().version() : 11, keep);
 }
@@ -257,7 +272,7 @@ void HttpLoop::release(std::function<void(std::vector<MovedConnection>)> to, Inp
 }
 
 void HttpLoop::finish() {
-  stop_accepting();
+  door_.stop_accepting();
   finishing_ = true;
   wake_readers();
   stop_timer_.expires_after(options_.stop_wait);
@@ -282,6 +297,7 @@ void HttpLoop::end_late() {
 
 void HttpLoop::look_for_end() {
   if (releasing_ && reading_ == 0 && release_to_) std::exchange(release_to_, nullptr)(std::exchange(released_, {}));
+  door_.done = door_.closing && connections_.empty();
   if (!finishing_ || !connections_.empty()) return;
   stop_timer_.cancel();
   work_.reset();

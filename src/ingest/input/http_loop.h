@@ -10,12 +10,13 @@
 #include <unordered_set>
 #include <vector>
 
+#include "ingest/input/door.h"
 #include "ingest/input/http_content.h"
 
 namespace outlast::ingest {
 
 /// The thread of an HttpInput. (Boost.Beast stays inside http_loop.)
-/// Thread-safety: all on the thread in run(), but the constructor, context() and tell_end().
+/// Thread-safety: all on the thread in run(), but the constructor, context() and door().done.
 class HttpLoop final : public std::enable_shared_from_this<HttpLoop> {
  public:
   HttpLoop(const InputOptions& options, Intake& intake, std::shared_ptr<InputStats> stats);
@@ -23,10 +24,12 @@ class HttpLoop final : public std::enable_shared_from_this<HttpLoop> {
   void run();
   void listen(int fd);
   void adopt(MovedConnection connection);
-  /// Those that were accepted before are added by tasks that are posted already.
-  void stop_accepting();
+  /// Answers what is under way, and one request more on each connection; door().done when all have ended.
+  void close();
+  void reopen();
+  Door& door() { return door_; }
   /// Gives the connections whose next request is not whole to `to` when it has them all; the others go to `later`
-  /// behind their answer, or are closed when that is null. Precondition: stop_accepting(), a task ago.
+  /// behind their answer, or are closed when that is null. Precondition: door().stop_accepting(), a task ago.
   void release(std::function<void(std::vector<MovedConnection>)> to, Input::Later later);
   /// Ends run() when the last request is answered; after stop_wait it answers what is left.
   void finish();
@@ -45,6 +48,7 @@ class HttpLoop final : public std::enable_shared_from_this<HttpLoop> {
   };
   using Ptr = std::shared_ptr<Connection>;
 
+  void accept_connections();
   boost::asio::awaitable<void> accept_all();
   void accepted(boost::asio::ip::tcp::socket socket);
   void add(const Ptr& connection);
@@ -62,7 +66,6 @@ class HttpLoop final : public std::enable_shared_from_this<HttpLoop> {
   void wake_readers();
   void end_late();
   void look_for_end();
-  bool ending() const { return finishing_ || releasing_; }
   bool can_move() const { return releasing_ && !late_ && (release_to_ || later_); }
 
   const InputOptions& options_;
@@ -70,7 +73,7 @@ class HttpLoop final : public std::enable_shared_from_this<HttpLoop> {
   SharedContext context_;
   HttpDelivery delivery_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
-  boost::asio::ip::tcp::acceptor acceptor_;
+  Door door_;
   boost::asio::steady_timer stop_timer_;
   std::unordered_set<Ptr> connections_;
   std::size_t reading_{0};

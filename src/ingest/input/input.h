@@ -24,6 +24,8 @@ struct InputOptions {
   double rate_max{0};    ///< Records per second, 0: no limit. UDP drops and counts, TCP waits, HTTP answers 429.
   Instant read_since{};  ///< StopReport::read_until of the reader before, so that the gap between the two counts.
   RecordBatch held;      ///< StopReport::held of the reader before: goes before all that is read. Not for HTTP.
+  bool closed{false};    ///< Begins as after close().
+  Duration close_wait{std::chrono::seconds(10)};  ///< So long connections may say something after close().
 
   // UDP.
   Duration pause{std::chrono::milliseconds(500)};  ///< How long nobody may read without a drop: a restart's switch.
@@ -62,7 +64,7 @@ struct StopReport {
 };
 
 /// A reader of one socket, with a thread of its own.
-/// Thread-safety: all from any thread, one call at a time; counters() at any time.
+/// Thread-safety: all from any thread, one call at a time; counters(), is_closed(), close() and reopen() at any time.
 class Input {
  public:
   virtual ~Input() = default;
@@ -70,6 +72,13 @@ class Input {
   /// When it returns, the thread has ended, what was read is put or in the report, and nothing more will be read. The
   /// socket is closed here and not shut down: whoever else holds it goes on. Again: the same report, nothing held.
   virtual StopReport stop() = 0;
+  /// Senders are refused from now on, and those with a connection are told: TCP ends its direction and reads until they
+  /// end theirs, HTTP answers what is under way with `Connection: close`. What the kernel has is read and put, however
+  /// long there is no room; is_closed() says when that is done. Again: nothing.
+  virtual void close() = 0;
+  virtual bool is_closed() const = 0;
+  /// Takes close() back; who was told stays told.
+  virtual void reopen() = 0;
   using Later = std::function<void(MovedConnection)>;
   /// Stops taking connections and gives away those that there are, with what has come of their next record; what was
   /// read is put. Those that wait for an answer follow through `later` behind it, on any thread, until stop() returns;

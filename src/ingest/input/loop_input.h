@@ -1,6 +1,7 @@
 #pragma once
 #include <fcntl.h>
 
+#include <atomic>
 #include <boost/asio/post.hpp>
 #include <memory>
 #include <thread>
@@ -26,12 +27,24 @@ class LoopInput : public Input {
       ASSIGN_OR_RETURN(socket_, open_socket(options_.listen, false));
     }
     fcntl(socket_.get(), F_SETFL, fcntl(socket_.get(), F_GETFL) | O_NONBLOCK);
+    if (!options_.closed) TRY(admit_senders(socket_.get()));
     const int fd = fcntl(socket_.get(), F_DUPFD_CLOEXEC, 0);
     if (fd < 0) return Error(Errc::kUnavailable, "too many open files; raise the limit (ulimit -n) and start again");
     boost::asio::post(loop_->context(), [loop = loop_, fd] { loop->listen(fd); });
+    if (options_.closed) close();
     thread_ = std::thread([loop = loop_] { loop->run(); });
     return {};
   }
+  void close() override {
+    if (closing_.exchange(true)) return;
+    loop_->door().done = false;
+    boost::asio::post(loop_->context(), [loop = loop_] { loop->close(); });
+  }
+  void reopen() override {
+    if (!closing_.exchange(false)) return;
+    boost::asio::post(loop_->context(), [loop = loop_] { loop->reopen(); });
+  }
+  bool is_closed() const override { return closing_ && loop_->door().done; }
   void adopt(MovedConnection connection) override {
     boost::asio::post(loop_->context(),
                       [loop = loop_, c = std::move(connection)]() mutable { loop->adopt(std::move(c)); });
@@ -45,6 +58,7 @@ class LoopInput : public Input {
   std::shared_ptr<InputStats> stats_;
   std::shared_ptr<Loop> loop_;
   std::thread thread_;
+  std::atomic<bool> closing_{false};
   StopReport report_;
 };
 

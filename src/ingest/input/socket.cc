@@ -84,7 +84,8 @@ Result<ListenAddress> ListenAddress::parse(std::string_view text) {
   return out;
 }
 
-Result<Fd> open_socket(const ListenAddress& address, bool datagrams) {
+namespace {
+Result<Fd> bind_socket(const ListenAddress& address, bool datagrams) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   hints.ai_socktype = datagrams ? SOCK_DGRAM : SOCK_STREAM;
@@ -99,8 +100,76 @@ Result<Fd> open_socket(const ListenAddress& address, bool datagrams) {
   if (!datagrams) setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (found->ai_family == AF_INET6) setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
   if (bind(fd.get(), found->ai_addr, found->ai_addrlen) != 0) return socket_error(address, "listen on");
+  return fd;
+}
+
+/// The kernel takes a port of its own choice away from a socket that refuses senders, one that was named it does not.
+Result<Fd> bind_to_some_port(ListenAddress address, bool datagrams) {
+  constexpr int kTries = 20;
+  for (int i = 1;; ++i) {
+    address.port = 0;
+    {
+      ASSIGN_OR_RETURN(const Fd chosen, bind_socket(address, datagrams));
+      address.port = bound_port(chosen.get());
+    }
+    auto bound = bind_socket(address, datagrams);
+    if (bound.ok() || i == kTries) return bound;
+  }
+}
+
+bool takes_datagrams(int fd) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_DGRAM;
+}
+
+Error door_error(const char* what) {
+  return {Errc::kUnavailable, std::string(what) + ": " + std::strerror(errno)};
+}
+
+/// Where a socket can be reached from this machine.
+sockaddr_storage own_address(int fd, socklen_t& size) {
+  sockaddr_storage address{};
+  size = sizeof address;
+  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  if (auto& v4 = reinterpret_cast<sockaddr_in&>(address); address.ss_family == AF_INET && v4.sin_addr.s_addr == 0)
+    v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (auto& v6 = reinterpret_cast<sockaddr_in6&>(address);
+      address.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr))
+    v6.sin6_addr = in6addr_loopback;
+  return address;
+}
+}  // namespace
+
+Result<Fd> open_socket(const ListenAddress& address, bool datagrams) {
+  ASSIGN_OR_RETURN(Fd fd, address.port == 0 ? bind_to_some_port(address, datagrams) : bind_socket(address, datagrams));
   if (!datagrams && listen(fd.get(), kBacklog) != 0) return socket_error(address, "listen on");
   return fd;
+}
+
+// A datagram socket that is connected gets nothing from others, and the kernel tells them so.
+Result<void> refuse_senders(int fd) {
+  if (!takes_datagrams(fd)) {
+    if (shutdown(fd, SHUT_RDWR) == 0 || errno == ENOTCONN) return {};
+    return door_error("the socket goes on listening");
+  }
+  socklen_t size = 0;
+  const sockaddr_storage itself = own_address(fd, size);
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&itself), size) == 0) return {};
+  return door_error("the socket goes on taking datagrams");
+}
+
+Result<void> admit_senders(int fd) {
+  if (!takes_datagrams(fd)) {
+    if (listen(fd, kBacklog) == 0) return {};
+    return door_error("the socket does not listen any more");
+  }
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return {};  // it does
+  const sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
+  if (connect(fd, &nobody, sizeof nobody) == 0) return {};
+  return door_error("the socket does not take datagrams any more");
 }
 
 std::uint16_t bound_port(int fd) {

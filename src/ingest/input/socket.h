@@ -49,6 +49,11 @@ struct ListenAddress {
 
 /// Bound, for a stream listening too; non-blocking, closed on exec. The error says what to do.
 Result<Fd> open_socket(const ListenAddress& address, bool datagrams);
+/// For senders a bound socket is as if it was closed, whichever process holds it, too: they hear of it at once. What
+/// has come lies there to be read; of connections, only what was accepted. Again: nothing.
+Result<void> refuse_senders(int fd);
+/// Takes refuse_senders() back; any other bound socket stays as it is.
+Result<void> admit_senders(int fd);
 /// The port that a bound socket has; 0 when it has none.
 std::uint16_t bound_port(int fd);
 

@@ -22,7 +22,7 @@ StopReport TcpInput::stop() {
 
 std::vector<MovedConnection> TcpInput::release_connections(Later /*later*/) {
   if (!thread_.joinable()) return {};
-  on_loop(loop_->context(), [this] { loop_->stop_accepting(); });
+  on_loop(loop_->context(), [this] { loop_->door().stop_accepting(); });
   return on_loop(loop_->context(), [this] { return loop_->release(); });
 }
 

@@ -16,7 +16,6 @@ namespace {
 constexpr std::size_t kReadMax = 256 << 10;
 constexpr std::size_t kMuch = 64 << 10;  // after so many bytes a connection is read again at once
 constexpr std::size_t kBatchMax = 512 << 10;
-constexpr int kLastReadsMax = 4;
 constexpr auto kTick = 2ms;
 constexpr Duration kBusy = 20ms;
 constexpr auto kAcceptAgain = 50ms;
@@ -27,11 +26,12 @@ TcpLoop::TcpLoop(const InputOptions& options, Intake& intake, std::shared_ptr<In
       intake_(intake),
       stats_(std::move(stats)),
       work_(context_.get_executor()),
-      acceptor_(context_),
+      door_(context_),
       tick_timer_(context_),
       rest_timer_(context_),
       sweep_timer_(context_),
       accept_timer_(context_),
+      close_timer_(context_),
       buffer_(kReadMax),
       bucket_(options.rate_max) {}
 
@@ -40,8 +40,7 @@ void TcpLoop::run() {
 }
 
 void TcpLoop::listen(int fd) {
-  error_code ignored;
-  acceptor_.assign(tcp::v6(), fd, ignored);
+  door_.listen(fd);
   batch_ = options_.held;
   batch_payload_ = batch_.bytes();
   put();
@@ -50,21 +49,16 @@ void TcpLoop::listen(int fd) {
 }
 
 void TcpLoop::accept_next() {
-  acceptor_.async_accept([self = shared_from_this()](error_code error, tcp::socket socket) {
+  door_.acceptor.async_accept([self = shared_from_this()](error_code error, tcp::socket socket) {
     if (!error) self->accepted(std::move(socket));  // stop_accepting() may have come in between
-    if (!self->acceptor_.is_open()) return;
+    if (!self->door_.acceptor.is_open()) return;
     if (!error) return self->accept_next();
     // Out of file descriptors: those that wait stay in the kernel's queue, try again a little later.
     self->accept_timer_.expires_after(kAcceptAgain);
     self->accept_timer_.async_wait([self](error_code stopped) {
-      if (!stopped && self->acceptor_.is_open()) self->accept_next();
+      if (!stopped && self->door_.acceptor.is_open()) self->accept_next();
     });
   });
-}
-
-void TcpLoop::stop_accepting() {
-  error_code ignored;
-  acceptor_.close(ignored);
 }
 
 void TcpLoop::accepted(tcp::socket socket) {
@@ -99,6 +93,8 @@ void TcpLoop::add(tcp::socket socket, Framer framer, std::string peer) {
   connections_.insert(connection);
   stats_->connections = connections_.size();
   InputStats::add(stats_->connections_taken, 1);
+  if (door_.closing) tell(connection);
+  look_whether_closed();
   wait(connection);
 }
 
@@ -159,6 +155,7 @@ void TcpLoop::end(const Ptr& connection) {
   connections_.erase(connection);
   stats_->connections = connections_.size();
   turn_ends_soon();
+  look_whether_closed();
 }
 
 // Whatever else is ready now is read first: posted work runs after it.
@@ -203,6 +200,7 @@ void TcpLoop::put() {
   InputStats::add(stats_->malformed, batch_malformed_);
   batch_payload_ = batch_cut_ = batch_malformed_ = 0;
   batch_.clear();
+  look_whether_closed();
   if (bucket_.limited()) rest(bucket_.borrow(records, boot_now()));
 }
 
@@ -249,67 +247,6 @@ void TcpLoop::tick() {
     else
       read(connection);
   }
-}
-
-void TcpLoop::sweep_later() {
-  Duration shortest = Duration::max();
-  for (const Duration limit : {options_.idle_max, options_.record_time_max})
-    if (limit > Duration::zero()) shortest = std::min(shortest, limit);
-  if (shortest == Duration::max() || finished_) return;
-  sweep_timer_.expires_after(std::clamp<Duration>(shortest / 4, 10ms, 1s));
-  sweep_timer_.async_wait([self = shared_from_this()](error_code stopped) {
-    if (!stopped) self->sweep();
-  });
-}
-
-void TcpLoop::sweep() {
-  if (blocked()) return sweep_later();  // they may have spoken, we have not listened
-  const Instant now = boot_now();
-  std::vector<Ptr> late;
-  for (const Ptr& c : connections_) {
-    const bool idle = options_.idle_max > Duration::zero() && now - c->heard > options_.idle_max;
-    const bool slow = options_.record_time_max > Duration::zero() && !c->framer.between_records() &&
-                      now - c->record_began > options_.record_time_max;
-    if (idle || slow) late.push_back(c);
-  }
-  InputStats::add(stats_->connections_timed_out, late.size());
-  for (const Ptr& c : late) end(c);
-  sweep_later();
-}
-
-std::vector<MovedConnection> TcpLoop::release() {
-  error_code ignored;
-  std::vector<MovedConnection> out;
-  out.reserve(connections_.size());
-  for (const Ptr& c : connections_) {
-    c->gone = true;
-    out.push_back({Fd(c->socket.release(ignored)), c->peer, c->framer.state()});
-  }
-  connections_.clear();
-  ready_.clear();
-  stats_->connections = 0;
-  put();
-  last_read_ = boot_now();
-  return out;
-}
-
-StopReport TcpLoop::finish() {
-  stop_accepting();
-  finished_ = true;
-  held_ = false;
-  put();  // room may have come
-  while (!connections_.empty()) {
-    const Ptr connection = *connections_.begin();
-    for (int i = 0; i < kLastReadsMax && !held_ && !connection->gone && read(connection); ++i) {
-    }
-    if (!connection->gone) end(connection);
-  }
-  put();
-  for (auto* timer : {&tick_timer_, &rest_timer_, &sweep_timer_, &accept_timer_}) timer->cancel();
-  work_.reset();
-  StopReport report{stats_->records, 0, last_read_, {}};
-  report.held = std::exchange(batch_, {});
-  return report;
 }
 
 }  // namespace outlast::ingest

@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "ingest/input/door.h"
 #include "ingest/input/input.h"
 
 namespace outlast::ingest {
@@ -14,7 +15,7 @@ namespace outlast::ingest {
 /// The thread of a TcpInput.
 /// A connection that has just spoken is not waited for at once but read again 2 ms later, so that a busy one costs one
 /// read for many records instead of being woken for each.
-/// Thread-safety: all on the thread in run(), but the constructor and context().
+/// Thread-safety: all on the thread in run(), but the constructor, context() and door().done.
 class TcpLoop final : public std::enable_shared_from_this<TcpLoop>, private FrameSink {
  public:
   TcpLoop(const InputOptions& options, Intake& intake, std::shared_ptr<InputStats> stats);
@@ -23,9 +24,11 @@ class TcpLoop final : public std::enable_shared_from_this<TcpLoop>, private Fram
 
   void listen(int fd);
   void adopt(MovedConnection connection);
-  /// Those that were accepted before are added by tasks that are posted already.
-  void stop_accepting();
-  /// Precondition: stop_accepting(), a task ago.
+  /// Tells the connections, which have close_wait to end by themselves; door().done when they have.
+  void close();
+  void reopen();
+  Door& door() { return door_; }
+  /// Precondition: door().stop_accepting(), a task ago.
   std::vector<MovedConnection> release();
   /// Ends run().
   StopReport finish();
@@ -50,6 +53,10 @@ class TcpLoop final : public std::enable_shared_from_this<TcpLoop>, private Fram
   void list(const Ptr& connection);
   bool read(const Ptr& connection);
   void end(const Ptr& connection);
+  void read_and_end_all();
+  void tell(const Ptr& connection);
+  void end_told_later(Duration wait);
+  void look_whether_closed();
   void record(std::string_view bytes, FrameFault fault) override;
 
   bool blocked() const { return held_ || resting_; }
@@ -68,8 +75,8 @@ class TcpLoop final : public std::enable_shared_from_this<TcpLoop>, private Fram
   std::shared_ptr<InputStats> stats_;
   boost::asio::io_context context_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
-  boost::asio::ip::tcp::acceptor acceptor_;
-  boost::asio::steady_timer tick_timer_, rest_timer_, sweep_timer_, accept_timer_;
+  Door door_;
+  boost::asio::steady_timer tick_timer_, rest_timer_, sweep_timer_, accept_timer_, close_timer_;
   std::unordered_set<Ptr> connections_;
   std::vector<Ptr> ready_;
   std::vector<char> buffer_;

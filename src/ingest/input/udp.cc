@@ -13,6 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 constexpr Duration kForever = Duration::max();
 constexpr Duration kAfterError = 100ms;
+constexpr Duration kLastLook = 5ms;
 
 timespec to_timespec(Duration d) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(d);
@@ -41,6 +42,7 @@ Result<void> UdpInput::start() {
   if (socket_.get() < 0) {
     ASSIGN_OR_RETURN(socket_, open_socket(options_.listen, true));
   }
+  if (!options_.closed) TRY(admit_senders(socket_.get()));
   const int fd = socket_.get(), on = 1;
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
   setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on);
@@ -50,13 +52,17 @@ Result<void> UdpInput::start() {
   buffer_ = grow_receive_buffer(fd, options_.receive_buffer_min, warning_);
   if (!warning_.empty()) spdlog::warn("ingest: input {}: {}", options_.name, warning_);
   stats_->receive_buffer = buffer_;
+  if (options_.closed) close();
   thread_ = std::thread([this] { run(); });
   return {};
 }
 
 void UdpInput::run() {
   put();
-  while (!stopping_.load(std::memory_order_acquire)) read_once();
+  while (!stopping_.load(std::memory_order_acquire)) {
+    follow_door();
+    read_once();
+  }
 }
 
 void UdpInput::read_once() {
@@ -72,7 +78,7 @@ void UdpInput::read_once() {
   if (count == 0) {
     gather_ = Duration::zero();
     queue_was_empty_ = true;
-    wait_for(socket_.get(), kForever);
+    note_empty();
     return;
   }
   last_read_ = now;
@@ -80,6 +86,27 @@ void UdpInput::read_once() {
   take(static_cast<std::size_t>(count));
   put();
   if (gather_ > Duration::zero()) wait_for(-1, gather_);
+}
+
+void UdpInput::note_empty() {
+  // What was on its way up when senders were refused may still come.
+  const bool again = refuses_ && ++empty_looks_ == 1;
+  if (refuses_ && !again) closed_ = true;
+  wait_for(again ? -1 : socket_.get(), again ? kLastLook : kForever);
+}
+
+void UdpInput::turn_door(bool closing) {
+  if (closing_.exchange(closing) != closing) told_.signal();
+}
+
+void UdpInput::follow_door() {
+  const bool wanted = closing_;
+  if (wanted == refuses_) return;
+  const auto turned = wanted ? refuse_senders(socket_.get()) : admit_senders(socket_.get());
+  if (!turned.ok()) spdlog::error("ingest: input {}: {}", options_.name, turned.error().message);
+  refuses_ = wanted;
+  closed_ = false;
+  empty_looks_ = 0;
 }
 
 // Until a read comes back with less than it asked for: the queue is empty then.
@@ -138,11 +165,13 @@ void UdpInput::put() {
   }
 }
 
-bool UdpInput::wait_for(int fd, Duration longest) {
-  pollfd fds[2] = {{stop_.fd(), POLLIN, 0}, {fd, POLLIN, 0}};
+void UdpInput::wait_for(int fd, Duration longest) {
+  pollfd fds[2] = {{told_.fd(), POLLIN, 0}, {fd, POLLIN, 0}};
   const timespec timeout = longest == kForever ? timespec{} : to_timespec(longest);
   ppoll(fds, fd < 0 ? 1 : 2, longest == kForever ? nullptr : &timeout, nullptr);
-  return fds[0].revents == 0;
+  if (fds[0].revents == 0 || stopping_.load(std::memory_order_acquire)) return;
+  told_.clear();
+  follow_door();  // whoever waits for room may do so for long
 }
 
 // Large enough for nobody to read for `pause` at the highest rate seen.
@@ -189,7 +218,7 @@ std::string UdpInput::warning() const {
 StopReport UdpInput::stop() {
   if (!thread_.joinable()) return {report_.records, report_.kernel_drops, report_.read_until, {}};
   stopping_.store(true, std::memory_order_release);
-  stop_.signal();
+  told_.signal();
   thread_.join();
   const InputCounters counted = counters();
   report_ = {counted.records, counted.kernel_drops, queue_was_empty_ ? boot_now() : last_read_, {}};

@@ -18,6 +18,9 @@ class UdpInput final : public Input {
   ~UdpInput() override;
   Result<void> start() override;
   StopReport stop() override;
+  void close() override { turn_door(true); }
+  void reopen() override { turn_door(false); }
+  bool is_closed() const override { return closing_ && closed_; }
   InputCounters counters() const override;
   std::uint16_t port() const override;
   std::string warning() const override;
@@ -28,7 +31,10 @@ class UdpInput final : public Input {
   void take(std::size_t datagrams);
   void put();
   void note_taken_over(std::size_t datagrams, std::size_t wanted);
-  bool wait_for(int fd, Duration longest);  ///< False when it was stop().
+  void wait_for(int fd, Duration longest);  ///< Not longer than until stop(), close(), reopen().
+  void turn_door(bool closing);
+  void follow_door();
+  void note_empty();
   void look_after_buffer();
   void count_drops(std::uint32_t drops);
   Instant noted_gap();
@@ -36,10 +42,11 @@ class UdpInput final : public Input {
   const InputOptions options_;
   Intake& intake_;
   Fd socket_;
-  Wake stop_;
+  Wake told_;  ///< To stop, or to look at closing_.
   std::shared_ptr<Wake> room_;
   std::thread thread_;
-  std::atomic<bool> stopping_{false};
+  std::atomic<bool> stopping_{false}, closing_{false};
+  std::atomic<bool> closed_{false};  ///< Nobody sends any more, and all that came is put.
 
   // The reader's own.
   Datagrams datagrams_;
@@ -51,6 +58,8 @@ class UdpInput final : public Input {
   Duration gather_{0};
   Instant last_read_{};
   bool queue_was_empty_{true};
+  bool refuses_{false};
+  int empty_looks_{0};       ///< Since it refuses.
   bool taking_over_{false};  ///< What is read now lay in the kernel while nobody read.
   std::uint64_t buffer_{0};
   double buffer_for_{0};  ///< The rate that the buffer was made for.
