@@ -278,6 +278,10 @@ void Pipeline::start_sinks() {
   unclaimed_.look(former_, known_);
 }
 
+void Pipeline::hurry(bool now) {
+  for (const auto& runner : runners_) runner->hurry(now);
+}
+
 LeftBehind Pipeline::end(bool flush) {
   closed_ = true;
   for (std::uint32_t under_way = puts_; under_way != 0; under_way = puts_) puts_.wait(under_way);

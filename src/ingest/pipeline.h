@@ -50,6 +50,8 @@ class Pipeline final : public Intake {
   void on_room(Task room) override;
 
   void start_sinks();
+  /// Whatever waits or comes goes to its sink at once, if the sinks are started. Any thread.
+  void hurry(bool now);
   /// Flushes the buffers with flush_at_shutdown, each chunk tried once more; what is left is kept.
   LeftBehind stop();
   /// Flushes nothing; what is left is kept for the next process, which may take it when this returns.

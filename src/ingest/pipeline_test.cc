@@ -113,6 +113,40 @@ TEST_F(PipelineTest, BuffersOnlyUntilItsSinksAreStarted) {
   EXPECT_EQ(told.wait(), std::nullopt);
 }
 
+TEST_F(PipelineTest, InAHurryNothingWaitsForItsIntervalAndWhatTheDeadLeftIsLookedFor) {
+  SinkConfig config = file_buffered("s");
+  config.buffer.limits.flush_interval = 1h;
+  auto dead = open({config}, 1);
+  put(*dead, {"left"});
+  auto pipeline = open({config}, 2);
+  const auto is_empty = [&pipeline] { return pipeline->stats().sinks[0].is_empty(); };
+  pipeline->hurry(true);
+  EXPECT_FALSE(is_empty()) << "it has not looked before its sinks are started";
+  pipeline->start_sinks();
+  Texts want;
+  const auto expect_empty = [&](const std::string& last) {
+    want.push_back(last);
+    EXPECT_TRUE(journals_["s"].wait_texts(want.size()));
+    for (const auto end = std::chrono::steady_clock::now() + 30s;
+         !is_empty() && std::chrono::steady_clock::now() < end;)
+      std::this_thread::sleep_for(1ms);
+    EXPECT_TRUE(is_empty());
+  };
+  put(*pipeline, {"a"});
+  expect_empty("a");
+  put(*pipeline, {"b"});
+  EXPECT_GT(pipeline->stats().sinks[0].bytes_left() + journals_["s"].texts().size(), 0U);
+  expect_empty("b");
+  dead->hand_over();
+  pipeline->hurry(true);
+  EXPECT_FALSE(is_empty()) << "not before it has looked again";
+  expect_empty("left");
+  pipeline->hurry(false);
+  put(*pipeline, {"c"});
+  EXPECT_FALSE(is_empty());
+  EXPECT_EQ(journals_["s"].texts(), want);
+}
+
 TEST_F(PipelineTest, HandsOverWhatIsInFilesAndInMemory) {
   for (const bool file : {false, true}) {
     const std::string name = file ? "file" : "memory";

@@ -115,7 +115,8 @@ void SinkRunner::open_former() {
 
 void SinkRunner::adopt_when_due() {
   const Instant now = around_.clock.now();
-  if (next_adoption_ && now < *next_adoption_) return;
+  const std::uint32_t wanted = looks_wanted_;
+  if (next_adoption_ && now < *next_adoption_ && looks_done_ == wanted) return;
   if (!next_adoption_) open_former();
   next_adoption_ = now + kAdoptionWait;
   remove_written();
@@ -127,6 +128,13 @@ void SinkRunner::adopt_when_due() {
   if (source_only_ != nullptr) look_in(*source_only_);
   for (const auto& directory : former_) look_in(*directory);
   buffer_->adopt(std::move(own), std::move(elsewhere));
+  looks_done_ = wanted;
+}
+
+void SinkRunner::hurry(bool now) {
+  buffer_->hurry(now);
+  if (now) ++looks_wanted_;
+  wake();
 }
 
 void SinkRunner::remove_written() {
@@ -236,6 +244,7 @@ SinkStats SinkRunner::stats() const {
   SinkStats stats = stats_;
   stats.buffer = buffer_->stats();
   stats.failures = buffer_->failures();
+  stats.looks = looks_done_ != looks_wanted_;
   return stats;
 }
 

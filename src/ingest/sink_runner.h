@@ -45,6 +45,9 @@ class SinkRunner {
   /// Ends source-only and begins to flush: what processes that are gone left behind, what came source-only, then the
   /// rest. Until then the buffer only takes in.
   void start();
+  /// Sends what there is and what comes at once, and looks again for what dead processes left: SinkStats::is_empty().
+  /// Any thread.
+  void hurry(bool now);
   /// Ends the threads and gives the directories free for another process. With `flush` every chunk is tried once more.
   /// Precondition: nobody appends any more.
   LeftBehind stop(bool flush);
@@ -90,6 +93,7 @@ class SinkRunner {
   std::condition_variable changed_;
   std::uint64_t signals_{0};
   bool adopted_{false};
+  std::atomic<std::uint32_t> looks_wanted_{1}, looks_done_{0};  ///< For what others left.
   std::atomic<bool> draining_{false}, stopping_{false};
   SinkStats stats_;
   std::vector<std::shared_ptr<Chunk>> unremoved_;  ///< Written, but the disk did not let go of them.

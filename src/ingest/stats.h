@@ -39,6 +39,11 @@ struct SinkStats {
   std::uint64_t retries{0};   ///< Writes that failed and are tried again.
   std::uint32_t failures{0};  ///< Of the outage that lasts; 0: there is none.
   std::string last_error;     ///< Of the outage that lasts, or of the last chunk set aside.
+  bool looks{false};          ///< It has not seen yet what earlier processes left for it.
+
+  std::uint64_t bytes_left() const { return buffer.held.bytes + buffer.parked.bytes; }
+  /// Nothing waits for it, on disk or in memory.
+  bool is_empty() const { return !looks && buffer.held.chunks == 0 && buffer.parked.records == 0; }
 };
 
 /// Chunks in a directory that an earlier configuration had for a sink which this one does not have.

@@ -246,7 +246,7 @@ void ChunkBuffer::stand_in_line(const std::shared_ptr<Held>& held) {
 void ChunkBuffer::enqueue_due(Instant now) {
   for (auto next = staged_.begin(); next != staged_.end();) {
     const auto current = next++;
-    if (current->second->due <= now) enqueue(std::string(current->first));
+    if (hurries_ || current->second->due <= now) enqueue(std::string(current->first));
   }
 }
 

@@ -95,6 +95,8 @@ class ChunkBuffer {
   void adopt(std::vector<std::shared_ptr<Chunk>> chunks, std::vector<std::shared_ptr<Chunk>> elsewhere = {});
   /// Everything is due now.
   void flush_all();
+  /// While it hurries, whatever comes is due at once.
+  void hurry(bool now);
   /// The end: what is in no file comes back (others stay for the next process), and so does what the disk refused;
   /// those who wait are told kShuttingDown.
   std::vector<std::shared_ptr<Chunk>> close();
@@ -151,7 +153,7 @@ class ChunkBuffer {
 
   Side own_, apart_;
   Side* side_{&own_};  ///< Where new chunks are made.
-  bool source_only_{false};
+  bool source_only_{false}, hurries_{false};
   std::size_t source_only_chunks_{0};
   ChunkIds& ids_;
   Clock& clock_;

@@ -35,7 +35,7 @@ std::optional<Instant> ChunkBuffer::next_due() const {
   std::optional<Instant> next;
   const auto sooner = [&next](Instant at) { next = next ? std::min(*next, at) : at; };
   if (!waiting_.empty() && may_go(*waiting_.begin()->second)) sooner(retry_.next().value_or(Instant{}));
-  for (const auto& [tag, held] : staged_) sooner(held->due);
+  for (const auto& [tag, held] : staged_) sooner(hurries_ ? Instant{} : held->due);
   if (!parked_.empty()) sooner(next_parked_try_);
   return next;
 }
@@ -213,6 +213,13 @@ void ChunkBuffer::flush_all() {
   const std::lock_guard lock(mutex_);
   if (!parked_.empty()) write_parked(calls);
   enqueue_all();
+  calls.add(hooks_.work);
+}
+
+void ChunkBuffer::hurry(bool now) {
+  Calls calls;
+  const std::lock_guard lock(mutex_);
+  hurries_ = now;
   calls.add(hooks_.work);
 }
 
