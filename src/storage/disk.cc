@@ -103,6 +103,20 @@ class PosixFile final : public File {
     if (::fstat(fd_.get(), &facts) != 0) return failure("stat", path_, errno);
     return static_cast<std::uint64_t>(facts.st_size);
   }
+  Result<void> reserve(std::uint64_t size) override {
+    int rc;
+    do rc = ::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size));
+    while (rc != 0 && errno == EINTR);
+    if (rc != 0 && errno != EOPNOTSUPP && errno != ENOSYS) return failure("take space for", path_, errno);
+    return {};
+  }
+  Result<void> write_back(std::uint64_t offset, std::uint64_t bytes, bool wait) override {
+    const unsigned flags =
+        SYNC_FILE_RANGE_WRITE | (wait ? SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER : 0U);
+    if (::sync_file_range(fd_.get(), static_cast<off64_t>(offset), static_cast<off64_t>(bytes), flags) == 0) return {};
+    if (errno == ENOSYS || errno == ESPIPE) return {};
+    return failure("write", path_, errno);
+  }
 
  private:
   Fd fd_;

@@ -25,6 +25,11 @@ class File {
   virtual Result<void> sync() = 0;
   virtual Result<void> truncate(std::uint64_t size) = 0;
   virtual Result<std::uint64_t> size() = 0;
+  /// Takes the space for a file of `size` bytes, which it is yet to become. Success where the file system cannot.
+  virtual Result<void> reserve(std::uint64_t) { return {}; }
+  /// Begins to write this part to the disk. With `wait` it returns when that is done; size and space of the file then
+  /// still need sync(). An error is as final as one of sync().
+  virtual Result<void> write_back(std::uint64_t, std::uint64_t, bool /*wait*/) { return {}; }
 };
 
 /// Held as long as the object lives; the kernel drops it with the process.

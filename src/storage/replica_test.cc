@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "storage/incoming.h"
 #include "storage/log_writer.h"
 #include "storage/replica_store.h"
 #include "storage/template_db.h"
@@ -259,6 +260,34 @@ TEST_F(ReplicaTest, ShipsASnapshotInPiecesThroughRestartsWhileCommitsGoOn) {
   ASSERT_TRUE(other->sync().ok());
   ASSERT_TRUE(other->apply_to(Lsn(1'000)).ok());
   EXPECT_EQ(other->digest()->crc, replica_->digest()->crc);
+}
+
+TEST_F(ReplicaTest, SnapshotsArriveSideBySideAndGoOnFromTheirLastSync) {
+  fill(200);
+  const auto snapshot = std::move(replica_->snapshot()).value();
+  const std::string file = *snapshot->read(0, snapshot->file_size());
+  ASSERT_GT(file.size(), 12 * kPageBytes);
+  const std::string root = b();
+  ASSERT_TRUE(disk_.make_dir(root).ok());
+  const auto take = [&](Incoming& incoming, std::uint64_t range, std::uint64_t from, std::uint64_t to) {
+    return incoming
+        .receive(identity(range, "store-b"), snapshot->position(), file.size(), from,
+                 std::string_view(file).substr(from, to - from))
+        .value();
+  };
+  {
+    Incoming incoming(disk_, root, 4 * kPageBytes);
+    for (std::uint64_t at = 0; at < 10 * kPageBytes; at += kPageBytes)
+      for (const std::uint64_t range : {7U, 8U}) EXPECT_EQ(take(incoming, range, at, at + kPageBytes), at + kPageBytes);
+  }
+  Incoming incoming(disk_, root, 4 * kPageBytes);
+  for (const std::uint64_t range : {7U, 8U}) {
+    EXPECT_EQ(take(incoming, range, 0, 0), 8 * kPageBytes) << "what came after the last sync is not trusted";
+    EXPECT_EQ(take(incoming, range, 8 * kPageBytes, file.size()), file.size());
+    const auto dir = incoming.seal(identity(range, "store-b"), snapshot->position());
+    ASSERT_TRUE(dir.ok()) << dir.error().to_string();
+    EXPECT_EQ(read_file(disk_, *dir + "/db").value(), file);
+  }
 }
 
 TEST_F(ReplicaTest, ASnapshotThatHoldsLaterPagesIsWholeOnceItsLogHasReachedThem) {
