@@ -43,6 +43,7 @@ class ReplicaLog {
   void run(std::move_only_function<Result<T>(storage::Replica&)> work, Callback<T> done) {
     port_.run(*replica_, [&loop = loop_, keep = replica_, work = std::move(work), done = std::move(done)]() mutable {
       Result<T> result = work(*keep);
+      keep.reset();  // whoever hears of the result may remove the replica
       loop.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
     });
   }

@@ -110,7 +110,7 @@ void ThreadWorkers::run_next(std::uint64_t key) {
       }
       batch.swap(it->second);
     }
-    for (Task& task : batch) task();
+    for (Task& task : batch) std::exchange(task, {})();  // what it kept is not kept until the batch is over
   }
 }
 

@@ -26,7 +26,7 @@ class Round {
   void take(Job& job) {
     if (job.task) {
       sync();
-      job.task();
+      std::exchange(job.task, {})();  // what it kept is not kept until the round is over
       return;
     }
     auto appended = job.entries.empty() ? Result<void>() : replica_.append(job.entries);
