@@ -44,7 +44,7 @@ std::vector<SettingDef> make_defs() {
        kMiB,
        kTiB,
        {},
-       "bytes a second of one snapshot to a new replica"},
+       "bytes a second of all snapshots together that one node sends to new replicas; 1TiB is no limit"},
       {"liveness.drift",
        Type::kFloat,
        "0.05",

@@ -19,12 +19,16 @@ HeldReplica::HeldReplica(std::shared_ptr<NodeContext> context, placement::Replic
   if (auto recorded = replica->recorded_config()) accepted = *std::move(recorded);
 }
 
-void HeldReplica::send(NodeId to, ReplicaId to_replica, proto::RangeMessage message) const {
+void HeldReplica::address(ReplicaId to_replica, proto::RangeMessage& message) const {
   message.set_range(range.value);
   message.set_from_replica(ref.replica.value);
   message.set_to_replica(to_replica.value);
   if (message.epoch() == 0) message.set_epoch(accepted.epoch.value);
   if (message.cfg() == 0) message.set_cfg(accepted.cfg.value);
+}
+
+void HeldReplica::send(NodeId to, ReplicaId to_replica, proto::RangeMessage message) const {
+  address(to_replica, message);
   node.transport.send(to, std::move(message));
 }
 

@@ -11,6 +11,7 @@
 #include "replication/removal_sweep.h"
 #include "replication/replica_log.h"
 #include "replication/served_range.h"
+#include "replication/snapshot_line.h"
 #include "replication/transport.h"
 
 namespace outlast::replication {
@@ -20,6 +21,7 @@ struct NodeContext {
   Loop& loop;
   storage::LogWriter& logs;
   Workers& workers;
+  Workers& copiers;  ///< For the bytes of snapshots, which may take long.
   storage::ReplicaStore& store;
   Transport& transport;
   NodeDirectory& nodes;
@@ -41,9 +43,9 @@ struct NodeContext {
 
   std::map<NodeId, Incarnation> peers;  ///< Connected.
   std::set<std::pair<NodeId, Incarnation>> fences;
-  int snapshots_running{0};
-  bool leaving{false};   ///< The process stops: takes no range over.
-  bool disk_low{false};  ///< The disk has no room for more writes than are under way.
+  std::shared_ptr<SnapshotLine> snapshots;  ///< That this node sends; never null once in use.
+  bool leaving{false};                      ///< The process stops: takes no range over.
+  bool disk_low{false};                     ///< The disk has no room for more writes than are under way.
 
   bool fenced(const placement::Leaseholder& holder) const { return fences.contains({holder.node, holder.incarnation}); }
   /// Is it this very process?
@@ -53,8 +55,20 @@ struct NodeContext {
   /// Runs `work` on the range's worker, `done` back on the loop.
   template <class T>
   void on_worker(RangeId range, std::move_only_function<Result<T>()> work, Callback<T> done) {
-    workers.submit(range.value, [&l = loop, work = std::move(work), done = std::move(done)]() mutable {
+    run_on(workers, range, std::move(work), std::move(done));
+  }
+  /// The same where the bytes of snapshots are read and written.
+  template <class T>
+  void on_copier(RangeId range, std::move_only_function<Result<T>()> work, Callback<T> done) {
+    run_on(copiers, range, std::move(work), std::move(done));
+  }
+
+ private:
+  template <class T>
+  void run_on(Workers& threads, RangeId range, std::move_only_function<Result<T>()> work, Callback<T> done) {
+    threads.submit(range.value, [&l = loop, work = std::move(work), done = std::move(done)]() mutable {
       Result<T> result = work();
+      work = nullptr;  // whoever hears of the result may remove the replica that it kept
       l.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
     });
   }
@@ -69,6 +83,8 @@ class HeldReplica : public std::enable_shared_from_this<HeldReplica> {
               std::shared_ptr<storage::Replica> opened);
 
   void send(NodeId to, ReplicaId to_replica, proto::RangeMessage message) const;
+  /// What send() writes into every message.
+  void address(ReplicaId to_replica, proto::RangeMessage& message) const;
   /// The leaseholder says that `lsn` is durable; counts as far as this log reaches.
   void learn_durable(Lsn lsn);
   /// Applies what is durable now; `done` when it is in the database file.

@@ -215,6 +215,7 @@ void Leader::on_activate_ack(Member& member, const proto::ActivateAck& ack) {
     member.state = Member::State::kDown;
     return consider();
   }
+  if (!member.voter && synced == Lsn() && snapshot_is_shorter()) return need_snapshot(member);
   member.state = Member::State::kStreaming;
   member.activated = true;
   note_room(member, ack.disk_low());

@@ -80,6 +80,7 @@ class Leader : public std::enable_shared_from_this<Leader> {
   void ship_all();
   void read_for(Member& member);
   void send_entries(Member& member, const std::vector<storage::LogEntryPtr>& entries);
+  bool snapshot_is_shorter() const;
   void need_snapshot(Member& member);
   void snapshot_ended(NodeId id, std::uint64_t stream, const Result<void>& result);
   void trim_recent();

@@ -199,6 +199,8 @@ void Leader::on_timer() {
     const bool waits = member.state == Member::State::kProbing;
     const Duration patience = node().parameters.ack_timeout * (waits ? 1 : 10);
     if (member.voter || (!waits && member.state != Member::State::kSnapshot)) continue;
+    const auto snapshot = snapshots_.find(id);
+    if (snapshot != snapshots_.end() && snapshot->second->waits()) member.progress = now;
     if (now - member.progress < patience || !node().peers.contains(id)) continue;
     member.progress = now;  // its answer may be lost with a replica that was not open yet
     probe(member, held_->log.tail());

@@ -96,6 +96,12 @@ void Leader::read_for(Member& member) {
       }));
 }
 
+/// The log still begins where an empty replica ends, but the file is less than what it took to write it.
+bool Leader::snapshot_is_shorter() const {
+  const std::uint64_t log = held_->replica->log_bytes();
+  return opened_ && log > node().parameters.log_bytes_shipped && held_->replica->disk_bytes() - log < log;
+}
+
 void Leader::need_snapshot(Member& member) {
   if (member.voter) return;
   member.state = Member::State::kSnapshot;

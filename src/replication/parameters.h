@@ -32,15 +32,16 @@ struct Parameters {
   Duration checkpoint_patience = std::chrono::seconds(3);    ///< A checkpoint blocks so long for the last commits.
   std::size_t apply_bytes = 4U << 20;                        ///< ... or after so many bytes of log.
   std::size_t promote_lag = 64U << 10;                       ///< A learner this close is made a member.
-  std::size_t window_bytes = 8U << 20;                       ///< Sent and not acknowledged, per member.
+  std::size_t window_bytes = 8U << 20;                       ///< Sent and not acknowledged, per member or snapshot.
+  std::size_t log_bytes_shipped = 4U << 20;                  ///< A shorter log is no reason to send a snapshot.
   std::size_t batch_bytes = 1U << 20;                        ///< Per Append message and per snapshot piece.
   std::size_t recent_bytes = 32U << 20;                      ///< Log kept in memory for shipping, per range.
   Duration resolve_window = std::chrono::seconds(120);       ///< The ids of writes are kept so long, in memory,
   std::size_t resolve_bytes = 64U << 20;                     ///< ... or until those of all ranges need more than this.
   std::size_t pending_bytes = 64U << 20;                     ///< Not yet durable: beyond this commits are refused.
   std::uint64_t wal_bytes = 4'000U * 4'120U;                 ///< Checkpoint when SQLite's WAL is larger.
-  std::uint64_t snapshot_rate = 0;                           ///< Bytes a second of each; 0 = as fast as it goes.
-  int snapshots_at_once = 4;                                 ///< Sent by this node.
+  std::uint64_t snapshot_rate = 0;                           ///< Bytes a second of all that this node sends; 0 = any.
+  int snapshots_at_once = 8;                                 ///< Sent by this node.
   std::size_t changes_per_batch = 100;                       ///< Of range records, in one metadata transaction.
   int batches_at_once = 8;                                   ///< Metadata transactions with such changes under way.
   int replication_factor = 3;                                ///< Wanted; a range's rf grows to it with its members.

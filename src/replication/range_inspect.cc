@@ -68,6 +68,7 @@ std::optional<ReplicaState> RangeMachine::state() const {
   out.applied = held_->replica->applied();
   out.log_bytes = held_->replica->log_bytes();
   out.file_bytes = held_->replica->disk_bytes() - out.log_bytes;
+  if (receiver_ && out.role == ReplicaState::Role::kLearner) out.file_bytes = std::max(out.file_bytes, receiver_->next);
   return out;
 }
 

@@ -169,11 +169,11 @@ void RangeMachine::drop_replica() {
   if (leader_) leadership_over({Errc::kNotLeaseholder, "this replica left the range"});
   const ReplicaRef gone = *local_;
   storage_ = Storage::kBusy;
-  receiver_.reset();  // a piece that is being written is the last one
+  receiver_.reset();
   follower_ = nullptr;
   // The replica is closed behind all log work that was queued for it; its files go after that.
   auto last = std::exchange(held_, nullptr);
-  auto remove = [this, weak = weak_from_this(), gone] {
+  auto erase = [this, weak = weak_from_this(), gone] {
     const auto me = weak.lock();
     if (!me) return;
     node_.on_worker<void>(
@@ -201,6 +201,12 @@ void RangeMachine::drop_replica() {
           self->evaluate();
         });
   };
+  auto remove = [this, weak = weak_from_this(), erase = std::move(erase)]() mutable {
+    const auto me = weak.lock();  // pieces of a snapshot that are being written go first
+    if (!me) return;
+    node_.on_copier<void>(
+        range_, [] { return Result<void>(); }, [erase = std::move(erase)](const Result<void>&) mutable { erase(); });
+  };
   if (!last) return remove();
   auto& log = last->log;
   log.run<void>([](storage::Replica&) { return Result<void>(); },
@@ -226,6 +232,7 @@ void RangeMachine::on_snapshot_chunk(NodeId from, Incarnation, proto::RangeMessa
     ack.set_next_offset(next);
     ack.set_installed(installed);
     ack.set_error(error);
+    ack.set_window(node_.parameters.window_bytes);
     node_.transport.send(from, std::move(out));
   };
   auto config = placement::decode_range_config(chunk.config());
@@ -235,19 +242,19 @@ void RangeMachine::on_snapshot_chunk(NodeId from, Incarnation, proto::RangeMessa
   if (mine == nullptr || *mine != *local_ || leader_) return;  // only a learner gives its data up for a snapshot
   if (record_ && record_->config.find_insync(node_.self.node) != nullptr) return;
   const bool begins = chunk.offset() == 0;
-  if (begins) receiver_ = SnapshotReceiver{*local_, point, chunk.file_size(), 0, false};
-  if (!receiver_ || receiver_->point != point || receiver_->busy) return;
-  if (crc32c(chunk.data()) != chunk.crc()) return reply(receiver_->next, false, "a piece was damaged on its way");
-  receiver_->busy = true;
-  node_.on_worker<std::uint64_t>(
+  if (begins) receiver_ = SnapshotReceiver{*local_, point, chunk.file_size(), 0};
+  if (!receiver_ || receiver_->point != point) return;
+  node_.on_copier<std::uint64_t>(
       range_,
       [&store = node_.store, identity = storage::ReplicaIdentity{range_, local_->replica, local_->store_uuid}, point,
-       size = chunk.file_size(), offset = chunk.offset(),
-       data = std::move(*chunk.mutable_data())] { return store.receive_snapshot(identity, point, size, offset, data); },
+       size = chunk.file_size(), offset = chunk.offset(), crc = chunk.crc(),
+       data = std::move(*chunk.mutable_data())]() -> Result<std::uint64_t> {
+        if (crc32c(data) != crc) return Error(Errc::kCorrupt, "a piece was damaged on its way");
+        return store.receive_snapshot(identity, point, size, offset, data);
+      },
       [weak = weak_from_this(), from, leader, point, reply](Result<std::uint64_t> next) {
         const auto me = weak.lock();
         if (!me || me->stopped_ || !me->receiver_ || me->receiver_->point != point) return;
-        me->receiver_->busy = false;
         if (!next.ok() && next.error().code == Errc::kIo) me->node_.report_disk_failure(me->range_, next.error(), true);
         if (!next.ok()) return reply(0, false, next.error().message);
         me->receiver_->next = *next;

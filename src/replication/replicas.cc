@@ -19,6 +19,7 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
       .loop = deps_.loop,
       .logs = deps_.logs,
       .workers = deps_.workers,
+      .copiers = deps_.copiers != nullptr ? *deps_.copiers : deps_.workers,
       .store = deps_.store,
       .transport = deps_.transport,
       .nodes = deps_.nodes,
@@ -58,6 +59,7 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
           },
       .sweep = nullptr,
   });
+  node_->snapshots = std::make_shared<SnapshotLine>(deps_.loop, parameters.snapshots_at_once);
   records_ = std::make_unique<RecordWriter>(deps_.loop, deps_.meta, std::move(me), node_->parameters, bugs);
   node_->records = records_.get();
   sweep_ = std::make_unique<RemovalSweep>(deps_.loop, node_->parameters, [this](RangeId range) {

@@ -58,6 +58,8 @@ class Replicas final : public LeaseDirectory {
     /// store need not be on the disk. Its replica is out of use already, and `marked`: in later processes too. On the
     /// loop.
     std::function<void(RangeId, const Error&, bool marked)> on_disk_failure = {};
+    /// For the bytes of snapshots, which would keep other work of the store waiting; null: `workers`.
+    Workers* copiers = nullptr;
   };
   Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs bugs = {});
   ~Replicas() override;
@@ -101,7 +103,10 @@ class Replicas final : public LeaseDirectory {
   std::uint64_t scrub_passes() const { return scrubber_->passes(); }
   ReplicasStats stats() const;
   /// Parameters::snapshot_rate, from now on.
-  void set_snapshot_rate(std::uint64_t bytes_a_second) { node_->parameters.snapshot_rate = bytes_a_second; }
+  void set_snapshot_rate(std::uint64_t bytes_a_second) {
+    node_->parameters.snapshot_rate = bytes_a_second;
+    node_->snapshots->rate_changed();
+  }
 
   Result<LeasedRangePtr> find(RangeId range, Epoch epoch) const override;
 

@@ -1,5 +1,6 @@
 // How fast a learner is filled (kv.snapshot_rebalance.max_rate), and what a leaseholder does that cannot fill it.
 #include "replication/testing/fixture.h"
+#include "tests/support/sim_loop.h"
 
 namespace outlast::replication::testing {
 namespace {
@@ -34,6 +35,94 @@ TEST(SnapshotRate, PacesASnapshotAndCanBeRaisedWhileTheNodeRuns) {
   cluster.node(1).replicas->set_snapshot_rate(0);
   EXPECT_LT(fill(3), 1s);
   EXPECT_EQ(cluster.violation, "");
+}
+
+/// A learner is filled in pieces of 500 bytes; the most that were ever sent and not answered.
+std::uint64_t pieces_ahead(std::size_t window_bytes) {
+  SimCluster cluster(13, 2, {}, [&](Parameters& parameters) {
+    parameters.batch_bytes = 500;
+    parameters.window_bytes = window_bytes;
+  });
+  const auto until = [&](const std::function<bool()>& done) {
+    for (int i = 0; i < 500'000 && !done(); ++i) cluster.step(10us);
+    return done();
+  };
+  cluster.create_range(kRange, kN1);
+  EXPECT_TRUE(until([&] { return cluster.leader(kRange) != nullptr; }));
+  for (int i = 0; i < 100; ++i) {
+    const auto before = cluster.acknowledged;
+    cluster.write(cluster.node(1), kRange);
+    EXPECT_TRUE(until([&] { return cluster.acknowledged > before; }));
+  }
+  EXPECT_TRUE(until([&] { return cluster.node(1).disk->ranges.at(kRange).start.lsn.value > 0; }));
+  cluster.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, kN2, 2}, [](Result<void>) {});
+  std::uint64_t most = 0;
+  EXPECT_TRUE(until([&] {
+    using Body = proto::RangeMessage;
+    most = std::max<std::uint64_t>(most, cluster.sent[Body::kSnapshotChunk] - cluster.sent[Body::kSnapshotAck]);
+    return cluster.record(kRange)->find_insync(kN2) != nullptr;
+  }));
+  EXPECT_EQ(cluster.violation, "");
+  return most;
+}
+
+TEST(SnapshotRate, PiecesGoAsFarAheadAsTheReceiverTakesThem) {
+  EXPECT_EQ(pieces_ahead(0), 1U) << "a program that knows nothing of this gets one after another";
+  EXPECT_EQ(pieces_ahead(1'000), 2U);
+  EXPECT_GE(pieces_ahead(8 << 20), 4U);
+}
+
+TEST(SnapshotRate, ALongLogIsNoSubstituteForAShortFile) {
+  for (const std::size_t shipped : {std::size_t{100}, std::size_t{4} << 20}) {
+    SimCluster cluster(13, 2, {}, [&](Parameters& parameters) { parameters.log_bytes_shipped = shipped; });
+    const auto until = [&](const std::function<bool()>& done) {
+      for (int i = 0; i < 5'000 && !done(); ++i) cluster.step(1ms);
+      return done();
+    };
+    cluster.node(1).disk->log_keep = 1'000'000;
+    cluster.create_range(kRange, kN1);
+    ASSERT_TRUE(until([&] { return cluster.leader(kRange) != nullptr; }));
+    for (int i = 0; i < 600; ++i) {
+      const auto before = cluster.acknowledged;
+      cluster.write(cluster.node(1), kRange);
+      ASSERT_TRUE(until([&] { return cluster.acknowledged > before; }));
+    }
+    cluster.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, kN2, 2}, [](Result<void>) {});
+    ASSERT_TRUE(until([&] { return cluster.record(kRange)->find_insync(kN2) != nullptr; }));
+    EXPECT_EQ(cluster.node(1).disk->snapshots, shipped == 100 ? 1 : 0);
+  }
+}
+
+TEST(SnapshotLine, TheTargetThatReceivesTheFewestIsNext) {
+  testing_support::SimLoop loop;
+  const auto line = std::make_shared<SnapshotLine>(loop, 2);
+  std::string begun;
+  std::map<char, SnapshotLine::Ticket> tickets;
+  const auto join = [&](char name, std::uint32_t to) {
+    tickets[name] = line->join(NodeId(to), [&begun, name] { begun += name; });
+  };
+  join('a', 1), join('b', 1), join('c', 1), join('d', 2), join('e', 1);
+  loop.run_ready();
+  EXPECT_EQ(begun, "ad");
+  EXPECT_TRUE(line->waits(tickets['b']));
+  line->leave(tickets['b']);
+  line->leave(tickets['d']);
+  loop.run_ready();
+  EXPECT_EQ(begun, "adc") << "first come, first served, where the targets are alike";
+  line->leave(tickets['a']), line->leave(tickets['c']);
+  loop.run_ready();
+  EXPECT_EQ(begun, "adce");
+}
+
+TEST(SnapshotLine, AllSnapshotsOfANodeShareItsRate) {
+  testing_support::SimLoop loop;
+  SnapshotLine line(loop, 2);
+  const Instant now = loop.now();
+  EXPECT_EQ(line.due(1000, 1000), now);
+  EXPECT_EQ(line.due(500, 1000), now + 1s);
+  EXPECT_EQ(line.due(1, 1000), now + 1500ms);
+  line.rate_changed();
+  EXPECT_EQ(line.due(1, 0), now);
 }
 
 TEST_F(ReplicasTest, ALearnerThatIsRemovedWhileItsSnapshotArrivesMakesRoomForTheNext) {

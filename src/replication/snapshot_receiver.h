@@ -10,7 +10,6 @@ struct SnapshotReceiver {
   storage::SnapshotPoint point;
   std::uint64_t file_size{0};
   std::uint64_t next{0};
-  bool busy{false};  ///< A piece is being written.
 };
 
 }  // namespace outlast::replication

@@ -6,34 +6,39 @@
 
 namespace outlast::replication {
 namespace {
-constexpr std::chrono::milliseconds kTurnPoll{100};
+constexpr std::uint64_t kPiecesAtOnce = 4;          // read and sent without coming back to the loop
+constexpr std::uint64_t kSmallestPiece = 64 << 10;  // of a slow snapshot, so that it goes steadily
+
+/// On a worker. The bytes leave from there: the loop, where commits wait, does not touch them.
+Result<void> send_piece(storage::SnapshotSource& source, Transport& transport, NodeId to, bool aside,
+                        proto::RangeMessage piece, std::uint64_t offset, std::uint64_t bytes) {
+  ASSIGN_OR_RETURN(std::string data, source.read(offset, bytes));
+  auto& chunk = *piece.mutable_snapshot_chunk();
+  chunk.set_offset(offset);
+  chunk.set_crc(crc32c(data));
+  chunk.set_data(std::move(data));
+  transport.send_bulk(to, std::move(piece), aside);
+  return {};
 }
+}  // namespace
 
 SnapshotSender::SnapshotSender(std::shared_ptr<HeldReplica> held, placement::ReplicaRef to, proto::RangeMessage header,
                                std::string config, Callback<void> done)
-    : held_(std::move(held)),
-      to_(std::move(to)),
-      header_(std::move(header)),
-      config_(std::move(config)),
-      done_(std::move(done)) {}
+    : held_(std::move(held)), to_(std::move(to)), header_(std::move(header)), done_(std::move(done)) {
+  held_->address(to_.replica, header_);
+  header_.mutable_snapshot_chunk()->set_config(std::move(config));
+}
 
 SnapshotSender::~SnapshotSender() {
-  if (counted_) --held_->node.snapshots_running;
+  held_->node.snapshots->leave(ticket_);
   if (source_)  // closing deletes a file
-    held_->node.workers.submit(held_->range.value, [last = std::move(source_)]() mutable { last.reset(); });
+    held_->node.copiers.submit(held_->range.value, [last = std::move(source_)]() mutable { last.reset(); });
 }
 
 void SnapshotSender::start() {
-  NodeContext& node = held_->node;
-  if (node.snapshots_running >= node.parameters.snapshots_at_once) {
-    node.loop.after(kTurnPoll, [weak = weak_from_this()] {
-      if (auto me = weak.lock()) me->start();
-    });
-    return;
-  }
-  counted_ = true;
-  ++node.snapshots_running;
-  open();
+  ticket_ = held_->node.snapshots->join(to_.node, [weak = weak_from_this()] {
+    if (const auto me = weak.lock(); me && me->done_) me->open();
+  });
 }
 
 void SnapshotSender::open() {
@@ -48,46 +53,56 @@ void SnapshotSender::open() {
         const auto me = weak.lock();
         if (!me || !me->done_) return;
         if (!source.ok()) return me->finish(source.error());
-        me->source_ = *std::move(source);
-        me->send(0);
+        me->opened(*std::move(source));
       });
 }
 
-void SnapshotSender::send_when_due(std::uint64_t offset) {
-  Loop& loop = held_->node.loop;
-  if (loop.now() >= due_) return send(offset);
-  loop.after(due_ - loop.now(), [weak = weak_from_this(), offset] {
-    if (const auto me = weak.lock(); me && me->done_) me->send(offset);
+void SnapshotSender::opened(std::shared_ptr<storage::SnapshotSource> source) {
+  source_ = std::move(source);
+  auto& chunk = *header_.mutable_snapshot_chunk();
+  const storage::SnapshotPoint point = source_->point();
+  chunk.set_snapshot_lsn(point.at.lsn.value);
+  chunk.set_snapshot_epoch(point.at.epoch.value);
+  chunk.set_entry_checksum(point.at.checksum);
+  if (!point.exact()) chunk.set_holds_lsn(point.holds.value);
+  chunk.set_file_size(source_->file_size());
+  pump();
+}
+
+/// Sends on, as far as the receiver takes it and the rate allows.
+void SnapshotSender::pump() {
+  if (sending_ || !source_ || !done_) return;
+  const NodeContext& node = held_->node;
+  const std::uint64_t rate = node.parameters.snapshot_rate, whole = node.parameters.batch_bytes;
+  const std::uint64_t piece = rate == 0 ? whole : std::min(whole, std::max(kSmallestPiece, rate / 16));
+  const std::uint64_t ahead = next_ == acked_ ? std::max(window_, piece) : window_;
+  const std::uint64_t limit = std::min(source_->file_size(), acked_ + ahead);
+  if (next_ >= limit) return;
+  const std::uint64_t from = next_, to = std::min(limit, from + (rate == 0 ? piece * kPiecesAtOnce : piece));
+  sending_ = true;
+  next_ = to;
+  const Instant due = node.snapshots->due(to - from, rate), now = node.loop.now();
+  if (due <= now) return send(from, to);
+  held_->node.loop.after(due - now, [weak = weak_from_this(), from, to] {
+    if (const auto me = weak.lock(); me && me->done_) me->send(from, to);
   });
 }
 
-void SnapshotSender::send(std::uint64_t offset) {
-  held_->node.on_worker<std::string>(
-      held_->range,
-      [source = source_, offset, bytes = held_->node.parameters.batch_bytes] { return source->read(offset, bytes); },
-      [weak = weak_from_this(), offset](Result<std::string> data) {
-        const auto me = weak.lock();
-        if (!me || !me->done_) return;
-        if (!data.ok()) return me->finish(data.error());
-        if (const std::uint64_t rate = me->held_->node.parameters.snapshot_rate; rate > 0) {
-          const std::chrono::duration<double> paid(static_cast<double>(data->size()) / static_cast<double>(rate));
-          me->due_ = std::max(me->due_, me->held_->node.loop.now()) + std::chrono::duration_cast<Duration>(paid);
-        }
-        proto::RangeMessage out = me->header_;
-        auto& chunk = *out.mutable_snapshot_chunk();
-        const storage::LogPosition at = me->source_->position();
-        chunk.set_snapshot_lsn(at.lsn.value);
-        chunk.set_snapshot_epoch(at.epoch.value);
-        chunk.set_entry_checksum(at.checksum);
-        if (const storage::SnapshotPoint point = me->source_->point(); !point.exact())
-          chunk.set_holds_lsn(point.holds.value);
-        chunk.set_file_size(me->source_->file_size());
-        chunk.set_offset(offset);
-        chunk.set_crc(crc32c(*data));
-        chunk.set_data(*std::move(data));
-        chunk.set_config(me->config_);
-        me->held_->send(me->to_.node, me->to_.replica, std::move(out));
-      });
+void SnapshotSender::send(std::uint64_t from, std::uint64_t to) {
+  NodeContext& node = held_->node;
+  auto work = [source = source_, &transport = node.transport, id = to_.node, header = header_, aside = window_ > 0,
+               bytes = node.parameters.batch_bytes, from, to]() -> Result<void> {
+    for (std::uint64_t at = from; at < to; at += bytes)
+      TRY(send_piece(*source, transport, id, aside, header, at, std::min<std::uint64_t>(bytes, to - at)));
+    return {};
+  };
+  node.on_copier<void>(held_->range, std::move(work), [weak = weak_from_this()](Result<void> sent) {
+    const auto me = weak.lock();
+    if (!me || !me->done_) return;
+    me->sending_ = false;
+    if (!sent.ok()) return me->finish(sent.error());
+    me->pump();
+  });
 }
 
 void SnapshotSender::on_ack(const proto::SnapshotAck& ack) {
@@ -95,7 +110,12 @@ void SnapshotSender::on_ack(const proto::SnapshotAck& ack) {
   if (ack.snapshot_lsn() != source_->position().lsn.value) return;
   if (!ack.error().empty()) return finish(Error(Errc::kIo, "the receiver of a snapshot says: " + ack.error()));
   if (ack.installed()) return finish({});
-  if (ack.next_offset() < source_->file_size()) send_when_due(ack.next_offset());
+  if (ack.next_offset() < acked_)
+    return finish(Error(Errc::kUnavailable, "the receiver of a snapshot lost what it had"));
+  acked_ = ack.next_offset();
+  next_ = std::max(next_, acked_);
+  window_ = ack.window();
+  pump();
 }
 
 void SnapshotSender::finish(Result<void> result) {

@@ -12,6 +12,9 @@ class Transport {
   virtual ~Transport() = default;
   /// Queues the message. Dropped silently when there is no connection: peer_down says so.
   virtual void send(NodeId to, proto::RangeMessage message) = 0;
+  /// The same for a piece of a snapshot, from any thread. `aside`: it may go another way, so that what send() was given
+  /// need not wait behind it; not in order with that. Not to be asked of a peer whose program may not know the way.
+  virtual void send_bulk(NodeId to, proto::RangeMessage message, bool /*aside*/) { send(to, std::move(message)); }
 };
 
 }  // namespace outlast::replication

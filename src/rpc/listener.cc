@@ -118,9 +118,9 @@ asio::awaitable<void> Listener::serve_stream(Tcp::socket socket) {
   patience.good();
   if (!hello.ok()) co_return co_await welcome(socket, hello.error());
   const Hello peer{hello->cluster(), NodeId(hello->node()), Incarnation(hello->incarnation())};
-  if (hello->stream() == proto::WireHello::REPLICATE) {
+  if (const auto stream = hello->stream(); stream == proto::WireHello::REPLICATE || stream == kBulk) {
     co_await welcome(socket, {});
-    remember(services_.links->accept(std::move(socket), peer));
+    remember(services_.links->accept(std::move(socket), peer, stream == kBulk));
     co_return;
   }
   const Result<void> admitted = services_.admit(peer);

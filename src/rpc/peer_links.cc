@@ -37,23 +37,30 @@ bool is_answer(const RangeMessage& message) {
 
 struct PeerLinks::Link {
   PeerAddress address;
-  std::shared_ptr<Attempt> attempt;
+  std::shared_ptr<Attempt> attempt, bulk;
   bool up{false};
   Loop::TimerId retry{0};
   Duration backoff{20ms};
 };
 
 struct PeerLinks::Shared : std::enable_shared_from_this<PeerLinks::Shared> {
-  Shared(Loop& l, asio::any_io_executor e, Hello h, Events v)
-      : loop(l), executor(std::move(e)), self(std::move(h)), events(std::move(v)) {}
+  /// Where the pieces of snapshots for one peer go while its stream is up.
+  struct Bulk {
+    std::shared_ptr<WireStream> stream;
+    std::vector<std::string> waiting;  ///< Frames until it is open.
+    bool none{false};                  ///< It could not be opened: they go over the stream.
+  };
+  Shared(Loop& l, asio::any_io_executor e, asio::any_io_executor b, Hello h, Events v)
+      : loop(l), executor(std::move(e)), bulk_executor(std::move(b)), self(std::move(h)), events(std::move(v)) {}
   Loop& loop;
-  const asio::any_io_executor executor;
+  const asio::any_io_executor executor, bulk_executor;
   const Hello self;
   Events events;
   bool stopped{false};           // on the loop
   std::map<NodeId, Link> links;  // on the loop
   std::mutex mutex;
-  std::map<NodeId, std::shared_ptr<WireStream>> ready_out, in;  // under mutex
+  std::map<NodeId, std::shared_ptr<WireStream>> ready_out, in, bulk_in;  // under mutex
+  std::map<NodeId, Bulk> bulk_out;                                       // under mutex
 
   /// False for bytes that are no messages.
   bool deliver(NodeId from, Incarnation incarnation, WireStream::Frames frames) {
@@ -69,20 +76,26 @@ struct PeerLinks::Shared : std::enable_shared_from_this<PeerLinks::Shared> {
   void connect(NodeId node);
   void opened(NodeId node, const std::shared_ptr<Attempt>& attempt, std::shared_ptr<WireStream> stream);
   void ended(NodeId node, const std::shared_ptr<Attempt>& attempt, const Error& why);
+  void connect_bulk(NodeId node);
+  void bulk_opened(NodeId node, const std::shared_ptr<Attempt>& attempt, std::shared_ptr<WireStream> stream);
+  void bulk_ended(NodeId node, const std::shared_ptr<Attempt>& attempt);
+  void forget_out(NodeId node, Link& link);
   void forget_in(NodeId node, const WireStream* stream) {
     const std::lock_guard lock(mutex);
-    if (const auto it = in.find(node); it != in.end() && it->second.get() == stream) in.erase(it);
+    for (auto* streams : {&in, &bulk_in})
+      if (const auto it = streams->find(node); it != streams->end() && it->second.get() == stream) streams->erase(it);
   }
 };
 
 /// One try to have a stream to a peer, from the connection to its end. Everything on its strand but for cancel().
 class PeerLinks::Attempt : public std::enable_shared_from_this<Attempt> {
  public:
-  Attempt(std::shared_ptr<Shared> shared, NodeId node, PeerAddress to)
+  Attempt(std::shared_ptr<Shared> shared, NodeId node, PeerAddress to, bool bulk)
       : shared_(std::move(shared)),
         node_(node),
         to_(std::move(to)),
-        strand_(asio::make_strand(shared_->executor)),
+        bulk_(bulk),
+        strand_(asio::make_strand(bulk ? shared_->bulk_executor : shared_->executor)),
         socket_(strand_) {}
 
   void start() { asio::co_spawn(strand_, open(shared_from_this()), asio::detached); }
@@ -106,7 +119,7 @@ class PeerLinks::Attempt : public std::enable_shared_from_this<Attempt> {
     hello.set_incarnation(self->shared_->self.incarnation.value);
     hello.set_to_node(self->node_.value);
     hello.set_to_incarnation(self->to_.incarnation.value);
-    hello.set_stream(proto::WireHello::REPLICATE);
+    hello.set_stream(self->bulk_ ? kBulk : proto::WireHello::REPLICATE);
     Patience patience(self->socket_, kConnectPatience);
     const Result<void> open = co_await open_wire(self->socket_, self->to_.address, std::move(hello));
     patience.good();
@@ -117,8 +130,12 @@ class PeerLinks::Attempt : public std::enable_shared_from_this<Attempt> {
   }
   void run() {
     stream_ = std::make_shared<WireStream>(std::move(socket_), WireStream::Sends::kTogether, kReadBytes);
-    shared_->loop.post(
-        [self = shared_from_this(), stream = stream_] { self->shared_->opened(self->node_, self, stream); });
+    shared_->loop.post([self = shared_from_this(), stream = stream_] {
+      if (self->bulk_)
+        self->shared_->bulk_opened(self->node_, self, stream);
+      else
+        self->shared_->opened(self->node_, self, stream);
+    });
     stream_->start([shared = shared_, node = node_, incarnation = to_.incarnation](
                        WireStream::Frames frames) { return shared->deliver(node, incarnation, frames); },
                    [weak = weak_from_this()](const Error& why) {
@@ -126,12 +143,18 @@ class PeerLinks::Attempt : public std::enable_shared_from_this<Attempt> {
                    });
   }
   void tell_ended(const Error& why) {
-    shared_->loop.post([self = shared_from_this(), why] { self->shared_->ended(self->node_, self, why); });
+    shared_->loop.post([self = shared_from_this(), why] {
+      if (self->bulk_)
+        self->shared_->bulk_ended(self->node_, self);
+      else
+        self->shared_->ended(self->node_, self, why);
+    });
   }
 
   const std::shared_ptr<Shared> shared_;
   const NodeId node_;
   const PeerAddress to_;
+  const bool bulk_;
   asio::strand<asio::any_io_executor> strand_;
   Tcp::socket socket_;
   std::shared_ptr<WireStream> stream_;
@@ -143,7 +166,7 @@ void PeerLinks::Shared::connect(NodeId node) {
   if (stopped || it == links.end()) return;
   Link& link = it->second;
   link.retry = 0;
-  link.attempt = std::make_shared<Attempt>(shared_from_this(), node, link.address);
+  link.attempt = std::make_shared<Attempt>(shared_from_this(), node, link.address, false);
   link.attempt->start();
 }
 
@@ -156,6 +179,7 @@ void PeerLinks::Shared::opened(NodeId node, const std::shared_ptr<Attempt>& atte
   {
     const std::lock_guard lock(mutex);
     ready_out[node] = std::move(stream);
+    bulk_out[node] = {};
   }
   events.up(node, it->second.address.incarnation);
 }
@@ -165,10 +189,7 @@ void PeerLinks::Shared::ended(NodeId node, const std::shared_ptr<Attempt>& attem
   if (stopped || it == links.end() || it->second.attempt != attempt) return;
   Link& link = it->second;
   link.attempt.reset();
-  {
-    const std::lock_guard lock(mutex);
-    ready_out.erase(node);
-  }
+  forget_out(node, link);
   if (link.up) {
     spdlog::debug("rpc: the stream to node {} ended: {}", node.value, why.message);
     link.up = false;
@@ -180,8 +201,52 @@ void PeerLinks::Shared::ended(NodeId node, const std::shared_ptr<Attempt>& attem
   still->second.backoff = std::min<Duration>(still->second.backoff * 2, 500ms);
 }
 
-PeerLinks::PeerLinks(Loop& loop, asio::any_io_executor executor, Hello self, Events events)
-    : shared_(std::make_shared<Shared>(loop, std::move(executor), std::move(self), std::move(events))) {}
+/// Nothing is sent over it any more.
+void PeerLinks::Shared::forget_out(NodeId node, Link& link) {
+  {
+    const std::lock_guard lock(mutex);
+    ready_out.erase(node);
+    bulk_out.erase(node);
+  }
+  if (const auto bulk = std::exchange(link.bulk, nullptr)) bulk->cancel();
+}
+
+void PeerLinks::Shared::connect_bulk(NodeId node) {
+  const auto it = links.find(node);
+  if (stopped || it == links.end() || !it->second.up || it->second.bulk) return;
+  it->second.bulk = std::make_shared<Attempt>(shared_from_this(), node, it->second.address, true);
+  it->second.bulk->start();
+}
+
+void PeerLinks::Shared::bulk_opened(NodeId node, const std::shared_ptr<Attempt>& attempt,
+                                    std::shared_ptr<WireStream> stream) {
+  const auto it = links.find(node);
+  if (stopped || it == links.end() || it->second.bulk != attempt) return;
+  const std::lock_guard lock(mutex);
+  Bulk& out = bulk_out[node];
+  for (std::string& frame : std::exchange(out.waiting, {})) stream->send_frame(std::move(frame));
+  out.stream = std::move(stream);
+}
+
+/// Pieces that were on their way are lost, which only the end of the stream tells. One that never opened has lost none.
+void PeerLinks::Shared::bulk_ended(NodeId node, const std::shared_ptr<Attempt>& attempt) {
+  const auto it = links.find(node);
+  if (stopped || it == links.end() || it->second.bulk != attempt) return;
+  it->second.bulk.reset();
+  const std::lock_guard lock(mutex);
+  Bulk& out = bulk_out[node];
+  if (out.stream) {
+    if (it->second.attempt) it->second.attempt->cancel();
+    return;
+  }
+  out.none = true;
+  for (std::string& frame : std::exchange(out.waiting, {}))
+    if (const auto ready = ready_out.find(node); ready != ready_out.end()) ready->second->send_frame(std::move(frame));
+}
+
+PeerLinks::PeerLinks(Loop& loop, asio::any_io_executor executor, asio::any_io_executor bulk, Hello self, Events events)
+    : shared_(
+          std::make_shared<Shared>(loop, std::move(executor), std::move(bulk), std::move(self), std::move(events))) {}
 PeerLinks::~PeerLinks() = default;
 
 void PeerLinks::set_peers(std::map<NodeId, PeerAddress> peers) {
@@ -196,10 +261,7 @@ void PeerLinks::set_peers(std::map<NodeId, PeerAddress> peers) {
     const NodeId node = it->first;
     it = s.links.erase(it);
     if (old.retry != 0) s.loop.cancel(old.retry);
-    {
-      const std::lock_guard lock(s.mutex);
-      s.ready_out.erase(node);
-    }
+    s.forget_out(node, old);
     if (old.attempt) old.attempt->cancel();
     if (old.up) s.events.down(node);
   }
@@ -220,8 +282,28 @@ void PeerLinks::send(NodeId to, RangeMessage message) {
   if (stream) stream->send(message);
 }
 
-std::shared_ptr<Connection> PeerLinks::accept(Tcp::socket socket, const Hello& peer) {
-  const auto strand = asio::make_strand(shared_->executor);
+void PeerLinks::send_bulk(NodeId to, const RangeMessage& message, bool aside) {
+  std::string frame;
+  append_frame(frame, message);
+  std::shared_ptr<WireStream> stream;
+  {
+    const std::lock_guard lock(shared_->mutex);
+    const auto bulk = shared_->bulk_out.find(to);
+    if (bulk == shared_->bulk_out.end()) return;
+    if (!aside || bulk->second.none) {
+      stream = shared_->ready_out.at(to);
+    } else if (bulk->second.stream) {
+      stream = bulk->second.stream;
+    } else {
+      bulk->second.waiting.push_back(std::move(frame));
+    }
+  }
+  if (stream) return stream->send_frame(std::move(frame));
+  shared_->loop.post([shared = shared_, to] { shared->connect_bulk(to); });
+}
+
+std::shared_ptr<Connection> PeerLinks::accept(Tcp::socket socket, const Hello& peer, bool bulk) {
+  const auto strand = asio::make_strand(bulk ? shared_->bulk_executor : shared_->executor);
   boost::system::error_code error;
   const auto local = socket.local_endpoint(error);
   if (error) return nullptr;  // it is gone already
@@ -230,7 +312,7 @@ std::shared_ptr<Connection> PeerLinks::accept(Tcp::socket socket, const Hello& p
   std::shared_ptr<WireStream> replaced;
   {
     const std::lock_guard lock(shared_->mutex);
-    replaced = std::exchange(shared_->in[peer.node], stream);
+    replaced = std::exchange((bulk ? shared_->bulk_in : shared_->in)[peer.node], stream);
   }
   if (replaced) replaced->close();
   asio::post(strand, [shared = shared_, stream, peer] {
@@ -243,18 +325,20 @@ std::shared_ptr<Connection> PeerLinks::accept(Tcp::socket socket, const Hello& p
 
 void PeerLinks::stop() {
   shared_->stopped = true;
-  std::map<NodeId, std::shared_ptr<WireStream>> in;
+  std::map<NodeId, std::shared_ptr<WireStream>> in, bulk_in;
   {
     const std::lock_guard lock(shared_->mutex);
     in.swap(shared_->in);
-    shared_->ready_out.clear();
+    bulk_in.swap(shared_->bulk_in);
   }
   for (auto& [node, link] : shared_->links) {
     if (link.retry != 0) shared_->loop.cancel(link.retry);
     if (link.attempt) link.attempt->cancel();
+    shared_->forget_out(node, link);
   }
   shared_->links.clear();
-  for (auto& [node, stream] : in) stream->close();
+  for (auto* streams : {&in, &bulk_in})
+    for (auto& [node, stream] : *streams) stream->close();
 }
 
 }  // namespace outlast::rpc

@@ -51,7 +51,7 @@ class EchoChannel final : public executor::Channel {
 struct Node {  // one node's rpc room: links, server, and what its links told
   Node(SimLoop& sim, std::uint32_t id, asio::thread_pool& pool) : self{"test", NodeId(id), Incarnation(1)}, loop(sim) {
     links = std::make_unique<PeerLinks>(
-        loop, pool.get_executor(), self,
+        loop, pool.get_executor(), pool.get_executor(), self,
         PeerLinks::Events{
             [this](NodeId n, Incarnation) { up.push_back(n); }, [this](NodeId n) { down.push_back(n); },
             [this](NodeId from, Incarnation, proto::RangeMessage&& m) { heard.emplace_back(from, std::move(m)); }});
@@ -132,6 +132,39 @@ TEST_F(RpcTest, LinksKeepTheOrderAndAnswersComeBackOverTheSameStream) {
   b_.links->send(NodeId(1), ack);  // b never opened a stream to a
   ASSERT_TRUE(loop_.run_until([&] { return !a_.heard.empty(); }));
   EXPECT_EQ(a_.heard[0].first, NodeId(2));
+}
+
+TEST_F(RpcTest, PiecesOfSnapshotsGoAsideAndTakeTheLinkWithThemWhenTheirWayBreaks) {
+  connect(a_, b_);
+  ASSERT_TRUE(loop_.run_until([&] { return !a_.up.empty(); }));
+  proto::RangeMessage piece;
+  for (std::uint64_t i = 1; i <= 50; ++i) {
+    piece.mutable_snapshot_chunk()->set_offset(i);
+    piece.mutable_snapshot_chunk()->set_data(std::string(100'000, 'p'));
+    a_.links->send_bulk(NodeId(2), piece, i > 1);
+  }
+  ASSERT_TRUE(loop_.run_until([&] { return b_.heard.size() == 50; }));
+  for (std::uint64_t i = 2; i < 50; ++i)
+    ASSERT_EQ(b_.heard[i].second.snapshot_chunk().offset(), b_.heard[i - 1].second.snapshot_chunk().offset() + 1);
+  // Somebody else opens that way to b as a: the piece that went over the broken one is lost, and the link says so.
+  asio::co_spawn(
+      pool_,
+      [](std::string to) -> asio::awaitable<void> {
+        asio::ip::tcp::socket socket(co_await asio::this_coro::executor);
+        proto::WireHello hello;
+        hello.set_cluster("test");
+        hello.set_node(1), hello.set_incarnation(1), hello.set_to_node(2), hello.set_to_incarnation(1);
+        hello.set_stream(kBulk);
+        EXPECT_TRUE((co_await open_wire(socket, to, hello)).ok());
+      }(b_.address()),
+      asio::use_future)
+      .get();
+  for (int i = 0; i < 200 && a_.up.size() < 2; ++i)
+    loop_.run_until([&] { return a_.up.size() == 2; }, 50ms), loop_.advance(500ms);
+  ASSERT_EQ(a_.up.size(), 2U);
+  EXPECT_EQ(a_.down.size(), 1U);
+  a_.links->send_bulk(NodeId(2), piece, true);
+  EXPECT_TRUE(loop_.run_until([&] { return b_.heard.size() == 51; }));
 }
 
 TEST_F(RpcTest, ALinkToAnotherIncarnationNeverComesUp) {

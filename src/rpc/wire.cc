@@ -20,7 +20,8 @@ static_assert(std::endian::native == std::endian::little, "lengths are written a
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kLengthBytes = 4;
 constexpr std::size_t kFrameBytesMax = std::size_t{1} << 30;
-constexpr std::size_t kKeptBytes = 1 << 20;  // a buffer that grew beyond this is given back when it is empty
+constexpr std::size_t kKeptBytes =
+    5 << 18;  // room for a piece of a snapshot; a buffer that grew beyond this is given back when it is empty
 
 Error ended(const std::string& why) {
   return {Errc::kUnavailable, "the connection between the nodes ended: " + why};

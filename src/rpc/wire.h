@@ -20,6 +20,7 @@
 namespace outlast::rpc {
 
 inline constexpr std::string_view kWireMagic = "OLW1";
+inline constexpr auto kBulk = static_cast<proto::WireHello::Stream>(2);
 
 void append_frame(std::string& out, const google::protobuf::MessageLite& message);
 

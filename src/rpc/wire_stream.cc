@@ -51,6 +51,16 @@ void WireStream::send(const google::protobuf::MessageLite& message) {
   asio::post(socket_.get_executor(), [self = shared_from_this()] { self->flush(); });
 }
 
+void WireStream::send_frame(std::string frame) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    frames_waiting_.push_back(std::move(frame));
+    if (std::exchange(flushing_, true)) return;
+  }
+  asio::post(socket_.get_executor(), [self = shared_from_this()] { self->flush(); });
+}
+
 /// False when something is left for flush(), which also finds out why.
 bool WireStream::send_at_once() {
   const ssize_t sent = ::send(socket_.native_handle(), waiting_.data(), waiting_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -63,11 +73,16 @@ void WireStream::flush() {
     const std::lock_guard lock(mutex_);
     writing_.clear();
     if (writing_.capacity() > kKeptBytes) writing_ = std::string();
-    if (closed_ || waiting_.empty()) {
+    if (closed_ || (waiting_.empty() && frames_waiting_.empty())) {
       flushing_ = false;
       return;
     }
-    writing_.swap(waiting_);
+    if (waiting_.empty()) {
+      writing_ = std::move(frames_waiting_.front());
+      frames_waiting_.pop_front();
+    } else {
+      writing_.swap(waiting_);
+    }
   }
   asio::async_write(socket_, asio::buffer(writing_),
                     [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
@@ -86,6 +101,7 @@ void WireStream::end(const Error& why) {
     const std::lock_guard lock(mutex_);
     if (std::exchange(closed_, true)) return;
     waiting_ = std::string();
+    frames_waiting_.clear();
   }
   boost::system::error_code ignored;
   socket_.close(ignored);

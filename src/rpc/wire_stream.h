@@ -1,5 +1,6 @@
 #pragma once
 #include <boost/asio/ip/tcp.hpp>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -27,6 +28,8 @@ class WireStream final : public Connection, public std::enable_shared_from_this<
   /// On the socket's executor.
   void start(OnFrames on_frames, OnEnd on_end);
   void send(const google::protobuf::MessageLite& message);
+  /// What append_frame() made of a large message: it is not copied, and goes behind what was given to send() by then.
+  void send_frame(std::string frame);
   void close() override;
 
  private:
@@ -47,6 +50,7 @@ class WireStream final : public Connection, public std::enable_shared_from_this<
 
   std::mutex mutex_;  ///< Of what follows, and held while another thread sends: the socket is not closed meanwhile.
   std::string waiting_;
+  std::deque<std::string> frames_waiting_;
   bool flushing_{false};  ///< flush() is posted, or a write is under way.
   bool closed_{false};
 };

@@ -61,10 +61,12 @@ Node::~Node() {
   if (rpc_server_) rpc_server_->stop();
   sql_pool_.stop();
   io_.stop();
+  bulk_io_.stop();
   sql_.reset();
   cluster_.reset();
   executor_.reset();
   workers_.stop();
+  copiers_.stop();
   log_writer_.reset();
   loop_.run_and_wait([this] {
     housekeeping_.reset();
@@ -128,7 +130,7 @@ Result<void> Node::start_rpc() {
   events.message = [this](NodeId from, Incarnation inc, proto::RangeMessage&& message) {
     if (replicas_ && !cut_off_.contains(from)) replicas_->on_message(from, inc, std::move(message));
   };
-  links_ = std::make_unique<rpc::PeerLinks>(loop_, loop_.executor(), hello, std::move(events));
+  links_ = std::make_unique<rpc::PeerLinks>(loop_, loop_.executor(), bulk_io_.first(), hello, std::move(events));
   remote_ = std::make_unique<rpc::RemoteChannels>(hello);
   rpc_client_ = std::make_unique<rpc::Client>(hello);
   // Each process has its own address (A8.1); the configured one is free for a standby when the old worker has gone.
@@ -209,6 +211,7 @@ Result<void> Node::start_replicas() {
                                      [](std::string_view payload) { return storage::request_of(payload); },
                                      [this] { return liveness_->lease_deadline(); }};
     deps.confirm_all_reads = [this] { return confirm_all_reads_.load(std::memory_order_relaxed); };
+    deps.copiers = &copiers_;
     deps.on_leases_changed = [this](RangeId, Epoch, bool) {
       if (placer_) placer_->nudge();
     };

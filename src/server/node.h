@@ -143,6 +143,7 @@ class Node {
   SystemClock clock_;
   AsioLoop loop_;
   IoThreads io_{2};
+  IoThreads bulk_io_{1};  ///< For snapshots between nodes.
   Restarts restarts_;
   std::unique_ptr<SupervisorLink> link_;
 
@@ -153,6 +154,7 @@ class Node {
   std::string rpc_addr_, sql_addr_, http_addr_;
 
   ThreadWorkers workers_{3};
+  ThreadWorkers copiers_{4};  ///< Read and write the bytes of snapshots.
   executor::SqlPool sql_pool_{8};
   std::unique_ptr<storage::ReplicaStore> replica_store_;
   std::unique_ptr<storage::LogWriter> log_writer_;

@@ -362,6 +362,7 @@ void Node::close_store() {
   cluster_.reset();
   executor_.reset();
   workers_.stop();
+  copiers_.stop();
   log_writer_.reset();
   loop_.run_and_wait([this] {
     store_health_.reset();

@@ -218,7 +218,12 @@ class FakeReplica final : public storage::Replica {
     return storage::Digest{files().applied, files().applied.checksum, 3000};
   }
   std::unique_ptr<storage::Scrub> start_scrub() override { return std::make_unique<FakeScrub>(disk_, range_); }
-  std::uint64_t disk_bytes() const override { return 0; }
+  std::uint64_t disk_bytes() const override { return 3000 + log_bytes(); }
+  std::uint64_t log_bytes() const override {
+    std::uint64_t bytes = 0;
+    for (const LogEntryPtr& entry : files().log) bytes += entry->payload.size();
+    return bytes;
+  }
   bool damaged() const override { return damaged_; }
   void trim() { trim(*disk_, files()); }
   static void trim(const FakeDisk& disk, RangeFiles& files) {
