@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <random>
 
 #include "meta/cas.h"
 #include "meta/databases.h"
@@ -218,6 +219,102 @@ TEST_F(DecommissionsTest, NothingSlipsBetweenTheLookAndTheWrite) {
     EXPECT_FALSE(result->ok());
     EXPECT_NE(record().membership, Membership::kDecommissioned);
   }
+}
+
+/// Leaseholders, operators, two leader frontends and the node itself at once, in any order: after the final step no
+/// range has it, and none ever gets it.
+TEST_F(DecommissionsTest, InAnyOrderNothingIsLeftBehindAndNothingComesAfter) {
+  const std::uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  const auto below = [&](std::uint64_t limit) { return random() % limit; };
+  constexpr int kHistories = 60, kSteps = 120;
+  int finished = 0;
+  for (int history = 0; history < kHistories; ++history) {
+    const auto data = std::make_shared<SimMetadata>();
+    SimStore one(data, loop_), two(data, loop_);
+    for (SimStore* store : {&one, &two}) {
+      store->request_delay = std::chrono::milliseconds(1 + below(3));
+      store->answer_delay = std::chrono::milliseconds(1 + below(3));
+      store->fault = [&](const Txn&) {
+        const auto dice = below(20);
+        return dice == 0 ? Fault::kLoseAnswer : dice == 1 ? Fault::kLoseRequest : Fault::kNone;
+      };
+    }
+    const auto nodes = mirror_nodes(one);
+    const std::string range_key = keys::range(RangeId(6));
+    auto config = placement::create_range(RangeId(6), DatabaseId(1), NodeId(1), "s1", Incarnation(1));
+    const auto put = [&](std::string key, std::string value) {
+      (void)data->apply({.compares = {}, .then = {Op::put(std::move(key), std::move(value))}, .otherwise = {}});
+    };
+    put(range_key, placement::encode(config));
+    put(keys::node(kNode), encode(NodeRecord{.node = kNode, .store_uuid = "s4"}));
+    put(keys::live({kNode, Incarnation(1)}), "{}");
+    put(keys::incarnation(kNode), "1");
+    const auto membership = [&] { return decode_node_record((*data->get(keys::node(kNode)))->value)->membership; };
+    const auto names_it = [&] {
+      return placement::decode_range_config((*data->get(range_key))->value)->find(kNode) != nullptr;
+    };
+    bool gone = false;
+    data->listeners.push_back([&] {
+      const bool now = membership() == Membership::kDecommissioned;
+      EXPECT_FALSE(gone && !now) << "it came back";
+      gone = gone || now;
+      EXPECT_FALSE(gone && names_it()) << "a range has it";
+    });
+    const liveness::Peer self{kNode, Incarnation(1)};
+    for (int step = 0; step < kSteps; ++step) {
+      SimStore& store = below(2) == 0 ? one : two;
+      const MembershipChange change{kNode, NodeId(1), step};
+      switch (below(8)) {
+        case 0:
+        case 1:
+          mark_decommissioning(store, change, {}, [](auto) {});
+          break;
+        case 2:
+          if (below(3) == 0) unmark_decommissioning(store, change, {}, [](auto) {});
+          break;
+        case 3: {  // a leaseholder, by what it knows
+          const auto known = nodes->find(keys::node(kNode));
+          const auto record = *data->get(range_key);
+          auto next = placement::add_learner(*placement::decode_range_config(record->value), kNode, "s4");
+          if (!known || known->value.membership != Membership::kActive || !next.ok()) break;
+          store.txn({.compares = {Compare::unchanged(range_key, record->mod_revision),
+                                  Compare::unchanged(known->key, known->mod_revision)},
+                     .then = {Op::put(range_key, placement::encode(*next))},
+                     .otherwise = {}},
+                    1s, [](auto) {});
+          break;
+        }
+        case 4: {
+          const auto record = *data->get(range_key);
+          auto next = placement::remove_learner(*placement::decode_range_config(record->value), kNode);
+          if (!next.ok()) break;
+          next->removed.clear();
+          store.txn({.compares = {Compare::unchanged(range_key, record->mod_revision)},
+                     .then = {Op::put(range_key, placement::encode(*next))},
+                     .otherwise = {}},
+                    1s, [](auto) {});
+          break;
+        }
+        case 5:
+          record_drain(store, {.peer = self, .drained = true, .leave = true}, [](auto) {});
+          write_node_status(store, {.peer = self, .buffer_bytes = below(3) == 0 ? 1U : 0U}, [](auto) {});
+          break;
+        case 6:
+          if (below(4) == 0) erase_drain(store, self, step, [](auto) {});
+          break;
+        default:
+          finish_decommission(store, change, false, {}, [](auto) {});
+      }
+      loop_.advance(std::chrono::milliseconds(below(5)));
+    }
+    loop_.advance(1s);
+    finished += gone ? 1 : 0;
+    data->listeners.pop_back();
+    ASSERT_FALSE(HasFailure()) << "history " << history;
+  }
+  EXPECT_GT(finished, kHistories / 4) << "the test tests something";
 }
 
 }  // namespace
