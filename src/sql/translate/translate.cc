@@ -1,8 +1,8 @@
 #include "sql/translate/translate.h"
 
 #include <cctype>
-#include <memory>
 
+#include "pgtree/parse.h"
 #include "sql/translate/translator.h"
 
 namespace outlast::sql {
@@ -13,14 +13,6 @@ std::string_view trimmed(std::string_view text) {
   const auto first = text.find_first_not_of(kBlank);
   if (first == text.npos) return {};
   return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
-
-/// 1-based character of a byte offset.
-int character_at(std::string_view text, int offset) {
-  int n = 1;
-  for (int i = 0; i < offset && static_cast<std::size_t>(i) < text.size(); ++i)
-    n += (static_cast<unsigned char>(text[static_cast<std::size_t>(i)]) & 0xC0) != 0x80;
-  return n;
 }
 
 /// The next word of `rest` in lower case, removed from it.
@@ -81,53 +73,6 @@ std::optional<Result<Translated>> cluster_setting(std::string_view text) {
   return Result<Translated>(std::move(out));
 }
 
-Error parse_error(std::string_view text, const PgQueryError& error) {
-  std::string message = error.message != nullptr ? error.message : "syntax error";
-  Error out(Errc::kSyntax, std::move(message));
-  if (out.message.find("stack depth") != std::string::npos)
-    out = Error(Errc::kFeatureLimit, "the statement is nested too deeply; split it");
-  if (error.cursorpos > 0) out.position = character_at(text, error.cursorpos - 1);
-  return out;
-}
-
-struct TreeDeleter {
-  void operator()(PgQuery__ParseResult* tree) const { pg_query__parse_result__free_unpacked(tree, nullptr); }
-};
-using Tree = std::unique_ptr<PgQuery__ParseResult, TreeDeleter>;
-
-/// libpg_query and protobuf-c walk the tree by recursion without a limit, so a chain of thousands of operators would
-/// end the process. An expression is never deeper than it has tokens: the tokens of the open parentheses are counted,
-/// from the last comma of each on.
-bool too_deep(const std::string& text) {
-  constexpr std::size_t kMaxChain = 3000;
-  if (text.size() < kMaxChain) return false;
-  PgQueryScanResult result = pg_query_scan(text.c_str());
-  bool deep = false;
-  if (result.error == nullptr) {
-    PgQuery__ScanResult* scan = pg_query__scan_result__unpack(nullptr, result.pbuf.len,
-                                                              reinterpret_cast<const std::uint8_t*>(result.pbuf.data));
-    std::vector<std::size_t> levels{0};
-    std::size_t total = 0, set_operations = 0;
-    const auto drop_level = [&] { total -= levels.back(), levels.back() = 0; };
-    for (std::size_t i = 0; scan != nullptr && i < scan->n_tokens; ++i) {
-      const auto token = scan->tokens[i]->token;
-      if (token == PG_QUERY__TOKEN__ASCII_44) drop_level();
-      if (token == PG_QUERY__TOKEN__ASCII_59) levels.assign(1, 0), total = 0, set_operations = 0;
-      // A chain of UNIONs is deep across its commas.
-      set_operations +=
-          token == PG_QUERY__TOKEN__UNION || token == PG_QUERY__TOKEN__INTERSECT || token == PG_QUERY__TOKEN__EXCEPT;
-      ++levels.back(), ++total;
-      if (token == PG_QUERY__TOKEN__ASCII_40 || token == PG_QUERY__TOKEN__ASCII_91) levels.push_back(0);
-      if ((token == PG_QUERY__TOKEN__ASCII_41 || token == PG_QUERY__TOKEN__ASCII_93) && levels.size() > 1)
-        drop_level(), levels.pop_back();
-      deep = deep || total > kMaxChain || set_operations > 400;
-    }
-    if (scan != nullptr) pg_query__scan_result__free_unpacked(scan, nullptr);
-  }
-  pg_query_free_scan_result(result);
-  return deep;
-}
-
 /// "EXPLAIN", "CREATE FUNCTION": what to call a statement that is refused.
 std::string command_words(std::string_view source) {
   std::string_view rest = trimmed(source);
@@ -141,47 +86,10 @@ std::string command_words(std::string_view source) {
   return words;
 }
 
-Result<Tree> parse(const std::string& text) {
-  if (too_deep(text))
-    return Error(Errc::kFeatureLimit, "an expression of the statement has over 3000 words; split it, or use IN (…)");
-  PgQueryProtobufParseResult result = pg_query_parse_protobuf(text.c_str());
-  if (result.error != nullptr) {
-    Error error = parse_error(text, *result.error);
-    pg_query_free_protobuf_parse_result(result);
-    return error;
-  }
-  Tree tree(pg_query__parse_result__unpack(nullptr, result.parse_tree.len,
-                                           reinterpret_cast<const std::uint8_t*>(result.parse_tree.data)));
-  pg_query_free_protobuf_parse_result(result);
-  if (tree == nullptr) return Error(Errc::kFeatureLimit, "the statement is nested too deeply; split it");
-  return tree;
-}
-
 }  // namespace
 
-std::string quote_name(std::string_view name) {
-  std::string out = "\"";
-  for (const char c : name) out += c == '"' ? "\"\"" : std::string(1, c);
-  return out + "\"";
-}
-
-std::string quote_text(std::string_view text) {
-  std::string out = "'";
-  for (const char c : text) out += c == '\'' ? "''" : std::string(1, c);
-  return out + "'";
-}
-
-std::string join_list(const std::vector<std::string>& parts, std::string_view separator) {
-  std::string out;
-  for (const std::string& part : parts) {
-    if (&part != &parts.front()) out += separator;
-    out += part;
-  }
-  return out;
-}
-
 Error Translator::error_at(Error error, int location) const {
-  if (location >= 0) error.position = character_at(text_, location);
+  if (location >= 0) error.position = pgtree::character_at(text_, location);
   return error;
 }
 
@@ -269,10 +177,10 @@ Result<std::vector<Translated>> translate(std::string_view text, const std::vect
     return out;
   }
   const std::string owned(text);
-  ASSIGN_OR_RETURN(const Tree tree, parse(owned));
-  for (std::size_t i = 0; i < tree->n_stmts; ++i) {
+  ASSIGN_OR_RETURN(const pgtree::Tree tree, pgtree::parse(owned));
+  for (const PgQuery__RawStmt* statement : tree.statements()) {
     Translator translator(owned, parameter_types, names);
-    ASSIGN_OR_RETURN(Translated one, translator.run(*tree->stmts[i]));
+    ASSIGN_OR_RETURN(Translated one, translator.run(*statement));
     out.push_back(std::move(one));
   }
   if (out.empty()) out.emplace_back();

@@ -7,10 +7,16 @@
 #include <string_view>
 #include <vector>
 
+#include "pgtree/names.h"
+#include "pgtree/tree.h"
 #include "sql/translate/translate.h"
-#include "sql/translate/tree.h"
 
 namespace outlast::sql {
+namespace tree = pgtree;
+using pgtree::join_list;
+using pgtree::quote_name;
+using pgtree::quote_text;
+using pgtree::target_name;
 
 /// Pseudo-type of the translator: a number whose exact type depends on columns that it does not know.
 inline constexpr Oid kSomeNumber = 0xFFFF'FFF0;
@@ -86,7 +92,6 @@ class Translator {
   void locking(const PgQuery__SelectStmt& stmt);
   std::string target_list(std::span<Node* const> targets, Selected& out);
   void star_target(const PgQuery__ColumnRef& ref, Selected& out);
-  std::string target_name(const Node* node);
   std::string from_list(std::span<Node* const> items);
   std::string from_item(const Node* item, bool inner_list);
   std::string range_var(const PgQuery__RangeVar& table);
@@ -234,15 +239,10 @@ class Translator {
   bool delimiter_given_{false}, null_given_{false};  ///< COPY options that csv would default otherwise.
 };
 
-/// "name", with quotes doubled: SQLite's form for every identifier that we write.
-std::string quote_name(std::string_view name);
-/// 'text', with quotes doubled.
-std::string quote_text(std::string_view text);
 bool is_number(Oid type);  ///< An integer, a float, numeric or kSomeNumber.
 bool is_integer(Oid type);
 bool is_text(Oid type);  ///< text, varchar, char, name.
 bool is_time(Oid type);  ///< date, time, timestamp, timestamptz.
-std::string join_list(const std::vector<std::string>& parts, std::string_view separator);
 /// Tables of pg_catalog and information_schema that Outlast answers (sql/catalog/schema.cc has their columns).
 bool is_catalog_table(std::string_view name);
 bool is_information_table(std::string_view name);

@@ -1,5 +1,6 @@
 #include <limits>
 
+#include "pgtree/parse.h"
 #include "sql/translate/translator.h"
 
 namespace outlast::sql {
@@ -289,18 +290,10 @@ void Translator::copy_option(const PgQuery__DefElem& option, CopySpec& spec) {
 
 /// The query inside PREPARE or DECLARE as text again; it is translated when it is first used.
 std::string Translator::deparse(const Node* node) {
-  PgQuery__RawStmt raw = PG_QUERY__RAW_STMT__INIT;
-  PgQuery__ParseResult tree = PG_QUERY__PARSE_RESULT__INIT;
-  PgQuery__RawStmt* list[] = {&raw};
-  raw.stmt = const_cast<Node*>(node);
-  tree.version = PG_VERSION_NUM, tree.n_stmts = 1, tree.stmts = list;
-  std::string packed(pg_query__parse_result__get_packed_size(&tree), '\0');
-  pg_query__parse_result__pack(&tree, reinterpret_cast<std::uint8_t*>(packed.data()));
-  PgQueryDeparseResult result = pg_query_deparse_protobuf({packed.size(), packed.data()});
-  std::string text = result.query != nullptr ? result.query : "";
-  if (result.error != nullptr) refuse(Errc::kSyntax, "the inner statement is not supported here; send it by itself");
-  pg_query_free_deparse_result(result);
-  return text;
+  Result<std::string> text = pgtree::deparse(*node);
+  if (text.ok()) return std::move(*text);
+  refuse(Errc::kSyntax, "the inner statement is not supported here; send it by itself");
+  return "";
 }
 
 void Translator::prepare(const PgQuery__PrepareStmt& stmt) {

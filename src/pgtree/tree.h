@@ -11,8 +11,8 @@
 
 /// PostgreSQL's parse tree as libpg_query hands it out (protobuf-c structs), and what the walkers share: short names,
 /// lists as spans, and reflection over the message descriptors so that no clause is ever dropped by oversight.
-/// Lifetime: nodes belong to the ParseResult that translate() unpacked.
-namespace outlast::sql::tree {
+/// Lifetime: nodes belong to the Tree that parse() returned.
+namespace outlast::pgtree {
 
 using Node = PgQuery__Node;
 using Message = ProtobufCMessage;
@@ -44,4 +44,4 @@ int location_of(const Message& message);
 /// The strings of a name list ({"pg_catalog", "count"}).
 std::vector<std::string> strings(std::span<Node* const> list);
 
-}  // namespace outlast::sql::tree
+}  // namespace outlast::pgtree

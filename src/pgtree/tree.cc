@@ -1,9 +1,9 @@
-#include "sql/translate/tree.h"
+#include "pgtree/tree.h"
 
 #include <algorithm>
 #include <cstring>
 
-namespace outlast::sql::tree {
+namespace outlast::pgtree {
 namespace {
 
 using Field = ProtobufCFieldDescriptor;
@@ -134,4 +134,4 @@ std::vector<std::string> strings(std::span<Node* const> list) {
   return out;
 }
 
-}  // namespace outlast::sql::tree
+}  // namespace outlast::pgtree
