@@ -108,6 +108,27 @@ TEST_F(ReplicasTest, ANodeThatLeavesTheClusterGetsNoReplicaWhateverTheLeaseholde
   EXPECT_TRUE(place(placement::Step::Kind::kAddReplica, kN2).ok()) << "recommissioned";
 }
 
+TEST_F(ReplicasTest, ARemovedReplicaThatIsStillReadIsDeletedAfterwards) {
+  grow();
+  cluster_.node(3).disk->in_use = 3;
+  ASSERT_TRUE(place(placement::Step::Kind::kRemoveReplica, kN3).ok());
+  EXPECT_TRUE(until([&] { return record().removed.empty(); }));
+  EXPECT_FALSE(cluster_.node(3).disk->ranges.contains(kRange));
+  EXPECT_TRUE(place(placement::Step::Kind::kAddReplica, kN3).ok());
+  EXPECT_TRUE(until([&] { return record().find_insync(kN3) != nullptr; }));
+}
+
+TEST_F(ReplicasTest, TheEndOfADeletionIsHeardOfWhenTheConnectionIsBack) {
+  grow();
+  cluster_.cut(kN1, kN3);
+  ASSERT_TRUE(place(placement::Step::Kind::kRemoveReplica, kN3).ok());
+  ASSERT_TRUE(until([&] { return !cluster_.node(3).disk->ranges.contains(kRange); }));
+  cluster_.step(3s);
+  EXPECT_EQ(record().removed.size(), 1U);
+  cluster_.heal(kN1, kN3);
+  EXPECT_TRUE(until([&] { return record().removed.empty(); }));
+}
+
 TEST_F(ReplicasTest, AReplicaOfANodeThatIsGoneForGoodIsForgotten) {
   grow();
   cluster_.kill(cluster_.node(3));

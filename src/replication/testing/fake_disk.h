@@ -37,6 +37,7 @@ struct FakeDisk {
   std::map<RangeId, RangeFiles> ranges;
   std::size_t log_keep{20};  ///< Entries kept behind the applied position.
   std::function<void(RangeId, const storage::LogEntry&)> on_append = [](RangeId, const storage::LogEntry&) {};
+  int in_use{0};  ///< So many removals more find the replica still open.
   bool sync_fails{false};
   std::set<RangeId> flipped;     ///< A scrub would find damage here.
   std::set<RangeId> distrusted;  ///< Carry the mark of a failed disk.
@@ -283,6 +284,7 @@ class FakeStore final : public storage::ReplicaStore {
     return open(identity.range);
   }
   Result<void> remove(RangeId range) override {
+    if (disk_->in_use > 0 && disk_->in_use-- > 0) return Error(Errc::kInvalidState, "the replica is open already");
     disk_->ranges.erase(range);
     disk_->flipped.erase(range);
     disk_->distrusted.erase(range);
