@@ -148,7 +148,7 @@ void TaskRunner::claim(placement::ClusterView& view) const {
   std::set<NodeId> nodes;
   for (const auto& [id, running] : running_)
     for (const auto& node : running.task.record().nodes)
-      if (node.leave && !node.settled) nodes.insert(node.node);
+      if (node.leave && !node.settled && !running.paused()) nodes.insert(node.node);
   if (nodes.empty()) return;
   for (placement::RangeView& range : view.ranges) {
     const auto leaves = [&](const placement::ReplicaRef& ref) { return nodes.contains(ref.node); };

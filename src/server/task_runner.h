@@ -49,7 +49,7 @@ class TaskRunner {
   void nudge();
   /// Some task is under way here.
   bool busy() const { return !running_.empty(); }
-  /// Marks the ranges that tasks move, for plan().
+  /// Marks the ranges that tasks move, for plan(). While a task is paused, nobody but plan() repairs its ranges.
   void claim(placement::ClusterView& view) const;
   /// How far a task is; false when it does not run here.
   bool describe(std::uint64_t task, proto::TaskStatus& out) const;

@@ -153,7 +153,7 @@ TEST_F(TaskRunnerTest, OutOfOfficeItDoesNothingAndAnotherGoesOnFromTheRecord) {
   EXPECT_TRUE(loop_.advance_until([&] { return stored(1).over(); }, 60s));
 }
 
-TEST_F(TaskRunnerTest, APausedTaskStandsStillAndItsRangesAreStillClaimed) {
+TEST_F(TaskRunnerTest, APausedTaskStandsStillAndClaimsNoRange) {
   view_.ranges = {range_on(1, {5, 2, 1}, 100), range_on(2, {1, 2, 3}, 100)};
   view_.nodes[4].membership = Membership::kDecommissioning;
   begin(1, {5});
@@ -161,6 +161,11 @@ TEST_F(TaskRunnerTest, APausedTaskStandsStillAndItsRangesAreStillClaimed) {
   runner_.start();
   loop_.advance(20s);
   EXPECT_TRUE(orders_.empty() && steps_.empty() && stalls_.empty());
+  runner_.claim(view_);
+  EXPECT_FALSE(view_.ranges[0].in_task) << "somebody has to repair it";
+  steps_taken_ = false;
+  store(1, stored(1));
+  loop_.advance(1s);
   runner_.claim(view_);
   EXPECT_TRUE(view_.ranges[0].in_task);
   EXPECT_FALSE(view_.ranges[1].in_task);
