@@ -80,6 +80,8 @@ std::string drain_remaining(const proto::DrainStatus::Remaining& left) {
   add(left.leases(), "lease", "leases");
   if (left.unmovable_leases() > 0) text += fmt::format(" ({} that nobody else could take)", left.unmovable_leases());
   add(left.insync(), "in-sync set", "in-sync sets");
+  add(left.inputs(), "open input", "open inputs");
+  if (left.buffer_bytes() > 0) text += (text.empty() ? "" : ", ") + format_bytes(left.buffer_bytes()) + " in buffers";
   if (left.office()) text += std::string(text.empty() ? "" : ", ") + "the leader frontend's office";
   return text.empty() ? "nothing" : text;
 }

@@ -57,6 +57,8 @@ json::object to_json(const proto::DrainStatus::Remaining& r) {
           {"unmovable_leases", r.unmovable_leases()},
           {"insync_replicas", r.insync()},
           {"leader_frontend", r.office()},
+          {"inputs", r.inputs()},
+          {"buffer_bytes", r.buffer_bytes()},
           {"total", r.total()}};
 }
 
@@ -72,6 +74,7 @@ json::object to_json(const proto::DrainStatus& d) {
       {"blocker", d.blocker()},
       {"by", d.by()},
       {"force", d.force()},
+      {"leave", d.leave()},
       {"stopping", d.stopping()},
       {"since", d.since_micros() == 0 ? json::value(nullptr) : json::value(time_text(d.since_micros()))},
       {"elapsed_ms", d.elapsed_ms()},
@@ -84,6 +87,8 @@ json::object to_json(const proto::DrainStatus& d) {
       {"eta_ms", d.eta_ms() < 0 ? json::value(nullptr) : json::value(d.eta_ms())},
       {"rehearsal", d.rehearsal()},
       {"leases_left_ms", d.leases_left_ms() == 0 ? json::value(nullptr) : json::value(d.leases_left_ms())},
+      {"inputs_closed_ms", d.inputs_closed_ms() == 0 ? json::value(nullptr) : json::value(d.inputs_closed_ms())},
+      {"buffers_flushed_ms", d.buffers_flushed_ms() == 0 ? json::value(nullptr) : json::value(d.buffers_flushed_ms())},
       {"leases_moved", d.leases_moved()},
       {"lease_moves_failed", d.lease_moves_failed()},
       {"moved_to", targets(d)},

@@ -32,6 +32,7 @@ void describe(const lifecycle::DrainLoad& load, proto::DrainStatus::Remaining& o
   out.set_leases(load.leases);
   out.set_unmovable_leases(load.unmovable_leases);
   out.set_insync(load.insync);
+  out.set_inputs(load.inputs);
   out.set_office(load.office);
   out.set_total(load.remaining());
 }
@@ -74,6 +75,7 @@ proto::DrainStatus NodeDrain::describe(const DrainView& view) const {
     one.set_lasted_ms(millis(phase.lasted));
   }
   server::describe(view.load, *out.mutable_remaining());
+  out.mutable_remaining()->set_buffer_bytes(ingest_load().buffer_bytes);
   server::describe(view.at_start, *out.mutable_at_start());
   out.set_per_second(view.per_second);
   out.set_eta_ms(view.eta ? static_cast<std::int64_t>(millis(*view.eta)) : -1);
@@ -86,7 +88,11 @@ proto::DrainStatus NodeDrain::describe(const DrainView& view) const {
     target.set_leases(count);
   }
   out.set_rehearsal(view.request.rehearsal);
-  if (leases_left_at_) out.set_leases_left_ms(std::max<std::uint64_t>(1, millis(*leases_left_at_ - began_at_)));
+  out.set_leave(view.request.leave);
+  const auto since_begin = [this](Instant at) { return std::max<std::uint64_t>(1, millis(at - began_at_)); };
+  if (inputs_closed_at_) out.set_inputs_closed_ms(since_begin(*inputs_closed_at_));
+  if (buffers_flushed_at_) out.set_buffers_flushed_ms(since_begin(*buffers_flushed_at_));
+  if (leases_left_at_) out.set_leases_left_ms(since_begin(*leases_left_at_));
   out.set_leases_moved(leases_moved_);
   out.set_lease_moves_failed(moves_failed_);
   const sql::SqlMetrics& metrics = parts_.sql.metrics();
@@ -109,6 +115,7 @@ void NodeDrain::describe_blocking(const DrainView& view, proto::DrainStatus& out
     add_blocking(out, "metadata", "metadata store", "it does not answer: leases cannot move until it does");
   for (const sql::SessionView& session : parts_.sql.sessions_left())
     add_blocking(out, "session", session.name(), session.what, millis(session.age));
+  for (const NodeIngest::Load::Wait& wait : ingest_load().waits) add_blocking(out, wait.kind, wait.name, wait.why);
   const Leases now = leases();
   for (const RangeId range : now.stuck)
     add_blocking(out, "lease", "range " + range.to_string() + " (" + parts_.state.database_of(range) + ")",
@@ -123,7 +130,10 @@ void NodeDrain::describe_blocking(const DrainView& view, proto::DrainStatus& out
 
 /// What will not fit, said before it hurts.
 std::vector<std::string> NodeDrain::warnings(const DrainView& view) const {
-  std::vector<std::string> out;
+  std::vector<std::string> out = ingest_load().left_behind;
+  if (const NodeIngest* const ingest = parts_.ingest();
+      ingest != nullptr && !drainer_.draining() && drainer_.is_recorded_to_leave())
+    out.emplace_back("the inputs stay closed until the metadata store has heard that the node stays");
   const Duration sum = view.settings.sum();
   if (!view.request.deadline || view.end != DrainEnd::kNone) return out;
   const Duration given = *view.request.deadline - parts_.loop.now() + view.elapsed;

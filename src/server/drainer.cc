@@ -99,22 +99,33 @@ void Drainer::schedule(Instant at) {
 }
 
 DrainWish Drainer::wish() const {
-  return {machine_.draining(), machine_.request().force, machine_.orders().step_out};
+  return {.draining = machine_.draining(),
+          .force = machine_.request().force,
+          .step_out = machine_.orders().step_out,
+          .drained = machine_.orders().may_stop && !handing_over(),
+          .leave = machine_.request().leave};
 }
 
 /// The record follows the wish, one change at a time.
 void Drainer::keep_record() {
   if (recording_ || retry_ != 0 || recorded_ == wish()) return;
   recording_ = true;
+  recorded_to_leave_ = recorded_to_leave_ || wish().leave;
   ports_.record(wish(), by_, [this, wanted = wish(), alive = std::weak_ptr(alive_)](const Result<void>& written) {
     if (alive.expired()) return;
     recording_ = false;
-    if (written.ok()) recorded_ = wanted;
+    if (written.ok()) note_recorded(wanted);
     retry_ = loop_.after(written.ok() ? Duration::zero() : kRecordRetry, [this] {
       retry_ = 0;
       keep_record();
     });
   });
+}
+
+void Drainer::note_recorded(const DrainWish& wish) {
+  recorded_ = wish;
+  recorded_to_leave_ = wish.leave;
+  if (!machine_.draining()) ports_.carry_out(machine_.orders());
 }
 
 DrainView Drainer::view() const {

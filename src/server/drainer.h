@@ -11,7 +11,7 @@ namespace outlast::server {
 
 /// What the cluster has to know of this node's drain (meta::DrainRecord).
 struct DrainWish {
-  bool draining{false}, force{false}, step_out{false};
+  bool draining{false}, force{false}, step_out{false}, drained{false}, leave{false};
   friend bool operator==(const DrainWish&, const DrainWish&) = default;
 };
 
@@ -43,7 +43,7 @@ class Drainer {
   struct Ports {
     std::function<lifecycle::DrainSettings()> settings;
     std::function<lifecycle::DrainLoad()> load;
-    /// Called with every look while a drain is under way, and once when it is undone: repeating is harmless.
+    /// Called with every look while a drain is under way, and when it and its record are undone: repeating is harmless.
     std::function<void(const lifecycle::DrainOrders&)> carry_out;
     /// Writes or erases the durable record; called again until it succeeds or the wish is another.
     std::function<void(const DrainWish&, const std::string& by, Callback<void>)> record;
@@ -67,15 +67,20 @@ class Drainer {
   void nudge();
   DrainView view() const;
   std::int64_t since_micros() const { return since_micros_; }
+  const std::string& by() const { return by_; }
   bool draining() const { return machine_.draining(); }
   bool rehearsing() const { return machine_.rehearsing(); }
   bool handing_over() const { return machine_.draining() && machine_.request().handover; }
+  const lifecycle::DrainRequest& request() const { return machine_.request(); }
   lifecycle::DrainOrders orders() const { return machine_.orders(); }
+  /// The durable record says that this node leaves, or may say so: nothing may come in before it is erased.
+  bool is_recorded_to_leave() const { return recorded_to_leave_; }
 
  private:
   void look();
   void schedule(Instant at);
   void keep_record();
+  void note_recorded(const DrainWish& wish);
   DrainWish wish() const;
 
   Loop& loop_;
@@ -91,6 +96,7 @@ class Drainer {
   bool final_{false};
   bool recording_{false};
   DrainWish recorded_;
+  bool recorded_to_leave_{false};
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 

@@ -21,7 +21,10 @@ class DrainerTest : public testing::Test {
     Drainer::Ports out;
     out.settings = [this] { return settings_; };
     out.load = [this] { return load_; };
-    out.carry_out = [this](const lifecycle::DrainOrders& orders) { orders_ = orders; };
+    out.carry_out = [this](const lifecycle::DrainOrders& orders) {
+      orders_ = orders;
+      ++carried_out_;
+    };
     out.record = [this](const DrainWish& wish, const std::string&, Callback<void> done) {
       if (!metadata_) return done(Error(Errc::kMetaUnavailable, "away"));
       recorded_.push_back(wish);
@@ -38,6 +41,7 @@ class DrainerTest : public testing::Test {
   lifecycle::DrainSettings settings_;
   lifecycle::DrainLoad load_;
   lifecycle::DrainOrders orders_;
+  int carried_out_{0};
   bool metadata_{true};
   std::vector<DrainWish> recorded_;
   std::vector<std::string> events_;
@@ -50,10 +54,63 @@ TEST_F(DrainerTest, AnEmptyNodeIsDrainedAtOnceAndSaysSo) {
   EXPECT_EQ(phase(), DrainPhase::kDrained);
   EXPECT_EQ(ends_, std::vector{DrainEnd::kComplete});
   loop_.advance(1s);
-  EXPECT_EQ(recorded_.back(), (DrainWish{.draining = true, .force = false, .step_out = true}));
+  EXPECT_EQ(recorded_.back(), (DrainWish{.draining = true, .step_out = true, .drained = true}));
   EXPECT_EQ(events_.front(), "drain request received with doDrain = true");
   EXPECT_EQ(events_.back(), "drain complete");
   EXPECT_EQ(ends_.size(), 1u) << "one receipt";
+}
+
+TEST_F(DrainerTest, TheRecordOfANodeThatLeavesSaysDrainedOnlyWhenIngestHoldsNothing) {
+  load_ = {.inputs = 1, .buffers = 1};
+  ASSERT_TRUE(drainer_.drain({.leave = true}, "a task").ok());
+  loop_.advance(1h);
+  EXPECT_EQ(recorded_.back(), (DrainWish{.draining = true, .step_out = false, .drained = false, .leave = true}));
+  load_ = {};
+  loop_.advance(1s);
+  EXPECT_EQ(recorded_.back(), (DrainWish{.draining = true, .step_out = true, .drained = true, .leave = true}));
+  EXPECT_EQ(ends_, std::vector{DrainEnd::kComplete});
+}
+
+TEST_F(DrainerTest, LeavingIsAddedToACompleteDrainWhichIsThenCompleteAgain) {
+  load_ = {.inputs = 1};
+  begin();
+  loop_.advance(1s);
+  EXPECT_EQ(recorded_.back(), (DrainWish{.draining = true, .step_out = true, .drained = true}));
+  ASSERT_TRUE(drainer_.drain({.leave = true}, "a task").ok());
+  loop_.advance(1s);
+  EXPECT_EQ(recorded_.back(), (DrainWish{.draining = true, .step_out = true, .leave = true}));
+  EXPECT_TRUE(orders_.close_inputs);
+  EXPECT_EQ(drainer_.view().blocker, DrainBlocker::kInputs);
+  load_ = {};
+  loop_.advance(1s);
+  EXPECT_EQ(ends_.size(), 2U);
+  EXPECT_TRUE(recorded_.back().drained);
+  EXPECT_EQ(drainer_.by(), "a test");
+}
+
+TEST_F(DrainerTest, WhoStaysAfterAllOpensItsInputsOnlyWhenTheRecordIsGone) {
+  ASSERT_TRUE(drainer_.drain({.leave = true}, "a task").ok());
+  loop_.advance(1s);
+  EXPECT_TRUE(drainer_.is_recorded_to_leave());
+  metadata_ = false;
+  ASSERT_TRUE(drainer_.undrain().ok());
+  loop_.advance(1min);
+  EXPECT_TRUE(drainer_.is_recorded_to_leave());
+  metadata_ = true;
+  int carried_out = carried_out_;
+  loop_.advance(1s);
+  EXPECT_FALSE(drainer_.is_recorded_to_leave());
+  EXPECT_EQ(carried_out_, carried_out + 1) << "now what was ordered can be done";
+}
+
+TEST_F(DrainerTest, AHandoverIsNeverRecordedAsDrained) {
+  ASSERT_TRUE(drainer_.drain({.leave = true}, "a task").ok());
+  loop_.advance(1s);
+  EXPECT_TRUE(recorded_.back().drained);
+  ASSERT_TRUE(drainer_.drain({.handover = true}, "restart").ok());
+  loop_.advance(1s);
+  EXPECT_EQ(phase(), DrainPhase::kDrained);
+  EXPECT_EQ(recorded_.back(), (DrainWish{.draining = true, .step_out = true, .drained = false, .leave = true}));
 }
 
 TEST_F(DrainerTest, ANudgeDoesNotWaitForTheNextLook) {

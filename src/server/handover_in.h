@@ -49,6 +49,8 @@ class HandoverIn {
   void ready();
   /// Returns the workers' half of the receipt, JSON.
   std::string owned();
+  /// What the old worker left to be gone on with; null: nothing.
+  const proto::HandoverDrain* drain() const { return released_.has_drain() ? &released_.drain() : nullptr; }
   /// A cancel request for a session that is not here: the old worker may have it.
   void cancel(std::int32_t pid, const std::string& key);
 

@@ -48,9 +48,8 @@ Node::~Node() {
     handover_out_.reset();
   });
   link_.reset();
-  loop_.run_and_wait([] {});  // what the link had posted
-  ingest_.reset();
-  loop_.run_and_wait([this] {  // open answers end with them
+  loop_.run_and_wait([this] {  // behind what the link had posted; open answers end with them
+    ingest_.reset();
     placer_.reset();
     tasks_.reset();
     range_admin_.reset();
@@ -334,6 +333,7 @@ Result<void> Node::own_node() {
   loop_.run_and_wait([this] {
     handover_out_ = std::make_unique<HandoverOut>(handover_out_ports());
     if (!ingest_) return;
+    if (!drain_->leaving()) ingest_->stay();  // the worker before had closed them, and was told otherwise
     ingest_->read();
     if (!source_only_) ingest_->start_sinks();
   });

@@ -51,75 +51,12 @@ Drainer::Ports NodeDrain::ports() {
   return out;
 }
 
-void NodeDrain::handle(const proto::DrainRequest& request, Callback<proto::DrainStatus> done) {
-  lifecycle::DrainRequest wanted{.force = request.force(), .deadline = {}};
-  if (request.deadline_ms() > 0) wanted.deadline = parts_.loop.now() + std::chrono::milliseconds(request.deadline_ms());
-  Result<void> accepted;
-  switch (request.action()) {
-    case proto::DrainRequest::DRAIN:
-      if (!drainer_.draining() || drainer_.rehearsing()) begin_receipt();
-      accepted = drainer_.drain(wanted, request.by().empty() ? "an operator" : request.by());
-      if (accepted.ok() && request.shutdown()) drainer_.when_drained([this] { parts_.end_process(); }, false);
-      break;
-    case proto::DrainRequest::UNDRAIN:
-      accepted = drainer_.undrain();
-      break;
-    case proto::DrainRequest::REHEARSE:
-      accepted = rehearse(std::chrono::milliseconds(request.rehearse_ms()), request.by());
-      break;
-    case proto::DrainRequest::DRY_RUN:
-      return done(plan());
-    default:
-      break;
-  }
-  if (!accepted.ok()) return done(std::move(accepted).error());
-  done(status());
-}
-
-void NodeDrain::drain_for_stop(Duration grace, Task done) {
-  stopping_ = true;
-  if (!drainer_.draining() || drainer_.rehearsing()) begin_receipt();
-  lifecycle::DrainRequest wanted;
-  if (grace > Duration::zero()) wanted.deadline = parts_.loop.now() + grace;
-  (void)drainer_.drain(wanted, "the process's stop");
-  drainer_.when_drained(std::move(done), true);
-}
-
-void NodeDrain::hand_over(Task done) {
-  drained_by_operator_ = drainer_.draining() && !drainer_.rehearsing();
-  begin_receipt();
-  (void)drainer_.drain({.handover = true}, "zero-downtime restart");
-  drainer_.when_drained(std::move(done), false);
-}
-
-void NodeDrain::stay() {
-  (void)drainer_.undrain();
-  if (std::exchange(drained_by_operator_, false)) (void)drainer_.drain({}, "an operator");
-}
-
-Result<void> NodeDrain::rehearse(Duration time, const std::string& by) {
-  if (time <= Duration::zero()) return Error(Errc::kInvalidArgument, "say for how long the leases are to be away");
-  if (drainer_.rehearsing()) return Error(Errc::kInvalidState, "a rehearsal is under way: wait for its end");
-  if (!drainer_.draining()) begin_receipt();
-  TRY(drainer_.drain({.rehearsal = true}, by.empty() ? "an operator" : by));
-  rehearsal_end_ = parts_.loop.after(time, [this] {
-    rehearsal_end_ = 0;
-    end_rehearsal();
-  });
-  return {};
-}
-
-/// By itself, so that nobody has to come back for it.
-void NodeDrain::end_rehearsal() {
-  if (!drainer_.rehearsing()) return;
-  keep_receipt(drainer_.view());
-  (void)drainer_.undrain();
-}
-
 void NodeDrain::begin_receipt() {
   if (rehearsal_end_ != 0) parts_.loop.cancel(std::exchange(rehearsal_end_, 0));
   began_at_ = parts_.loop.now();
   leases_left_at_.reset();
+  inputs_closed_at_.reset();
+  buffers_flushed_at_.reset();
   not_moved_.clear();
   moved_to_.clear();
   leases_moved_ = moves_failed_ = 0;
@@ -190,10 +127,19 @@ lifecycle::DrainLoad NodeDrain::load() const {
   out.leases = leases.held;
   out.unmovable_leases = leases.unmovable;
   out.insync = leases.insync;
+  const NodeIngest::Load ingest = ingest_load();
+  out.inputs = ingest.inputs_open;
+  out.buffers = ingest.buffers;
   out.office = parts_.office.holds() && !alone();
   out.metadata = parts_.meta.connected();
   out.tail = expected(out);
   return out;
+}
+
+/// Nothing unless the node leaves, and before the process ends: then others keep what is there.
+NodeIngest::Load NodeDrain::ingest_load() const {
+  const NodeIngest* const ingest = leaving() && !drainer_.handing_over() && !stopping_ ? parts_.ingest() : nullptr;
+  return ingest == nullptr ? NodeIngest::Load() : ingest->load();
 }
 
 Duration NodeDrain::expected(const lifecycle::DrainLoad& load) {
@@ -203,6 +149,7 @@ Duration NodeDrain::expected(const lifecycle::DrainLoad& load) {
 void NodeDrain::carry_out(const DrainOrders& orders) {
   parts_.unready = !orders.ready;
   carry_out_sessions(orders);
+  carry_out_ingest(orders);
   if (drainer_.draining()) say_progress();
   if (orders.roll_back_foreign) {
     if (!foreign_before_) foreign_before_ = parts_.loop.now();
@@ -224,6 +171,27 @@ void NodeDrain::carry_out_sessions(const DrainOrders& orders) {
   parts_.sql.shed(orders.close_all    ? SqlServer::Shedding::kNow
                   : orders.close_idle ? SqlServer::Shedding::kAtSafePoints
                                       : SqlServer::Shedding::kNone);
+}
+
+/// Whoever believes the durable record believes that nothing comes in: that goes first when the node stays after all.
+void NodeDrain::carry_out_ingest(const DrainOrders& orders) {
+  NodeIngest* const ingest = parts_.ingest();
+  if (ingest == nullptr || stopping_) return;
+  if (!orders.close_inputs) {
+    if (!drainer_.is_recorded_to_leave()) ingest->stay();
+    return;
+  }
+  ingest->leave();
+  if (buffers_flushed_at_ || drainer_.handing_over()) return;
+  const NodeIngest::Load left = ingest->load();
+  if (left.inputs_open > 0) return;
+  if (!inputs_closed_at_) {
+    inputs_closed_at_ = parts_.loop.now();
+    report("inputs closed", drainer_.view());
+  }
+  if (left.buffers > 0) return;
+  buffers_flushed_at_ = parts_.loop.now();
+  report("buffers flushed", drainer_.view());
 }
 
 /// Round after round, until no lease is left that somebody could take.
@@ -288,7 +256,9 @@ void NodeDrain::record(const DrainWish& wish, const std::string& by, Callback<vo
                       .since_micros = drainer_.since_micros(),
                       .by = by,
                       .force = wish.force,
-                      .step_out = wish.step_out},
+                      .step_out = wish.step_out,
+                      .drained = wish.drained,
+                      .leave = wish.leave && !stopping_},
                      std::move(done));
 }
 

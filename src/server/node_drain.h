@@ -11,6 +11,7 @@
 #include "replication/replicas.h"
 #include "server/cluster_state.h"
 #include "server/drainer.h"
+#include "server/node_ingest.h"
 #include "sql/sql_server.h"
 
 namespace outlast::server {
@@ -30,8 +31,9 @@ class NodeDrain {
     executor::Executor& executor;
     sql::SqlServer& sql;
     liveness::Peer self;
-    std::string store;           ///< Directory: the last receipt is kept there.
-    std::atomic<bool>& unready;  ///< Set while the readiness probe is to fail.
+    std::function<NodeIngest*()> ingest;  ///< Null: there is none.
+    std::string store;                    ///< Directory: the last receipt is kept there.
+    std::atomic<bool>& unready;           ///< Set while the readiness probe is to fail.
     std::function<void()> end_process;
     std::function<void(const std::string&)> say;  ///< What the process manager may show.
   };
@@ -44,13 +46,17 @@ class NodeDrain {
   /// the process has before it is killed; 0 = nobody said.
   void drain_for_stop(Duration grace, Task done);
   /// The leaving of a handover (protocol A8): `done` runs when no session and nothing that another node could take is
-  /// left. Takes the place of an operator's drain, which the new worker has to carry on.
+  /// left. Takes the place of an operator's drain, which the new worker has to carry on: to_carry_on().
   void hand_over(Task done);
+  std::optional<proto::HandoverDrain> to_carry_on() const;
+  void carry_on(const proto::HandoverDrain& drain);
   /// What a drain waits for may be there: it looks now.
   void nudge() { drainer_.nudge(); }
   /// Takes hand_over() back; an operator's drain goes on.
   void stay();
-  bool draining() const { return drained_by_operator_ || (drainer_.draining() && !drainer_.handing_over()); }
+  bool draining() const { return operators_.has_value() || (drainer_.draining() && !drainer_.handing_over()); }
+  /// The node leaves the cluster for good.
+  bool leaving() const { return drainer_.request().leave; }
   std::uint64_t leases_moved() const { return leases_moved_; }
   proto::DrainStatus status() const;
   /// Says at once when the settings do not fit into what a stop is given.
@@ -72,6 +78,10 @@ class NodeDrain {
   void begin_receipt();
   void carry_out(const lifecycle::DrainOrders& orders);
   void carry_out_sessions(const lifecycle::DrainOrders& orders);
+  void carry_out_ingest(const lifecycle::DrainOrders& orders);
+  Result<void> drain(const proto::DrainRequest& request);
+  Result<void> undrain(const proto::DrainRequest& request);
+  NodeIngest::Load ingest_load() const;
   void say_progress();
   void shed_leases();
   void give_up_what_nobody_can_take();
@@ -88,7 +98,11 @@ class NodeDrain {
 
   const Parts parts_;
   bool stopping_{false}, gave_up_{false};
-  bool drained_by_operator_{false};  ///< Before the handover that is under way.
+  struct Asked {
+    lifecycle::DrainRequest request;
+    std::string by;
+  };
+  std::optional<Asked> operators_;  ///< Their drain, during a handover.
   std::shared_ptr<replication::LeaseMover> mover_;
   std::uint64_t rounds_{0}, ended_rounds_{0};
   Instant said_at_{};
@@ -99,6 +113,7 @@ class NodeDrain {
   std::uint64_t leases_moved_{0}, moves_failed_{0};
   Instant began_at_{};
   std::optional<Instant> leases_left_at_;  ///< The last lease that could move had left.
+  std::optional<Instant> inputs_closed_at_, buffers_flushed_at_;
   Loop::TimerId rehearsal_end_{0};
   lifecycle::Ledger ledger_before_;
   std::uint64_t shed_before_{0}, cut_before_{0};

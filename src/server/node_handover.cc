@@ -297,7 +297,10 @@ void Node::release_node() {
   const Instant began = loop_.now();
   proto::HandoverReleased released;
   released.set_last_incarnation(member_.incarnation.value);
-  loop_.run_and_wait([&] { released.set_leases_moved(drain_->leases_moved()); });
+  loop_.run_and_wait([&] {
+    released.set_leases_moved(drain_->leases_moved());
+    if (auto drain = drain_->to_carry_on()) *released.mutable_drain() = *std::move(drain);
+  });
   const Duration patience = state_->settings().duration("handover.transaction_wait");
   if (ingest_) released.set_records_kept(ingest_->hand_over());
   const std::size_t kept = state_->leases_by_node()[member_.node];

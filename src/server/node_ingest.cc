@@ -111,6 +111,7 @@ void NodeIngest::start(Reader& reader, Instant read_since, ingest::RecordBatch h
   options.framing = framing_of(config.framing);
   options.read_since = read_since;
   options.held = std::move(held);
+  options.closed = leaving_;
   auto allow = ingest::AllowList::parse(config.allow);
   if (!allow.ok()) return spdlog::error("input {}: {}", config.name, allow.error().message);
   options.allow = *std::move(allow);
@@ -139,6 +140,7 @@ void NodeIngest::read(const proto::HandoverInput& from) {
   Reader* const reader = find(from.address());
   if (reader == nullptr || reader->input) return;  // the new configuration does not have it
   ++taken_over_;
+  if (from.closed() && !leaving_.exchange(true)) pipeline_->hurry(true);
   drops_before_ += from.kernel_drops();
   auto held = ingest::RecordBatch::from(from.held());
   if (!held.ok()) spdlog::error("input {}: {}", reader->config.name, held.error().message);
@@ -184,6 +186,7 @@ void NodeIngest::release(const Send& send) {
     ended.mutable_input()->set_records(report.records);
     ended.mutable_input()->set_kernel_drops(report.kernel_drops);
     ended.mutable_input()->set_read_until_ns(report.read_until.time_since_epoch().count());
+    ended.mutable_input()->set_closed(leaving_);
     if (!report.held.empty()) ended.mutable_input()->set_held(report.held.data());
     reader.held = std::move(report.held);
     send(ended, -1);
@@ -197,6 +200,11 @@ void NodeIngest::release(const Send& send) {
   }
 }
 
+void NodeIngest::take_back() {
+  read();
+  if (leaving_) pipeline_->hurry(true);  // what the other worker left is looked for
+}
+
 /// On the thread of an input that has been released.
 void NodeIngest::give(Reader& reader, MovedConnection connection, const Send& send) {
   {
@@ -204,6 +212,22 @@ void NodeIngest::give(Reader& reader, MovedConnection connection, const Send& se
     if (reader.input) return reader.input->adopt(std::move(connection));  // taken back
   }
   send(describe(reader.socket, connection), connection.fd.release());
+}
+
+void NodeIngest::leave() {
+  if (leaving_.exchange(true)) return;
+  const std::lock_guard lock(mutex_);
+  for (const Reader& reader : readers_)
+    if (reader.input) reader.input->close();
+  pipeline_->hurry(true);
+}
+
+void NodeIngest::stay() {
+  if (!leaving_.exchange(false)) return;
+  const std::lock_guard lock(mutex_);
+  for (const Reader& reader : readers_)
+    if (reader.input) reader.input->reopen();
+  pipeline_->hurry(false);
 }
 
 void NodeIngest::end_readers() {

@@ -53,9 +53,26 @@ class NodeIngest {
   /// follow until hand_over() or stop() returns.
   void release(const Send& send);
   /// Nobody took over what release() gave away: goes on. Connections that were given away are gone.
-  void take_back() { read(); }
+  void take_back();
   /// The buffers are the next process's, from when this returns. Returns how many records they hold.
   std::uint64_t hand_over();
+  /// The node leaves the cluster: inputs close, and what is buffered goes to the sinks at once. load() says how far it
+  /// is. On the loop, as stay(); again: nothing.
+  void leave();
+  /// Takes leave() back.
+  void stay();
+  /// What inputs and buffers still hold. Any thread.
+  struct Load {
+    std::uint64_t inputs{0}, inputs_open{0};    ///< Configured; those of which something may still come.
+    std::uint64_t buffers{0}, buffer_bytes{0};  ///< Of sinks, not empty; what lies in them.
+    struct Wait {
+      std::string kind, name, why;
+    };
+    std::vector<Wait> waits;               ///< For each that is open or not empty.
+    std::vector<std::string> left_behind;  ///< What no sink will ever get, in sentences.
+  };
+  Load load() const;
+
   /// The end of the process without a next one in sight: what flush_at_shutdown wants is stored, unless source-only.
   void stop();
 
@@ -82,6 +99,7 @@ class NodeIngest {
   void give(Reader& reader, ingest::MovedConnection connection, const Send& send);
   void end_readers();
   bool end();
+  bool is_open(const Reader& reader) const;
   Reader* find(const std::string& socket);
   void put_held(const Reader& reader, ingest::RecordBatch held);
 
@@ -92,7 +110,7 @@ class NodeIngest {
   std::vector<Reader> readers_;
   std::mutex ending_;
   bool ended_{false};  // under ending_: no sink starts afterwards
-  std::atomic<bool> source_only_{true};
+  std::atomic<bool> source_only_{true}, leaving_{false};
   std::uint64_t taken_over_{0}, connections_taken_{0}, drops_before_{0};
 };
 

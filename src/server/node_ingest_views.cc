@@ -41,6 +41,7 @@ json::object NodeIngest::status() const {
                        {"socket", reader.socket},
                        {"tag", reader.config.tag},
                        {"reading", reader.input != nullptr},
+                       {"closed", reader.input != nullptr && reader.input->is_closed()},
                        {"port", reader.input ? reader.input->port() : 0}};
       for (const auto& [key, value] : describe(reader.input ? reader.input->counters() : reader.ended))
         one[key] = value;

@@ -27,11 +27,14 @@ void Node::start_drain() {
                                                           .executor = *executor_,
                                                           .sql = *sql_,
                                                           .self = self(),
+                                                          .ingest = [this] { return ingest_.get(); },
                                                           .store = store_->path(),
                                                           .unready = draining_now_,
                                                           .end_process = [this] { end(Ending::kStop); },
                                                           .say = [this](const std::string& what) { say(what); }});
     drain_->check_grace(options_.start.grace);
+    if (const proto::HandoverDrain* const drain = handover_in_ ? handover_in_->drain() : nullptr)
+      drain_->carry_on(*drain);
   });
 }
 

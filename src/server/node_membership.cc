@@ -83,6 +83,12 @@ void Node::report_status() {
     now.disk = {.capacity_bytes = disk_space_->total_bytes,
                 .used_bytes = disk_space_->total_bytes - std::min(disk_space_->free_bytes, disk_space_->total_bytes),
                 .available_bytes = disk_space_->free_bytes};
+  if (ingest_) {
+    const NodeIngest::Load load = ingest_->load();
+    now.inputs = static_cast<std::uint32_t>(load.inputs);
+    now.inputs_open = static_cast<std::uint32_t>(load.inputs_open);
+    now.buffer_bytes = load.buffer_bytes;
+  }
   status_writer_->look(now);
 }
 
