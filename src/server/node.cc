@@ -48,7 +48,8 @@ Node::~Node() {
     handover_out_.reset();
   });
   link_.reset();
-  loop_.run_and_wait([this] {  // behind what the link had posted; open answers end with them
+  if (ingest_) (void)ingest_->hand_over();  // waits for answers, and they for the loop
+  loop_.run_and_wait([this] {               // behind what the link had posted; open answers end with them
     ingest_.reset();
     placer_.reset();
     tasks_.reset();
