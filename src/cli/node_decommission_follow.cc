@@ -15,7 +15,8 @@ using namespace std::chrono_literals;
 constexpr Duration kLookEvery = 250ms;
 constexpr Duration kTableRest = 1s, kTableRestMax = 10s;  ///< Between tables in which only counts changed.
 constexpr Duration kLifeEvery = 1s;                       ///< A dot, or the progress in place on a terminal.
-constexpr Duration kProgressEvery = 10s;                  ///< A line of progress between tables, for logs.
+constexpr Duration kBlindAfter = 3s;
+constexpr Duration kProgressEvery = 10s;  ///< A line of progress between tables, for logs.
 constexpr const char* kGone =
     "No more data reported on target nodes. Please verify cluster health before removing the nodes.\n";
 
@@ -194,12 +195,8 @@ DecommissionFollow::Look DecommissionFollow::taken_back(const std::string& who) 
 }
 
 void DecommissionFollow::show(const proto::TaskStatus& task) {
-  if (!task.has_progress()) {
-    if (!blind_) say(fmt::format("no leader frontend says how far task {} is; one takes it up by itself\n", task_));
-    blind_ = true;
-    return;
-  }
-  blind_ = false;
+  if (!task.has_progress()) return show_blind();
+  blind_since_.reset();
   if (options_.json) return write_json(task);
   show_states(task);
   const std::string table = decommission_table(task, options_.nodes).table();
@@ -214,6 +211,15 @@ void DecommissionFollow::show(const proto::TaskStatus& task) {
     return show_table(table, task);
   }
   if (now - life_at_ >= kLifeEvery) show_life(task);
+}
+
+/// A task that was just stored, or whose leader died, is taken up within moments.
+void DecommissionFollow::show_blind() {
+  const Duration now = ports_.now();
+  if (!blind_since_) blind_since_ = now, blind_told_ = false;
+  if (blind_told_ || now - *blind_since_ < kBlindAfter) return;
+  say(fmt::format("no leader frontend says how far task {} is; one takes it up by itself\n", task_));
+  blind_told_ = true;
 }
 
 void DecommissionFollow::show_table(const std::string& table, const proto::TaskStatus& task) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -49,6 +50,7 @@ class DecommissionFollow {
   Look follow_next(std::uint32_t node);
   Look taken_back(const std::string& who);
   void show(const proto::TaskStatus& task);
+  void show_blind();
   void show_table(const std::string& table, const proto::TaskStatus& task);
   void show_life(const proto::TaskStatus& task);
   void show_states(const proto::TaskStatus& task);
@@ -63,7 +65,8 @@ class DecommissionFollow {
   std::string table_, states_, progress_, stall_;  ///< Shown last.
   Duration table_at_{0}, table_rest_{0}, life_at_{0}, progress_at_{0};
   std::size_t details_{0};  ///< Lines of progress that are rewritten in place, on a terminal.
-  bool dots_{false}, lost_{false}, paused_{false}, blind_{false};
+  bool dots_{false}, lost_{false}, paused_{false}, blind_told_{false};
+  std::optional<Duration> blind_since_;  ///< Nobody says how far the task is since then.
 };
 
 /// Asks for nodes to stay after all, waits until they do, and shows them. Returns an ExitCode.

@@ -304,12 +304,18 @@ TEST_F(NodeDecommissionTest, SilenceIsSaidOnceAndIsNotTheEnd) {
 TEST_F(NodeDecommissionTest, ATaskWithoutALeaderShowsNoCountsThatNobodyCounted) {
   auto stored = task(0);
   stored.set_has_progress(false);
-  answer(stored);
-  answer(stored);
+  for (int i = 0; i < 6; ++i) answer(stored);
   answer(settled());
   EXPECT_EQ(run(), kDone);
   EXPECT_EQ(times("no leader frontend says how far task 7 is"), 1U) << err_;
   EXPECT_EQ(times("is_draining\n"), 1U) << "only the last one";
+
+  answers_.clear(), err_.clear();
+  answer(stored);
+  answer(task(39));
+  answer(settled());
+  EXPECT_EQ(run(), kDone);
+  EXPECT_EQ(times("no leader frontend"), 0U) << "one that was only just stored: " << err_;
 }
 
 TEST_F(NodeDecommissionTest, SaysThatTheTaskIsPaused) {
@@ -438,6 +444,7 @@ TEST_F(NodeDecommissionTest, RewritesTheProgressInPlaceOnATerminal) {
 
 TEST_F(NodeDecommissionTest, RecommissionWaitsUntilTheNodesAreActiveAndShowsThem) {
   back_after_ = 3;
+  answer(task(39, "returning"));
   EXPECT_EQ(recommission(options_, ports()), kDone);
   EXPECT_EQ(asked_.action(), proto::DecommissionRequest::RECOMMISSION);
   EXPECT_EQ(out_,
@@ -449,6 +456,19 @@ TEST_F(NodeDecommissionTest, RecommissionWaitsUntilTheNodesAreActiveAndShowsThem
   EXPECT_EQ(err_, "");
 }
 
+TEST_F(NodeDecommissionTest, RecommissionNamesADrainThatIsNotTheTasks) {
+  back_after_ = 1;
+  cluster_.mutable_nodes(0)->set_is_draining(true);
+  answer(task(39));
+  auto over = task(39, "settled", "active");
+  over.set_state("cancelled");
+  answer(over);
+  EXPECT_EQ(recommission(options_, ports()), kDone);
+  EXPECT_NE(out_.find("  4  | true    | 39       | false              | active     | true\n"), std::string::npos)
+      << out_;
+  EXPECT_EQ(err_, "node 4 is drained still: `outlast node undrain 4` lets it serve\n");
+}
+
 TEST_F(NodeDecommissionTest, RecommissionOfADecommissionedNodeFails) {
   begun_.set_code(std::string(facts(Errc::kInvalidState).name));
   begun_.set_message("node 4 is decommissioned for good");
@@ -457,6 +477,7 @@ TEST_F(NodeDecommissionTest, RecommissionOfADecommissionedNodeFails) {
 }
 
 TEST_F(NodeDecommissionTest, RecommissionSaysWhenItTakesTooLong) {
+  answer(task(39, "returning"));
   EXPECT_EQ(recommission(options_, ports()), kFailed);
   EXPECT_EQ(err_,
             "outlast: nodes 4, 5 did not return within 1m; it is wanted, and task 7 goes on: `outlast task show 7`\n");

@@ -89,7 +89,7 @@ Table readiness_table(const proto::DecommissionReply& reply) {
 std::string decommission_progress(const proto::TaskStatus& task) {
   std::string text = amount_left(task) + (task.replicas_left() == 0 ? "" : speed(task)) + "\n";
   for (const auto& node : task.nodes())
-    if (!node.blocker().empty() && node.stage() != "settled")
+    if (!node.blocker().empty() && node.stage() != "settled" && node.stage() != "moving")
       text += fmt::format("  node {} is {}, and waits for: {}\n", node.node(), node.stage(), node.blocker());
   return text;
 }
