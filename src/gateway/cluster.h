@@ -6,6 +6,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "gateway/listing.h"
 #include "gateway/session.h"
 
 namespace outlast::gateway {
@@ -28,6 +29,8 @@ class Cluster {
   /// Returns when the new database answers on its leaseholder and this gateway knows the way to it.
   virtual boost::asio::awaitable<Result<void>> create_database(std::string name) = 0;
   virtual boost::asio::awaitable<Result<void>> drop_database(std::string name) = 0;
+  /// As the cluster is known here; of a task also what the leader frontend says, when it answers.
+  virtual boost::asio::awaitable<Result<std::vector<ListingRow>>> list(Listing what) = 0;
   virtual std::vector<SettingRow> settings() const = 0;
   /// The value in force here; kUndefinedObject for an unknown name.
   virtual Result<std::string> setting(const std::string& name) const = 0;

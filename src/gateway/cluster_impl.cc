@@ -58,6 +58,12 @@ boost::asio::awaitable<Result<void>> ClusterImpl::drop_database(std::string name
       [gateway, name](Callback<void> done) { gateway->ports.drop_database(name, std::move(done)); });
 }
 
+boost::asio::awaitable<Result<std::vector<ListingRow>>> ClusterImpl::list(Listing what) {
+  const std::shared_ptr<Gateway> gateway = gateway_;
+  co_return co_await await_callback<std::vector<ListingRow>>(
+      [gateway, what](Callback<std::vector<ListingRow>> done) { gateway->ports.list(what, std::move(done)); });
+}
+
 boost::asio::awaitable<Result<void>> ClusterImpl::set_setting(std::string name, std::string value) {
   const std::shared_ptr<Gateway> gateway = gateway_;
   co_return co_await await_callback<void>(

@@ -21,6 +21,7 @@ struct ClusterPorts {
   std::function<std::optional<DatabaseRow>(const std::string&)> find_database;  ///< As known here; may lag.
   std::function<void(std::string, Callback<DatabaseRow>)> create_database;      ///< Done when it is durable.
   std::function<void(std::string, Callback<void>)> drop_database;
+  std::function<void(Listing, Callback<std::vector<ListingRow>>)> list;
   std::function<std::vector<SettingRow>()> settings;
   std::function<Result<std::string>(const std::string&)> setting;
   std::function<void(std::string, std::string, Callback<void>)> set_setting;
@@ -64,6 +65,7 @@ class ClusterImpl final : public Cluster {
   std::vector<DatabaseRow> databases() const override { return gateway_->ports.databases(); }
   boost::asio::awaitable<Result<void>> create_database(std::string name) override;
   boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
+  boost::asio::awaitable<Result<std::vector<ListingRow>>> list(Listing what) override;
   std::vector<SettingRow> settings() const override { return gateway_->ports.settings(); }
   Result<std::string> setting(const std::string& name) const override { return gateway_->ports.setting(name); }
   boost::asio::awaitable<Result<void>> set_setting(std::string name, std::string value) override;

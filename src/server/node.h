@@ -88,6 +88,7 @@ class Node {
   void drain(proto::DrainRequest request, Callback<proto::DrainStatus> done);
   void add_metrics();
   gateway::ClusterPorts cluster_ports();
+  void list(gateway::Listing what, Callback<std::vector<gateway::ListingRow>> done);
   rpc::Services services();
   tasks::Placer::Ports placer_ports();
   /// Runs `work` on the loop once the node serves ranges.

@@ -32,6 +32,9 @@ gateway::ClusterPorts Node::cluster_ports() {
       rows.push_back({line.name, line.value, line.type, line.default_value, line.help});
     return rows;
   };
+  ports.list = [this](gateway::Listing what, Callback<std::vector<gateway::ListingRow>> done) {
+    list(what, std::move(done));
+  };
   ports.setting = [this](const std::string& name) { return state_->settings().text(name); };
   ports.set_setting = [this](std::string name, std::string value, Callback<void> done) {
     state_->settings().set(std::move(name), std::move(value), std::move(done));

@@ -52,6 +52,7 @@ class NoCluster final : public gateway::Cluster {
   std::vector<gateway::DatabaseRow> databases() const override { return {}; }
   awaitable<Result<void>> create_database(std::string) override { co_return none(); }
   awaitable<Result<void>> drop_database(std::string) override { co_return none(); }
+  awaitable<Result<std::vector<gateway::ListingRow>>> list(gateway::Listing) override { co_return none(); }
   std::vector<gateway::SettingRow> settings() const override { return {}; }
   Result<std::string> setting(const std::string&) const override { return none(); }
   awaitable<Result<void>> set_setting(std::string, std::string) override { co_return none(); }

@@ -57,6 +57,15 @@ asio::awaitable<Result<void>> FakeCluster::drop_database(std::string name) {
   co_return Result<void>();
 }
 
+asio::awaitable<Result<std::vector<gateway::ListingRow>>> FakeCluster::list(gateway::Listing what) {
+  if (what != gateway::Listing::kNodes) co_return std::vector<gateway::ListingRow>();
+  gateway::ListingRow row;
+  for (const gateway::ListingColumn& column : gateway::listing_columns(what))
+    row.push_back(column.kind == gateway::ListingColumn::Kind::kText ? executor::Value(std::string(column.name))
+                                                                     : executor::Value(std::int64_t{1}));
+  co_return std::vector<gateway::ListingRow>{std::move(row)};
+}
+
 std::vector<gateway::SettingRow> FakeCluster::settings() const {
   const std::lock_guard lock(mutex_);
   std::vector<gateway::SettingRow> all;

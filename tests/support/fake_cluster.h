@@ -21,6 +21,8 @@ class FakeCluster final : public gateway::Cluster {
   std::vector<gateway::DatabaseRow> databases() const override;
   boost::asio::awaitable<Result<void>> create_database(std::string name) override;
   boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
+  /// One node; no ranges and no tasks.
+  boost::asio::awaitable<Result<std::vector<gateway::ListingRow>>> list(gateway::Listing what) override;
   std::vector<gateway::SettingRow> settings() const override;
   Result<std::string> setting(const std::string& name) const override;
   boost::asio::awaitable<Result<void>> set_setting(std::string name, std::string value) override;

@@ -54,6 +54,23 @@ Result<Started> StatementRunner::show_cluster(const Translated& t) const {
                  "SHOW"};
 }
 
+RowStream StatementRunner::listing_stream(const Translated& t, const std::vector<gateway::ListingRow>& rows) {
+  std::vector<std::string> names;
+  std::vector<PgType> types;
+  for (const gateway::ListingColumn& column : gateway::listing_columns(*gateway::find_listing(t.name))) {
+    using Of = gateway::ListingColumn::Kind;
+    names.emplace_back(column.name);
+    types.push_back({column.kind == Of::kText ? oid::kText : column.kind == Of::kInteger ? oid::kInt8 : oid::kBool});
+  }
+  return RowStream::local(std::move(names), std::move(types), rows);
+}
+
+asio::awaitable<Result<Started>> StatementRunner::show_listing(Translated t) {
+  auto rows = co_await s_.host.cluster.list(*gateway::find_listing(t.name));
+  if (!rows.ok()) co_return std::move(rows).error();
+  co_return Started{listing_stream(t, *rows), "SHOW"};
+}
+
 asio::awaitable<Result<Started>> StatementRunner::run_cluster(Translated t) {
   gateway::Cluster& cluster = s_.host.cluster;
   Result<void> done;

@@ -105,6 +105,7 @@ asio::awaitable<Result<Started>> StatementRunner::start(Translated t, std::vecto
     case Kind::kReset:
       co_return run_setting(t);
     case Kind::kShow:
+      if (gateway::find_listing(t.name)) co_return co_await show_listing(std::move(t));
       co_return show(t);
     case Kind::kCreateDatabase:
     case Kind::kSetClusterSetting:
@@ -265,6 +266,7 @@ asio::awaitable<Result<std::optional<std::vector<pgwire::FieldDescription>>>> St
     if (t.tag != "FETCH") co_return Fields();
     co_return Fields(cursor->second->rows.fields(formats));
   }
+  if (t.kind == Kind::kShow && gateway::find_listing(t.name)) co_return Fields(listing_stream(t, {}).fields(formats));
   if (t.kind == Kind::kShow || t.kind == Kind::kShowClusterSetting) {
     auto shown = t.kind == Kind::kShow ? show(t) : show_cluster(t);
     if (!shown.ok()) co_return std::move(shown).error();

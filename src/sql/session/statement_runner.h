@@ -66,6 +66,9 @@ class StatementRunner {
   Result<Started> run_setting(const Translated& statement);
   Result<Started> show(const Translated& statement) const;
   Result<Started> show_cluster(const Translated& statement) const;
+  boost::asio::awaitable<Result<Started>> show_listing(Translated statement);
+  /// Rows of SHOW NODES and its like, in their columns.
+  static RowStream listing_stream(const Translated& statement, const std::vector<gateway::ListingRow>& rows);
 
   SessionState& s_;
   Transactions& txn_;

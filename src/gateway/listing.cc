@@ -1,0 +1,45 @@
+#include "gateway/listing.h"
+
+namespace outlast::gateway {
+namespace {
+using Kind = ListingColumn::Kind;
+
+constexpr ListingColumn kNodes[] = {
+    {Kind::kInteger, "id"},           {Kind::kText, "address"},        {Kind::kText, "sql_address"},
+    {Kind::kText, "build"},           {Kind::kText, "started_at"},     {Kind::kText, "locality"},
+    {Kind::kBoolean, "is_available"}, {Kind::kBoolean, "is_live"},     {Kind::kText, "liveness"},
+    {Kind::kInteger, "replicas"},     {Kind::kInteger, "leases"},      {Kind::kBoolean, "is_decommissioning"},
+    {Kind::kText, "membership"},      {Kind::kBoolean, "is_draining"}, {Kind::kBoolean, "is_leader_frontend"}};
+constexpr ListingColumn kRanges[] = {
+    {Kind::kInteger, "range"},       {Kind::kText, "database"},      {Kind::kInteger, "epoch"},
+    {Kind::kInteger, "leaseholder"}, {Kind::kText, "in_sync"},       {Kind::kText, "learners"},
+    {Kind::kInteger, "rf"},          {Kind::kInteger, "min_insync"}, {Kind::kBoolean, "clean"}};
+constexpr ListingColumn kTasks[] = {{Kind::kInteger, "id"},         {Kind::kText, "kind"},
+                                    {Kind::kText, "state"},         {Kind::kText, "stage"},
+                                    {Kind::kText, "nodes"},         {Kind::kText, "started_at"},
+                                    {Kind::kText, "ended_at"},      {Kind::kInteger, "replicas_left"},
+                                    {Kind::kInteger, "bytes_left"}, {Kind::kInteger, "eta_ms"},
+                                    {Kind::kText, "stall"},         {Kind::kText, "requested_by"},
+                                    {Kind::kText, "outcome"}};
+}  // namespace
+
+std::optional<Listing> find_listing(std::string_view word) {
+  if (word == "nodes") return Listing::kNodes;
+  if (word == "ranges") return Listing::kRanges;
+  if (word == "tasks") return Listing::kTasks;
+  return std::nullopt;
+}
+
+std::span<const ListingColumn> listing_columns(Listing listing) {
+  switch (listing) {
+    case Listing::kNodes:
+      return kNodes;
+    case Listing::kRanges:
+      return kRanges;
+    case Listing::kTasks:
+      return kTasks;
+  }
+  return {};
+}
+
+}  // namespace outlast::gateway

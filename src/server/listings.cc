@@ -1,0 +1,66 @@
+#include "server/listings.h"
+
+#include "server/json_views.h"
+
+namespace outlast::server {
+namespace {
+using executor::Null;
+using executor::Value;
+
+Value number(std::uint64_t value) {
+  return static_cast<std::int64_t>(value);
+}
+Value number_or_null(bool known, std::uint64_t value) {
+  return known ? number(value) : Value(Null());
+}
+Value time_or_null(std::int64_t micros) {
+  return micros == 0 ? Value(Null()) : Value(time_text(micros));
+}
+Value text_or_null(const std::string& text) {
+  return text.empty() ? Value(Null()) : Value(text);
+}
+template <class List>
+Value listed(const List& list) {
+  std::string out;
+  for (const auto& each : list) out += (out.empty() ? "" : ",") + std::to_string(each);
+  return out;
+}
+Value nodes_of(const proto::TaskStatus& task) {
+  std::vector<std::uint32_t> nodes;
+  for (const auto& node : task.nodes()) nodes.push_back(node.node());
+  return listed(nodes);
+}
+}  // namespace
+
+std::vector<gateway::ListingRow> listing_rows(const proto::NodeStatusReply& nodes) {
+  std::vector<gateway::ListingRow> rows;
+  for (const proto::NodeStatus& n : nodes.nodes())
+    rows.push_back({number(n.id()), n.address(), n.sql_address(), n.build(), time_text(n.started_at_micros()),
+                    text_or_null(n.locality()), number(n.is_available()), number(n.is_live()), n.liveness(),
+                    number(n.replicas()), number(n.leases()), number(n.is_decommissioning()), n.membership(),
+                    number(n.is_draining()), number(n.is_leader_frontend())});
+  return rows;
+}
+
+std::vector<gateway::ListingRow> listing_rows(const proto::RangesReply& ranges) {
+  std::vector<gateway::ListingRow> rows;
+  for (const proto::RangeStatus& r : ranges.ranges())
+    rows.push_back({number(r.range()), text_or_null(r.database()), number(r.epoch()),
+                    number_or_null(r.leaseholder() != 0, r.leaseholder()), listed(r.insync()), listed(r.learners()),
+                    number(r.rf()), number(r.min_insync()), number(r.clean())});
+  return rows;
+}
+
+std::vector<gateway::ListingRow> listing_rows(const proto::TasksReply& tasks) {
+  std::vector<gateway::ListingRow> rows;
+  for (const proto::TaskStatus& t : tasks.tasks())
+    rows.push_back({number(t.id()), t.kind(), t.state(), text_or_null(t.stage()), nodes_of(t),
+                    time_or_null(t.started_micros()), time_or_null(t.ended_micros()),
+                    number_or_null(t.has_progress(), t.replicas_left()),
+                    number_or_null(t.has_progress(), t.bytes_left()),
+                    number_or_null(t.has_progress() && t.eta_ms() >= 0, static_cast<std::uint64_t>(t.eta_ms())),
+                    text_or_null(t.stall().reason()), text_or_null(t.by()), text_or_null(t.outcome())});
+  return rows;
+}
+
+}  // namespace outlast::server
