@@ -197,6 +197,7 @@ DecommissionFollow::Look DecommissionFollow::taken_back(const std::string& who) 
 void DecommissionFollow::show(const proto::TaskStatus& task) {
   if (!task.has_progress()) return show_blind();
   blind_since_.reset();
+  if (task.stage() == "marking" && task.stall().reason().empty()) return;  // nothing is counted yet
   if (options_.json) return write_json(task);
   show_states(task);
   const std::string table = decommission_table(task, options_.nodes).table();

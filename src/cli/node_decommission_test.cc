@@ -257,8 +257,10 @@ TEST_F(NodeDecommissionTest, ADryRunChangesNothingAndShowsReadiness) {
 
   found.set_may_begin(false);
   found.set_text(kBlocked);
+  out_.clear();
   EXPECT_EQ(run(), kVerdictNegative);
   EXPECT_EQ(err_, kBlocked);
+  EXPECT_TRUE(out_.ends_with("dry run: nothing was changed\n73 ranges checked; it would not begin\n")) << out_;
 }
 
 TEST_F(NodeDecommissionTest, DoesNotWaitWhenNotAskedTo) {
@@ -316,6 +318,15 @@ TEST_F(NodeDecommissionTest, ATaskWithoutALeaderShowsNoCountsThatNobodyCounted) 
   answer(settled());
   EXPECT_EQ(run(), kDone);
   EXPECT_EQ(times("no leader frontend"), 0U) << "one that was only just stored: " << err_;
+}
+
+TEST_F(NodeDecommissionTest, NoTableBeforeTheNodesAreMarkedAndCounted) {
+  answer(task(0, "marking"));
+  answer(task(39));
+  answer(settled());
+  EXPECT_EQ(run(), kDone);
+  EXPECT_TRUE(said("as task 7\n  id |")) << err_;
+  EXPECT_EQ(times("| 0        | true               | decommissioning"), 0U) << err_;
 }
 
 TEST_F(NodeDecommissionTest, SaysThatTheTaskIsPaused) {

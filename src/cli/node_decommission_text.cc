@@ -104,6 +104,7 @@ std::string decommission_stall(const proto::TaskStatus& task) {
 
 std::string decommission_plan(const proto::Preflight& p) {
   std::string text = "dry run: nothing was changed\n" + counted(p.ranges_checked(), "range", "ranges") + " checked; ";
+  if (!p.may_begin()) return text + "it would not begin\n";
   text += counted(p.moves(), "replica", "replicas") + " would be copied";
   if (p.bytes() > 0) text += ", " + format_bytes(p.bytes());
   if (p.reductions() > 0)

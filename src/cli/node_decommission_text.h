@@ -20,7 +20,7 @@ Table readiness_table(const proto::DecommissionReply& reply);
 std::string decommission_progress(const proto::TaskStatus& task);
 /// Why nothing moves, with the ranges. Empty while something does.
 std::string decommission_stall(const proto::TaskStatus& task);
-/// After a dry run that may begin: how much would be copied.
+/// After a dry run: how much would be copied, if it may begin.
 std::string decommission_plan(const proto::Preflight& preflight);
 /// After the end: what it took, and what may be lost.
 std::string decommission_receipt(const proto::TaskStatus& task, const std::set<std::uint32_t>& nodes);
