@@ -221,6 +221,22 @@ def sizes_table(runs):
     return lines(["MiB", "reads a second", "updates a second", "filled, MiB/s", "fail-over, s"], rows)
 
 
+def decommission_table(runs):
+    latest = runs[0]
+    rows = [[r["replicas"], f"{r['mib']:,.0f}", f"{r['seconds']:.2f}",
+             " ".join(f"{c:.2f}" for c in r["copies_seconds"]), f"{r['efficiency']:.2f}",
+             f"{r['steady']['per_second']:.0f}", f"{r['during']['per_second']:.0f}", f"{r['steady']['p99_ms']:.1f}",
+             f"{r['copying']['p99_ms']:.1f}", f"{r['during']['p99_ms']:.1f}", f"{r['p99_ratio']:.2f}", r["errors"]]
+            for r in latest["runs"]]
+    head = ["replicas", "MiB", "moved in, s", "cp and fsync, s", "efficiency", "statements a second", "meanwhile",
+            "p99, ms", "while copying", "while moving", "ratio", "failed"]
+    efficiency, p99 = latest["wanted"]
+    good = latest["efficiency"] <= efficiency, latest["p99_ratio"] <= p99
+    return (about(latest) + "\n\n" + lines(head, rows) + f"\n\nMedians: efficiency {latest['efficiency']:.2f} (wanted "
+            f"{efficiency:.0f} or less, reached: {verdict(good[0])}), p99 {latest['p99_ratio']:.2f} × (wanted {p99} or "
+            f"less, reached: {verdict(good[1])}).")
+
+
 def write(path, text):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
@@ -255,13 +271,16 @@ def main():
     path = f"{HERE}/README.md"
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    sql, replication, restart, ingest = (load(name) for name in ("sql", "replication", "restart", "ingest"))
+    sql, replication, restart, ingest, decommission = (
+        load(name) for name in ("sql", "replication", "restart", "ingest", "decommission"))
     if sql:
         text = fill(text, "sql", sql_table(sql))
     if restart:
         text = fill(text, "restart", restart_tables(restart))
     if ingest:
         text = fill(text, "ingest", ingest_tables(ingest))
+    if decommission:
+        text = fill(text, "decommission", decommission_table(decommission))
     if replication:
         text = fill(text, "replication", replication_table(replication))
         for part, table in (("ranges", ranges_table), ("sizes", sizes_table)):
