@@ -87,6 +87,7 @@ TEST(SnapshotRate, ALongLogIsNoSubstituteForAShortFile) {
       cluster.write(cluster.node(1), kRange);
       ASSERT_TRUE(until([&] { return cluster.acknowledged > before; }));
     }
+    ASSERT_TRUE(until([&] { return cluster.node(1).disk->ranges.at(kRange).applied.lsn.value > 0; }));
     cluster.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, kN2, 2}, [](Result<void>) {});
     ASSERT_TRUE(until([&] { return cluster.record(kRange)->find_insync(kN2) != nullptr; }));
     EXPECT_EQ(cluster.node(1).disk->snapshots, shipped == 100 ? 1 : 0);
