@@ -74,6 +74,7 @@ void Follower::on_append(NodeId from, Incarnation incarnation, proto::RangeMessa
     held_->log.append(std::move(entries), [me = shared_from_this(), from, leader, epoch](Result<Lsn> synced) {
       if (!synced.ok()) return me->append_failed(from, leader, synced.error());
       me->held_->log.note_synced(*synced);
+      me->held_->learn_durable(me->held_->durable);  // what was known to be durable before it was here
       if (epoch == me->held_->accepted.epoch && !me->frozen_) me->acknowledge(from, leader, epoch, *synced);
     });
   }
