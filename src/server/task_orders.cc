@@ -28,8 +28,11 @@ lifecycle::LeavingNode TaskOrders::facts(NodeId node) {
   out.tasks = leader && leader->node == node ? 1 : 0;
   if (const auto status = p_.state.statuses().find(meta::keys::status(node))) out.buffers = status->value.buffer_bytes;
   // A drain that an operator asked for is not the task's: it goes on as one that leaves.
-  const auto drain = view ? meta::drain_of(p_.state.drains(), view->peer) : nullptr;
-  out.draining = drain && drain->value.leave;
+  // Once its node is decommissioned the drained process is fenced, and soon nobody knows it but by the node's record.
+  const auto drain = p_.state.drains().find(meta::keys::drain(node));
+  const auto record = p_.state.nodes().find(meta::keys::node(node));
+  const Incarnation newest = view ? view->peer.incarnation : record ? record->value.incarnation : Incarnation();
+  out.draining = drain && drain->value.leave && drain->value.peer.incarnation == newest;
   out.drained = out.draining && drain->value.drained;
   if (!out.draining || out.drained) {
     blockers_.erase(node);
