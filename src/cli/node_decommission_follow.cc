@@ -13,22 +13,10 @@ namespace outlast::cli {
 namespace {
 using namespace std::chrono_literals;
 constexpr Duration kLookEvery = 250ms;
-constexpr Duration kTableRest = 1s, kTableRestMax = 10s;  ///< Between tables in which only counts changed.
-constexpr Duration kLifeEvery = 1s;                       ///< A dot, or the progress in place on a terminal.
-constexpr Duration kBlindAfter = 3s;
-constexpr Duration kProgressEvery = 10s;  ///< A line of progress between tables, for logs.
+constexpr Duration kStoredWithin = 5s;  ///< Until every node knows of a task that was stored.
 constexpr const char* kGone =
     "No more data reported on target nodes. Please verify cluster health before removing the nodes.\n";
 
-/// A reason whose figures move is not a new one.
-std::string without_digits(std::string text) {
-  std::erase_if(text, [](char c) { return c >= '0' && c <= '9'; });
-  return text;
-}
-
-bool is_gone(const proto::TaskStatus::Node& node) {
-  return node.membership() == "decommissioned";
-}
 bool is_under_way(const proto::TaskStatus& task) {
   return task.state() == "running" || task.state() == "paused";
 }
@@ -106,6 +94,7 @@ int DecommissionFollow::nothing_to_do(const proto::DecommissionReply& reply) {
 }
 
 int DecommissionFollow::follow() {
+  began_ = ports_.now();
   if (!options_.json) say(fmt::format("decommissioning {} as task {}\n", nodes_text(options_.nodes), task_));
   for (;;) {
     proto::TasksRequest request;
@@ -120,6 +109,7 @@ int DecommissionFollow::follow() {
 DecommissionFollow::Look DecommissionFollow::take(const Result<proto::TasksReply>& reply) {
   const bool unknown =
       reply.ok() && (reply->code() == facts(Errc::kNotFound).name || (reply->code().empty() && reply->tasks().empty()));
+  if (unknown && last_.id() == 0 && ports_.now() - began_ < kStoredWithin) return Look::kGoesOn;
   if (unknown) return forgotten();
   if (!reply.ok() || !reply->code().empty()) {
     if (!lost_)
@@ -135,19 +125,21 @@ DecommissionFollow::Look DecommissionFollow::take(const Result<proto::TasksReply
 
 DecommissionFollow::Look DecommissionFollow::judge(const proto::TaskStatus& task) {
   const bool running = is_under_way(task);
-  std::size_t gone = 0;
+  std::size_t gone = 0, decommissioned = 0;
   for (const auto& node : task.nodes()) {
     if (!options_.nodes.contains(node.node())) continue;
     const bool settled = node.stage() == "settled" || !running;
-    if (settled && is_gone(node)) ++gone;
-    if (settled && !is_gone(node) && node.stage() == "settled") return taken_back(fmt::format("node {}", node.node()));
+    const bool is_gone = node.membership() == "decommissioned";
+    if (is_gone) ++decommissioned;
+    if (settled && is_gone) ++gone;
+    if (!is_gone && node.stage() == "settled") return taken_back(fmt::format("node {}", node.node()));
   }
   last_ = task;
   if (gone == options_.nodes.size()) return Look::kDone;
   if (task.state() == "completed") return forgotten();
   if (task.state() == "cancelled") return taken_back(nodes_text(options_.nodes));
   if (!running) return fail(fmt::format("task {} {}: {}", task_, task.state(), task.outcome())), Look::kFailed;
-  show(task);
+  if (decommissioned < options_.nodes.size()) show(task);
   return Look::kGoesOn;
 }
 
@@ -194,94 +186,14 @@ DecommissionFollow::Look DecommissionFollow::taken_back(const std::string& who) 
   return Look::kFailed;
 }
 
-void DecommissionFollow::show(const proto::TaskStatus& task) {
-  if (!task.has_progress()) return show_blind();
-  blind_since_.reset();
-  if (task.stage() == "marking" && task.stall().reason().empty()) return;  // nothing is counted yet
-  if (options_.json) return write_json(task);
-  show_states(task);
-  const std::string table = decommission_table(task, options_.nodes).table();
-  std::string states;  // what is worth a table at once
-  for (const auto& node : task.nodes())
-    states += fmt::format("{} {} {} {},", node.node(), node.is_live(), node.membership(), node.is_draining());
-  const Duration now = ports_.now();
-  if (states != states_) table_rest_ = kTableRest;
-  if (states != states_ || (table != table_ && now - table_at_ >= table_rest_)) {
-    if (states == states_) table_rest_ = std::min(2 * table_rest_, kTableRestMax);
-    states_ = states;
-    return show_table(table, task);
-  }
-  if (now - life_at_ >= kLifeEvery) show_life(task);
-}
-
-/// A task that was just stored, or whose leader died, is taken up within moments.
-void DecommissionFollow::show_blind() {
-  const Duration now = ports_.now();
-  if (!blind_since_) blind_since_ = now, blind_told_ = false;
-  if (blind_told_ || now - *blind_since_ < kBlindAfter) return;
-  say(fmt::format("no leader frontend says how far task {} is; one takes it up by itself\n", task_));
-  blind_told_ = true;
-}
-
-void DecommissionFollow::show_table(const std::string& table, const proto::TaskStatus& task) {
-  say(table);
-  table_ = table;
-  table_at_ = life_at_ = progress_at_ = ports_.now();
-  progress_ = decommission_progress(task);
-  ports_.err(progress_);
-  if (options_.terminal) details_ = static_cast<std::size_t>(std::count(progress_.begin(), progress_.end(), '\n'));
-}
-
-void DecommissionFollow::show_life(const proto::TaskStatus& task) {
-  const std::string progress = decommission_progress(task);
-  life_at_ = ports_.now();
-  const bool line = life_at_ - progress_at_ >= kProgressEvery && progress != progress_;
-  if (!options_.terminal && !line) {
-    ports_.err(".");
-    dots_ = true;
-    return;
-  }
-  say(progress);
-  progress_ = progress, progress_at_ = life_at_;
-  if (options_.terminal) details_ = static_cast<std::size_t>(std::count(progress.begin(), progress.end(), '\n'));
-}
-
-/// What is said once when it begins.
-void DecommissionFollow::show_states(const proto::TaskStatus& task) {
-  const bool paused = task.state() == "paused";
-  if (paused && !paused_) say(fmt::format("task {} is paused: `outlast task resume {}` lets it go on\n", task_, task_));
-  paused_ = paused;
-  const std::string stall = decommission_stall(task);
-  const std::string kind = task.stall().reason() + without_digits(task.stall().why());
-  if (!stall.empty() && kind != stall_) say(stall);
-  if (stall.empty() && !stall_.empty()) say("the decommission goes on\n");
-  stall_ = stall.empty() ? "" : kind;
-}
-
-void DecommissionFollow::say(const std::string& text) {
-  end_dots();
-  ports_.err(text);
-}
-
-void DecommissionFollow::end_dots() {
-  if (dots_) ports_.err("\n");
-  if (details_ > 0) ports_.err(fmt::format("\x1b[{}F\x1b[J", details_));
-  dots_ = false, details_ = 0;
-}
-
-void DecommissionFollow::write_json(const proto::TaskStatus& task) {
-  const std::string line = boost::json::serialize(server::to_json(task)) + "\n";
-  if (line == table_ || (!table_.empty() && ports_.now() - table_at_ < kTableRest)) return;
-  table_ = line, table_at_ = ports_.now();
-  ports_.out(line);
-}
-
 int DecommissionFollow::finish() {
   if (options_.json) {
     ports_.out(boost::json::serialize(server::to_json(last_)) + "\n");
     return kDone;
   }
-  say(decommission_table(last_, options_.nodes).table());
+  const auto cluster = ports_.nodes();  // says of a node that is gone how it left
+  say((cluster.ok() ? decommission_table(*cluster, options_.nodes) : decommission_table(last_, options_.nodes))
+          .table());
   ports_.out(kGone);
   ports_.err(decommission_receipt(last_, options_.nodes));
   return kDone;

@@ -63,7 +63,7 @@ class DecommissionFollow {
   std::uint64_t task_{0};
   proto::TaskStatus last_;
   std::string table_, states_, progress_, stall_;  ///< Shown last.
-  Duration table_at_{0}, table_rest_{0}, life_at_{0}, progress_at_{0};
+  Duration began_{0}, table_at_{0}, table_rest_{0}, life_at_{0}, progress_at_{0};
   std::size_t details_{0};  ///< Lines of progress that are rewritten in place, on a terminal.
   bool dots_{false}, lost_{false}, paused_{false}, blind_told_{false};
   std::optional<Duration> blind_since_;  ///< Nobody says how far the task is since then.

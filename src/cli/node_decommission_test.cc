@@ -132,7 +132,13 @@ TEST_F(NodeDecommissionTest, PrintsTheTablesThatScriptsKnowAndTheirLastSentence)
   first.set_bottleneck("slow target");
   first.set_bottleneck_node(3);
   answer(first);
+  auto written = settled();
+  written.set_state("running");
+  for (auto& node : *written.mutable_nodes()) node.set_stage("finishing");
+  answer(written);  // has its table at the end
   answer(settled());
+  for (auto& node : *cluster_.mutable_nodes())
+    node.set_membership("decommissioned"), node.set_replicas(0), node.set_is_draining(true);
   EXPECT_EQ(run(), kDone);
   EXPECT_EQ(out_, kLast) << "what a script reads from stdout";
   EXPECT_EQ(err_,
@@ -376,6 +382,14 @@ TEST_F(NodeDecommissionTest, OtherNodesOfTheTaskAreNotWaitedFor) {
   EXPECT_EQ(run(), kDone);
   EXPECT_EQ(out_, kLast);
   EXPECT_FALSE(said("  5  |")) << err_;
+}
+
+TEST_F(NodeDecommissionTest, ATaskThatTheNodeHasNotHeardOfYetIsNotForgotten) {
+  cluster_.mutable_nodes(0)->set_membership("active");
+  forget();
+  answer(task(39));
+  answer(settled());
+  EXPECT_EQ(run(), kDone) << err_;
 }
 
 TEST_F(NodeDecommissionTest, AForgottenTaskIsJudgedByTheMembership) {
