@@ -157,6 +157,12 @@ StallReason DecommissionMachine::obstacle_of(const LeavingNode& seen) const {
   return seen.decommissioned ? StallReason::kNone : before_final(seen);
 }
 
+/// Nothing is left but to hear that a silent node deleted its data: the silence is the reason.
+bool DecommissionMachine::waits_for_silent_node(const DecommissionView& view) const {
+  return std::ranges::all_of(view.obstacles, [](const Obstacle& o) { return o.reason == StallReason::kDeletion; }) &&
+         std::ranges::any_of(view.nodes, [](const LeavingNode& n) { return n.presence == Presence::kSilent; });
+}
+
 void DecommissionMachine::judge_stall(Instant now, const DecommissionView& view) {
   const Obstacle before = std::exchange(progress_.stall, {});
   if (record_.over()) return;
@@ -172,7 +178,7 @@ void DecommissionMachine::judge_stall(Instant now, const DecommissionView& view)
     stall = {StallReason::kMetadata, "the metadata store does not answer", {}};
     return;
   }
-  if (progress_.replicas_left > 0) {
+  if (progress_.replicas_left > 0 && !waits_for_silent_node(view)) {
     const auto worse = [](const Obstacle& a, const Obstacle& b) {  // queued ones wait for the others
       const bool a_waits = a.reason == StallReason::kQueued, b_waits = b.reason == StallReason::kQueued;
       return a_waits != b_waits ? a_waits : a.ranges.size() < b.ranges.size();

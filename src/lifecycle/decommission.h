@@ -141,6 +141,7 @@ class DecommissionMachine {
   std::optional<DecommissionOrder> order_for(const DecommissionRecord::Node& wanted, const LeavingNode& seen) const;
   StallReason obstacle_of(const LeavingNode& seen) const;
   void measure(Instant now, const DecommissionView& view);
+  bool waits_for_silent_node(const DecommissionView& view) const;
   void judge_stall(Instant now, const DecommissionView& view);
 
   struct Mark {  ///< How far the task is; any change to the better is progress.

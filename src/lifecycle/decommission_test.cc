@@ -166,6 +166,18 @@ TEST_F(DecommissionTest, ADrainThatDoesNotEndIsNamedWithWhatBlocksIt) {
   EXPECT_EQ(stall().why, "node 4 waits: drain, transactions");
 }
 
+TEST_F(DecommissionTest, ASilentNodeIsTheReasonWhyNobodyKnowsThatItsDataIsDeleted) {
+  mark_both();
+  n4().presence = LeavingNode::Presence::kSilent;
+  view_.obstacles = {{StallReason::kDeletion, "the data of a replica that left is not deleted yet", {RangeId(1)}}};
+  after(0s);
+  after(9s);
+  EXPECT_EQ(stall().reason, StallReason::kSilentNode);
+  view_.obstacles.push_back({StallReason::kDiskSpace, "disks are too full", {RangeId(2), RangeId(3)}});
+  after(1s);
+  EXPECT_EQ(stall().reason, StallReason::kDiskSpace);
+}
+
 TEST(DecommissionRecord, ReadsBackWhatItWroteAndRefusesWhatIsWrong) {
   DecommissionRecord record = task_of({kN4, kN5});
   record.nodes[0].leave = false;
@@ -216,6 +228,21 @@ TEST(Pace, NamesTheLimitAndTheSlowTarget) {
   EXPECT_EQ(uneven.estimate().bottleneck, Bottleneck::kSlowTarget);
   EXPECT_EQ(uneven.estimate().node, kN4);
   EXPECT_GT(uneven.estimate().eta.value(), 500s);
+}
+
+TEST(Pace, WaitsForTheNodeThatHasMostToSend) {
+  Pace pace;
+  Instant now{1h};
+  for (std::uint64_t second = 0; second < 10; ++second, now += 1s)
+    pace.sample(now, {.bytes_left = 1'000 - 20 * second,
+                      .targets = {{kN4, 300}},
+                      .senders = {{kN4, 700 - 10 * second}, {kN5, 300 - 10 * second}},
+                      .targets_possible = 3,
+                      .rate_max = 10});
+  EXPECT_EQ(pace.estimate().at_least, 61s);
+  EXPECT_EQ(pace.estimate().eta, 61s) << "not 41 s, as if both went on sending until the end";
+  EXPECT_EQ(pace.estimate().bottleneck, Bottleneck::kLimit);
+  EXPECT_EQ(pace.estimate().node, kN4);
 }
 
 TEST(Pace, SaysNothingBeforeItHasMeasured) {

@@ -74,9 +74,13 @@ Estimate Pace::estimate() const {
   }
   const auto left = static_cast<double>(last_.bytes_left), largest = static_cast<double>(last_.largest_left);
   const auto limit = static_cast<double>(last_.rate_max);
+  const auto busiest = std::ranges::max_element(last_.senders, {}, &CopyLoad::Target::bytes_left);
+  const bool senders_known = busiest != last_.senders.end();
+  // One node with much to send needs its time, however many others have ended.
+  const double from_one = senders_known ? static_cast<double>(busiest->bytes_left)
+                                        : left / static_cast<double>(std::max<std::size_t>(1, last_.targets_possible));
   if (limit > 0)
-    out.at_least = duration(std::max(
-        left / (limit * static_cast<double>(std::max<std::size_t>(1, last_.targets_possible))), largest / limit));
+    out.at_least = duration(std::max(from_one, largest) / limit);
   else if (best_rate_ > 0)
     out.at_least = duration(left / best_rate_);
   if (out.rate <= 0) return out;
@@ -93,6 +97,8 @@ Estimate Pace::estimate() const {
     out.bottleneck = Bottleneck::kSlowTarget;
     out.node = target.node;
   }
+  if (limit > 0 && senders_known && seconds(out.at_least) > longest)
+    out.bottleneck = Bottleneck::kLimit, out.node = busiest->node;
   out.eta = std::max(duration(longest), out.at_least);
   return out;
 }

@@ -18,8 +18,9 @@ struct CopyLoad {
   std::uint64_t bytes_left{0};
   std::uint64_t largest_left{0};    ///< One replica is copied as one stream.
   std::vector<Target> targets;      ///< Of what is under way.
+  std::vector<Target> senders;      ///< What each leaseholder has to send, begun or not; empty: not known.
   std::size_t targets_possible{1};  ///< Nodes that may take replicas.
-  std::uint64_t rate_max{0};        ///< kv.snapshot_rebalance.max_rate of one node, bytes a second; 0 = no limit.
+  std::uint64_t rate_max{0};  ///< kv.snapshot_rebalance.max_rate: bytes a second that one node sends; 0 = no limit.
 };
 
 enum class Bottleneck : std::uint8_t {

@@ -17,6 +17,7 @@ struct Mover::Round {
   bool impatient{false};
   std::vector<Step> steps;
   std::map<NodeId, std::uint64_t> building;
+  std::map<NodeId, std::uint64_t> sending;
 
   MoveState::Left* left(MoveState& state, NodeId id) const {
     const auto it = std::ranges::lower_bound(state.nodes, id, {}, &MoveState::Left::node);
@@ -37,11 +38,13 @@ std::vector<Step> Mover::next(Instant now, const ClusterView& view, std::span<co
   if (leaving.empty()) return {};
   std::vector<NodeId> all(leaving.begin(), leaving.end());
   all.insert(all.end(), others.begin(), others.end());
-  Round round{now, view, Targets(view, all, rules_, bugs_.targets), random, std::exchange(impatient_, false), {}, {}};
+  Round round{now, view, Targets(view, all, rules_, bugs_.targets), random, std::exchange(impatient_, false), {},
+              {},  {}};
   reserve_asked(round);
   for (const RangeView& range : view.ranges)
     if (account(round, range)) consider(round, range);
   for (const auto& [node, bytes] : round.building) state_.targets.push_back({node, bytes});
+  for (const auto& [node, bytes] : round.sending) state_.senders.push_back({node, bytes});
   return std::move(round.steps);
 }
 
@@ -113,15 +116,18 @@ void Mover::consider(Round& round, const RangeView& range) {
   int rf = reduced_replicas(range.rf, round.targets.staying());
   if (bugs_.reduces_freely) rf = std::min(range.rf, std::max(1, static_cast<int>(standing.stay.size())));
   const int have = static_cast<int>(standing.stay.size() + standing.coming.size());
+  std::uint64_t to_send = 0;
   for (const NodeId id : standing.coming) {
     const std::uint64_t missing = range.missing_on(id);
-    round.building[id] += missing, state_.bytes_left += missing, ++state_.under_way;
+    round.building[id] += missing, to_send += missing, ++state_.under_way;
     state_.largest_left = std::max(state_.largest_left, missing);
   }
   if (have < rf) {
-    state_.bytes_left += range.bytes * static_cast<std::uint64_t>(rf - have);
+    to_send += range.bytes * static_cast<std::uint64_t>(rf - have);
     state_.largest_left = std::max(state_.largest_left, range.bytes);
   }
+  state_.bytes_left += to_send;
+  if (to_send > 0 && range.leaseholder) round.sending[range.leaseholder->node] += to_send;
   if (asked_.contains(range.range)) return;
   // While it is led, a new member helps even a range that lacks too many to write (protocol A3).
   if (!standing.led && static_cast<int>(standing.live) < range.min_insync)

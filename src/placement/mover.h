@@ -31,6 +31,7 @@ struct MoveState {
   std::uint64_t largest_left{0};  ///< Of one replica.
   std::size_t under_way{0};
   std::vector<Target> targets;
+  std::vector<Target> senders;          ///< What each leaseholder has to send, begun or not.
   std::vector<BlockedReplica> waiting;  ///< Every replica that no step is asked for, and why; deletions too.
 };
 
