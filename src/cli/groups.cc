@@ -16,6 +16,7 @@ Commands all_commands() {
   add_node_maintenance(all);
   add_task(all);
   add_range(all);
+  add_cluster(all);
   add_meta(all);
   add_gen(all);
   add_ingest(all);

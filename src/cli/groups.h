@@ -16,6 +16,7 @@ void add_node_decommission(Commands& all);
 void add_node_maintenance(Commands& all);
 void add_task(Commands& all);
 void add_range(Commands& all);
+void add_cluster(Commands& all);
 void add_meta(Commands& all);
 void add_gen(Commands& all);
 void add_ingest(Commands& all);

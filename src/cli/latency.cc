@@ -81,4 +81,9 @@ std::pair<LatencyHistogram, LatencyHistogram> LatencyTimeline::around(const std:
   return split(windows);
 }
 
+std::optional<double> p99_ratio(const LatencyHistogram& during, const LatencyHistogram& rest) {
+  if (during.count() == 0 || rest.count() == 0 || rest.quantile_ms(0.99) <= 0) return std::nullopt;
+  return during.quantile_ms(0.99) / rest.quantile_ms(0.99);
+}
+
 }  // namespace outlast::cli

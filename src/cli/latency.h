@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -46,5 +47,8 @@ class LatencyTimeline {
  private:
   std::map<std::int64_t, LatencyHistogram> slots_;
 };
+
+/// 99th percentile of `during` / that of `rest`; empty when either has no samples.
+std::optional<double> p99_ratio(const LatencyHistogram& during, const LatencyHistogram& rest);
 
 }  // namespace outlast::cli

@@ -13,10 +13,20 @@ void StatementCounts::add(const StatementCounts& other) {
   errors += other.errors;
 }
 
+bool is_clusters_fault(std::string_view sqlstate) {
+  if (sqlstate == "40003") return true;
+  for (const std::string_view kind : {"08", "53", "58", "XX"})
+    if (sqlstate.starts_with(kind)) return true;
+  return false;
+}
+
 Felt felt_between(const StatementCounts& from, const StatementCounts& to, Duration time) {
   Felt out;
-  if (from.up_to.size() != to.up_to.size() || to.up_to.empty()) return out;
-  const auto count = [&](std::size_t i) { return std::max(0.0, to.up_to[i].second - from.up_to[i].second); };
+  const bool from_nothing = from.up_to.empty();  // nobody had answered yet
+  if (to.up_to.empty() || (!from_nothing && from.up_to.size() != to.up_to.size())) return out;
+  const auto count = [&](std::size_t i) {
+    return std::max(0.0, to.up_to[i].second - (from_nothing ? 0 : from.up_to[i].second));
+  };
   out.statements = count(to.up_to.size() - 1);
   out.errors = std::max(0.0, to.errors - from.errors);
   out.per_second = out.statements / std::chrono::duration<double>(time).count();

@@ -1,4 +1,5 @@
 #pragma once
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct Felt {
   double p50_ms{0}, p99_ms{0}, p999_ms{0};  ///< Upper ends of the steps that they fell into.
   friend bool operator==(const Felt&, const Felt&) = default;
 };
+/// Whether an error with this SQLSTATE is the cluster's fault: not the statement's, not its client's, and no session
+/// that was told to go at a safe point (57P01) or asked to try another node (57P03).
+bool is_clusters_fault(std::string_view sqlstate);
 Felt felt_between(const StatementCounts& from, const StatementCounts& to, Duration time);
 
 }  // namespace outlast::lifecycle

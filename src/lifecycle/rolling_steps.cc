@@ -69,9 +69,11 @@ void RollingMachine::step_command(Instant now, const RollingView& view, const Ro
     return;
   }
   node.step = RollingStep::kCommand;
-  if (!node.claim)
+  if (!node.claim) {
+    if (since(now, node) < kAnswerLimit) return;  // one that is attached comes soon
     return wait_for(node.node,
                     "no command line is attached to run the command: `outlast cluster rolling-restart --attach`");
+  }
   if (may_go(view, node)) node.step = RollingStep::kRunning;
 }
 
@@ -105,12 +107,14 @@ void RollingMachine::step_restarting(Instant now, const RollingView& view, const
                                          : "it does not answer");
   if (node.restart > 0) return wait_for(node.node, seen.blocker.empty() ? "it is being replaced" : seen.blocker);
   const bool asked = asked_.contains(node.node);
-  if (!asked && (halting(view) || !is_same(seen, node))) {
+  // It may be in the middle of a restart that another leader frontend asked for.
+  if (!is_same(seen, node)) return wait_for(node.node, "it does not answer");
+  if (!asked && halting(view)) {
     node.step = RollingStep::kPending;
     return;
   }
   if (!refusal.empty()) wait_for(node.node, refusal);
-  if (!is_same(seen, node) || !may_go(view, node)) return;
+  if (!may_go(view, node)) return;
   asked_.insert(node.node);
   order(now, {Kind::kRestart, node.node, seen.incarnation}, todo);
 }
@@ -127,6 +131,9 @@ void RollingMachine::step_returning(Instant now, const RollingNode& seen, const 
     if (seen.draining) return order(now, {Kind::kUndrain, node.node, seen.incarnation}, todo);
     node.note = "the command did not replace its process";
   }
+  // A handover that the command made carries the drain on.
+  if (seen.draining && !record_.options.command.empty())
+    order(now, {Kind::kUndrain, node.node, seen.incarnation}, todo);
   const std::string missing = bugs_.no_catch_up ? std::string() : not_back(waited, view, seen, node);
   if (!missing.empty()) return wait_for(node.node, missing);
   if (seen.leases < wanted_leases(view, node) && node.note.empty())

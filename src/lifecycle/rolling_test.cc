@@ -112,6 +112,16 @@ TEST_F(RollingTest, TakesABaselineThenReplacesOneAfterAnotherTheLeaderLast) {
             "5 of 5 nodes restarted in 5 batches; p99 1.0 ms before, 1.0 ms in the worst window");
 }
 
+TEST_F(RollingTest, TheBaselineCountsFromNothingWhenNobodyHadAnsweredYet) {
+  const auto answered = view_.statements;
+  view_.statements = {};
+  machine_->advance(now_, view_);
+  view_.statements = answered;
+  run(20);
+  ASSERT_TRUE(record_.baseline);
+  EXPECT_EQ(record_.baseline->statements, 2'000);
+}
+
 TEST_F(RollingTest, ABatchIsWhatIsSafeAndWasAskedFor) {
   record_.options.batch = 3;
   together_ = 2;
@@ -309,6 +319,16 @@ TEST_F(RollingCommandTest, APauseBacksOutOfWhatHasNotBegun) {
   view_.paused = false;
   run(25);
   EXPECT_EQ(stored(2).step, RollingStep::kCommand);
+}
+
+TEST_F(RollingCommandTest, ADrainThatAHandoverCarriedOnIsTakenBack) {
+  claim("a");
+  run(1);
+  node(2).incarnation = Incarnation(2);  // it still drains
+  report("a", 0);
+  run(3);
+  EXPECT_FALSE(node(2).draining);
+  EXPECT_EQ(stored(2).step, RollingStep::kDone);
 }
 
 TEST_F(RollingCommandTest, ACommandThatReplacesNothingIsNoted) {

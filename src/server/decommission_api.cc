@@ -206,12 +206,12 @@ void DecommissionApi::change(const WishPtr& wish) {
   };
   meta::change_task(
       p_.meta, task, plan, std::move(also),
-      [this, alive = std::weak_ptr(alive_), wish, task = task, nodes = nodes](const Result<meta::TaskRecord>& changed) {
+      [this, alive = std::weak_ptr(alive_), wish, id = task, leaving = nodes](const Result<meta::TaskRecord>& changed) {
         if (alive.expired()) return;
         if (changed.ok()) wish->reply.set_task(changed->id);
         if (changed.ok()) return store(wish);
         if (changed.error().code != Errc::kMetaConflict || --wish->patience < 0) return refuse(wish, changed.error());
-        wish->joins[task] = nodes;  // once this node has seen what changed: a mark, a restart
+        wish->joins[id] = leaving;  // once this node has seen what changed: a mark, a restart
         again(wish);
       });
 }

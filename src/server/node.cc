@@ -42,10 +42,12 @@ Node::Node(WorkerOptions options)
 
 // What others point to goes last: see the order of members. Everything that lives on the loop is destroyed there.
 Node::~Node() {
-  // Before the link to the supervisor: what a handover still has to say on the loop goes through it.
+  // Before the link to the supervisor: what a handover or a drain still has to say on the loop goes through it.
   loop_.run_and_wait([this] {
     handover_in_.reset();
     handover_out_.reset();
+    rolling_.reset();
+    drain_.reset();
   });
   link_.reset();
   if (ingest_) (void)ingest_->hand_over();  // waits for answers, and they for the loop
@@ -71,7 +73,6 @@ Node::~Node() {
   loop_.run_and_wait([this] {
     housekeeping_.reset();
     status_writer_.reset();
-    drain_.reset();
     store_health_.reset();
     replicas_.reset();
     office_.reset();
@@ -322,6 +323,7 @@ Result<void> Node::own_node() {
   }
   start_placement();
   start_drain();
+  loop_.run_and_wait([this] { start_rolling(); });
   owning_ = true;
   if (!options_.standby) {
     serving_ = true;
@@ -373,6 +375,7 @@ void Node::stop_gracefully() {
   sql_->stop_accepting();
   const auto left = wait_on<std::size_t>(loop_, [this](Callback<std::size_t> done) {
     office_->resign([](const Result<void>&) {});
+    rolling_.reset();
     drain_.reset();
     placer_.reset();
     tasks_.reset();

@@ -85,7 +85,10 @@ class Node {
   void start_placement();
   void start_tasks();
   void start_drain();
+  void start_rolling();
   void drain(proto::DrainRequest request, Callback<proto::DrainStatus> done);
+  void restart(const proto::RestartRequest& request, Callback<proto::RestartReply> done);
+  proto::StatementsReply statements() const;
   void add_metrics();
   gateway::ClusterPorts cluster_ports();
   void list(gateway::Listing what, Callback<std::vector<gateway::ListingRow>> done);
@@ -96,6 +99,7 @@ class Node {
   void with_admin(Callback<Reply> done, std::move_only_function<void(RangeAdmin&, Callback<Reply>)> work);
   void add_range_services(rpc::Services& services);
   void add_task_services(rpc::Services& services);
+  void add_rolling_services(rpc::Services& services);
   void add_range_ports(HttpPorts& ports);
   void note_regression(RangeId range, const Error& why);
   void transfer_leases(std::optional<NodeId> to, std::size_t at_once,
@@ -181,6 +185,7 @@ class Node {
   std::unique_ptr<http::Server> http_;
   std::unique_ptr<NodeTasks> tasks_;
   std::unique_ptr<tasks::Placer> placer_;
+  std::unique_ptr<NodeRolling> rolling_;
   std::unique_ptr<NodeDrain> drain_;
   std::unique_ptr<NodeIngest> ingest_;  ///< Null: the configuration names no inputs.
   std::unique_ptr<HandoverOut> handover_out_;

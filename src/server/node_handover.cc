@@ -351,6 +351,7 @@ void Node::close_store() {
     placer_.reset();
     tasks_.reset();
     range_admin_.reset();
+    rolling_.reset();
     drain_.reset();
     replicas_->shutdown(kReleaseLeases, std::move(done));
   });

@@ -65,9 +65,8 @@ rpc::Services Node::services() {
     });
   };
   add_range_services(services);
-  services.node_status = [this](const proto::NodeStatusRequest&, Callback<proto::NodeStatusReply> done) {
-    done(serving_ ? state_->node_status() : proto::NodeStatusReply());
-  };
+  add_task_services(services);
+  add_rolling_services(services);
   services.drain = [this](const proto::DrainRequest& request, Callback<proto::DrainReply> done) {
     drain(request, [done = std::move(done)](Result<proto::DrainStatus> status) mutable {
       proto::DrainReply reply;

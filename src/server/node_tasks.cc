@@ -15,7 +15,7 @@ NodeTasks::NodeTasks(Parts parts)
       orders_({p_.loop, p_.meta, p_.state, p_.liveness, p_.office, p_.client, p_.self, p_.drain}),
       runner_(p_.loop, ports(), p_.seed),
       decommission_({p_.loop, p_.workers, p_.meta, p_.state, sizes_, p_.self}, p_.seed + 1),
-      api_({p_.loop, p_.meta, p_.state, p_.liveness, p_.office, p_.client, runner_, p_.self}) {}
+      api_({p_.loop, p_.meta, p_.state, p_.liveness, p_.office, p_.client, runner_, p_.rolling, p_.self}) {}
 
 TaskRunner::Ports NodeTasks::ports() {
   TaskRunner::Ports out;
@@ -54,6 +54,9 @@ void Node::start_tasks() {
       [this](const proto::DrainRequest& request, Callback<proto::DrainStatus> done) {
         if (!drain_) return done(Error(Errc::kNotReady, "the node is starting or stopping"));
         drain_->handle(request, std::move(done));
+      },
+      [this](std::uint64_t task, proto::TaskStatus& out) {
+        return rolling_ && rolling_->runner().describe(task, out);
       }});
   const auto nudge = [this] {
     if (tasks_) tasks_->nudge();  // gone once the node stops, while records still change

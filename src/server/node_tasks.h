@@ -27,6 +27,7 @@ class NodeTasks {
     std::uint64_t seed;
     std::function<void(const placement::Step&, Callback<void>)> take;
     std::function<void(const proto::DrainRequest&, Callback<proto::DrainStatus>)> drain;
+    std::function<bool(std::uint64_t task, proto::TaskStatus&)> rolling;  ///< How far a rolling restart is.
   };
   explicit NodeTasks(Parts parts);
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "lifecycle/decommission_record.h"
+#include "lifecycle/rolling_record.h"
+#include "server/rolling_api.h"
 #include "server/task_progress.h"
 
 namespace outlast::server {
@@ -48,9 +50,10 @@ Result<meta::TaskRecord> after_wish(const meta::TaskRecord& now, TasksRequest::A
   if (action == TasksRequest::PAUSE) next.state = meta::TaskState::kPaused;
   if (action == TasksRequest::RESUME) next.state = meta::TaskState::kRunning;
   if (action != TasksRequest::CANCEL) return next;
-  if (now.kind != meta::kDecommissionTask)
+  if (now.kind != meta::kDecommissionTask && now.kind != meta::kRollingRestartTask)
     return Error(Errc::kInvalidState, "a task of the kind " + now.kind + " cannot be cancelled");
-  ASSIGN_OR_RETURN(next.body, all_stay(now.body));
+  const bool decommission = now.kind == meta::kDecommissionTask;
+  ASSIGN_OR_RETURN(next.body, decommission ? all_stay(now.body) : lifecycle::ask_to_abort(now.body));
   next.state = meta::TaskState::kRunning;
   return next;
 }
@@ -62,6 +65,8 @@ void TaskApi::handle(const TasksRequest& request, bool from_node, Callback<proto
     case TasksRequest::PAUSE:
     case TasksRequest::RESUME:
     case TasksRequest::CANCEL:
+    case TasksRequest::CLAIM:
+    case TasksRequest::REPORT:
       return change(request, std::move(done));
     default:
       return done(refusal({Errc::kInvalidArgument, "this program does not know that wish; upgrade the node"}));
@@ -76,7 +81,7 @@ proto::TasksReply TaskApi::stored(std::uint64_t only) const {
     if (only != 0 && entry->value.id != only) continue;
     all.push_back(describe(entry->value, view));
     if (leader && !is_over(entry->value.state)) all.back().set_owner(leader->node.value);
-    if (p_.office.holds()) p_.runner.describe(entry->value.id, all.back());
+    if (p_.office.holds() && !p_.runner.describe(entry->value.id, all.back())) p_.rolling(entry->value.id, all.back());
   }
   std::ranges::sort(all, std::ranges::greater(), &proto::TaskStatus::id);
   proto::TasksReply reply;
@@ -106,7 +111,11 @@ void TaskApi::list(const TasksRequest& request, bool from_node, Callback<proto::
 void TaskApi::change(const TasksRequest& request, Callback<proto::TasksReply> done) {
   meta::change_task(
       p_.meta, request.task(),
-      [action = request.action()](const meta::TaskRecord& now) { return after_wish(now, action); }, {},
+      [request](const meta::TaskRecord& now) {
+        const bool command = request.action() == TasksRequest::CLAIM || request.action() == TasksRequest::REPORT;
+        return command ? after_command_line(now, request) : after_wish(now, request.action());
+      },
+      {},
       [this, alive = std::weak_ptr(alive_), task = request.task(),
        done = std::move(done)](const Result<meta::TaskRecord>& changed) mutable {
         if (alive.expired()) return;

@@ -21,6 +21,7 @@ class TaskApi {
     meta::Office& office;
     rpc::Client& client;
     TaskRunner& runner;
+    std::function<bool(std::uint64_t task, proto::TaskStatus&)> rolling;  ///< As TaskRunner::describe().
     NodeId self;
   };
   explicit TaskApi(Parts parts) : p_(parts) {}
@@ -38,7 +39,8 @@ class TaskApi {
 };
 
 /// The task after an operator's PAUSE, RESUME or CANCEL. kInvalidState for one that is over; repeating a wish changes
-/// nothing. A cancelled decommission runs on until every node of it that is not decommissioned is active again.
+/// nothing. A cancelled decommission runs on until every node of it that is not decommissioned is active again, a
+/// cancelled rolling restart until what it began is back.
 Result<meta::TaskRecord> after_wish(const meta::TaskRecord& now, proto::TasksRequest::Action action);
 
 }  // namespace outlast::server

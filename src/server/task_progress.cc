@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/parse.h"
+#include "server/rolling_runner.h"
 
 namespace outlast::server {
 using lifecycle::DecommissionRecord;
@@ -77,6 +78,7 @@ proto::TaskStatus describe(const meta::TaskRecord& task, const placement::Cluste
   out.set_ended_micros(task.ended_micros);
   out.set_outcome(task.outcome);
   out.set_eta_ms(-1);
+  if (task.kind == meta::kRollingRestartTask) describe_rolling(task, view, out);
   if (task.kind != meta::kDecommissionTask) return out;
   if (const auto record = lifecycle::decode_decommission_record(task.body); record.ok()) add_nodes(*record, view, out);
   return out;

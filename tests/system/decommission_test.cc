@@ -89,7 +89,7 @@ class DecommissionTest : public testing_support::ClusterTest {
     EXPECT_EQ(now->readiness(), "already decommissioned");
     for (const auto& range : *cluster().ranges(at)) {
       EXPECT_EQ(std::ranges::count(range.insync, NodeId(node)), 0) << range.database;
-      EXPECT_EQ(range.insync.size(), 3U) << range.database;
+      EXPECT_GE(range.insync.size(), 3U) << range.database << ": one more while the balance moves a replica";
     }
   }
 };
@@ -248,7 +248,7 @@ TEST_F(DecommissionTest, ADeadNodeIsDecommissionedInAbsentia) {
   const auto begun = admin(0).decommission(request, 10s);
   ASSERT_TRUE(begun.ok() && begun->code().empty());
   const auto waits = until(0, begun->task(), "the stall", 40s, [](const proto::TaskStatus& now) {
-    return now.has_progress() && now.replicas_left() == 0 && !now.stall().reason().empty();
+    return now.has_progress() && !now.stall().reason().empty();
   });
   EXPECT_EQ(waits.stall().reason(), "it does not answer, and is not dead yet");
   must(main, "SET CLUSTER SETTING server.time_until_store_dead = '2s'");
