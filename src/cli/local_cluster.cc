@@ -101,9 +101,12 @@ Result<void> LocalCluster::start(int node) {
   if (options_.node_args) std::ranges::copy(options_.node_args(node), std::back_inserter(args));
   std::error_code ignored;
   fs::remove(store(node) + "/NODE.json", ignored);  // the last process's; a new one is written when it serves
-  n.pid = spawn(args, log(node));
-  if (n.pid > 0) return {};
-  n.pid = 0;
+  return spawn_into(n, args, log(node));
+}
+
+Result<void> LocalCluster::spawn_into(Node& node, const std::vector<std::string>& args, const std::string& log) {
+  node.pid = std::max(spawn(args, log), 0);
+  if (node.pid > 0) return {};
   return Error(Errc::kOutOfMemory, "cannot start another process: check the limits of this user");
 }
 
@@ -228,11 +231,26 @@ void LocalCluster::kill_node(int node) {
   for (const pid_t pid : killed) ::waitpid(pid, nullptr, WNOHANG);  // orphans became our children
 }
 
+Result<void> LocalCluster::start_command(const std::vector<std::string>& args, const std::string& log) {
+  if (!reap(command_)) return Error(Errc::kInvalidState, "the last command still runs");
+  return spawn_into(command_, args, log);
+}
+
+std::optional<int> LocalCluster::command_exit() {
+  if (!reap(command_)) return std::nullopt;
+  return exit_code(command_.status);
+}
+
 void LocalCluster::kill_strays() const {
   for (const pid_t pid : processes_with(options_.binary, options_.dir)) ::kill(pid, SIGKILL);
 }
 
 void LocalCluster::kill_all() {
+  if (!reap(command_)) {
+    ::kill(command_.pid, SIGKILL);
+    ::waitpid(command_.pid, &command_.status, 0);
+    command_.pid = 0;
+  }
   for (Node& n : nodes_)
     if (!reap(n)) ::kill(n.pid, SIGKILL);
   for (Node& n : nodes_)

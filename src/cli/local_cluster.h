@@ -2,6 +2,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -82,6 +83,12 @@ class LocalCluster {
   bool running(int node);  ///< The supervisor.
   void kill_all();
 
+  /// Starts another run of the program beside the nodes, such as `cluster rolling-restart`; `log` gets its output.
+  /// One at a time. kInvalidState while the last one runs.
+  Result<void> start_command(const std::vector<std::string>& args, const std::string& log);
+  /// Its exit code, or 128 + signal; empty while it runs.
+  std::optional<int> command_exit();
+
   Result<std::vector<RangeFacts>> ranges(int node, Duration timeout = std::chrono::seconds(2)) const;
   Result<ReplicaDigest> digest(int node, RangeId range) const;
   /// postgresql:// text; empty when the node never served.
@@ -102,11 +109,13 @@ class LocalCluster {
   };
   Node& at(int node);
   pid_t spawn(const std::vector<std::string>& args, const std::string& log);
+  Result<void> spawn_into(Node& node, const std::vector<std::string>& args, const std::string& log);
   bool reap(Node& node);
   void kill_strays() const;
 
   LocalClusterOptions options_;
   std::vector<Node> nodes_;
+  Node command_;
 };
 
 }  // namespace outlast::cli

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "cli/haproxy_process.h"
 #include "support/cluster.h"
 
 namespace outlast {
@@ -90,6 +91,35 @@ TEST_F(DemoTest, AnIngestRunPasses) {
   EXPECT_EQ(json.at("records").at("files").at("lost").to_number<int>(), 0);
   EXPECT_GT(json.at("after_kill").at("sent").to_number<int>(), 0);
   EXPECT_EQ(json.at("after_kill").at("by_kind").at("http").at("lost").to_number<int>(), 0);
+  expect_nothing_left();
+}
+
+TEST_F(DemoTest, ADecommissionRunPasses) {
+  if (cli::find_haproxy().empty()) GTEST_SKIP() << "it needs HAProxy: apt-get install haproxy";
+  const auto demo = run_outlast(
+      "demo --scenario=decommission --duration=20s --bulk=16MiB --seed=1 --report=" + dir() + "/report.json", 400,
+      "TMPDIR=" + dir());
+  ASSERT_EQ(demo.code, 0) << demo.output;
+  const auto json = report();
+  EXPECT_TRUE(json.at("pass").as_bool());
+  EXPECT_EQ(json.at("statements").at("failed").to_number<int>(), 0);
+  EXPECT_EQ(json.at("under_replicated_after").to_number<int>(), 0);
+  EXPECT_EQ(json.at("nodes_after").to_number<int>(), 3);
+  EXPECT_EQ(json.at("decommission").at("doors").as_array().size(), 2U);
+  EXPECT_TRUE(json.at("efficiency").is_number());
+  expect_nothing_left();
+}
+
+TEST_F(DemoTest, ARollingRestartRunPasses) {
+  if (cli::find_haproxy().empty()) GTEST_SKIP() << "it needs HAProxy: apt-get install haproxy";
+  const auto demo = run_outlast(
+      "demo --scenario=rolling-restart --nodes=3 --duration=40s --seed=1 --report=" + dir() + "/report.json", 400,
+      "TMPDIR=" + dir());
+  ASSERT_EQ(demo.code, 0) << demo.output;
+  const auto json = report();
+  EXPECT_TRUE(json.at("pass").as_bool());
+  EXPECT_GE(json.at("rounds").as_array().size(), 2U);
+  EXPECT_EQ(json.at("rows").at("missing").to_number<int>(), 0);
   expect_nothing_left();
 }
 

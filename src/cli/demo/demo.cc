@@ -74,11 +74,17 @@ int give_up(const Error& error, const InterruptScope& interrupt) {
 int run_demo(const DemoOptions& given) {
   DemoOptions options = given;
   if (options.seed == 0) options.seed = static_cast<std::int64_t>(std::random_device{}() % 1'000'000 + 1);
-  if (options.scenario == "drain" && options.nodes < 3) {
+  const bool leaves = options.scenario == "decommission", rolls = options.scenario == "rolling-restart";
+  if (options.nodes == 0) options.nodes = leaves || rolls ? 5 : 3;
+  if ((options.scenario == "drain" || rolls) && options.nodes < 3) {
     std::fputs("outlast: while one node drains two others have to serve: --nodes=3 or more\n", stderr);
     return kUsage;
   }
-  if (options.scenario == "drain" && find_haproxy().empty()) {
+  if (leaves && options.nodes < 5) {
+    std::fputs("outlast: when two nodes have left three others have to keep the copies: --nodes=5 or more\n", stderr);
+    return kUsage;
+  }
+  if ((options.scenario == "drain" || leaves || rolls) && find_haproxy().empty()) {
     std::fputs("outlast: this scenario needs HAProxy in PATH or /usr/sbin: apt-get install haproxy\n", stderr);
     return kFailed;
   }
@@ -124,9 +130,16 @@ void add_demo(Commands& all) {
                   "  outlast demo --meta=etcd\n"
                   "  outlast demo --scenario=drain --duration=90s --report=/tmp/drain.json\n"
                   "  outlast demo --scenario=restart --duration=90s --report=/tmp/restart.json\n"
-                  "  outlast demo --scenario=ingest --duration=90s --report=/tmp/ingest.json",
+                  "  outlast demo --scenario=ingest --duration=90s --report=/tmp/ingest.json\n"
+                  "  outlast demo --scenario=decommission --duration=90s --report=/tmp/decommission.json\n"
+                  "  outlast demo --scenario=rolling-restart --duration=90s --report=/tmp/rolling.json",
        .options =
-           {{.name = "--nodes", .value_name = "N", .target = &o->nodes, .help = "how many nodes", .min = 1, .max = 15},
+           {{.name = "--nodes",
+             .value_name = "N",
+             .target = &o->nodes,
+             .help = "how many nodes; 0 = 5 for decommission and rolling-restart, else 3",
+             .min = 0,
+             .max = 15},
             {.name = "--duration", .value_name = "TIME", .target = &o->duration, .help = "how long the load runs"},
             {.name = "--clients",
              .value_name = "N",
@@ -148,8 +161,10 @@ void add_demo(Commands& all) {
                  "restart "
                  "behind HAProxy, with clients that never repeat anything; restart: working processes replaced in "
                  "turn, with clients that stay connected and never repeat anything, and senders of records; ingest: "
-                 "records of every kind through restarts and one kill -9",
-             .choices = {"steady", "crash", "drain", "restart", "ingest"}},
+                 "records of every kind through restarts and one kill -9; decommission: two nodes leave for good and a "
+                 "third is killed meanwhile; rolling-restart: the whole cluster restarted by one command, again and "
+                 "again",
+             .choices = {"steady", "crash", "drain", "restart", "ingest", "decommission", "rolling-restart"}},
             {.name = "--meta",
              .value_name = "KIND",
              .target = &o->meta,
@@ -168,6 +183,11 @@ void add_demo(Commands& all) {
              .help = "restart and ingest: records a second, of all senders together",
              .min = 1,
              .max = 1'000'000},
+            {.name = "--bulk",
+             .value_name = "SIZE",
+             .target = &o->bulk,
+             .help = "decommission: data beside the load's, each byte in three copies, so that there is something to "
+                     "move"},
             {.name = "--report", .value_name = "FILE", .target = &o->report, .help = "write the JSON report here"},
             {.name = "--seed",
              .value_name = "N",

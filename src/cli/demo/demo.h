@@ -6,12 +6,13 @@
 namespace outlast::cli {
 
 struct DemoOptions {
-  std::int64_t nodes{3}, clients{8}, databases{0},
-      seed{0};  ///< 0 databases: two for each node. Seed 0: chosen, printed.
+  std::int64_t nodes{0}, clients{8}, databases{0},
+      seed{0};  ///< 0 nodes: by the scenario; 0 databases: two for each node. Seed 0: chosen, printed.
   Duration duration{std::chrono::seconds(20)};
   Duration crash_every{std::chrono::seconds(6)};
-  std::int64_t rounds{3};   ///< Of drains, each node once a round.
-  std::int64_t rate{1500};  ///< Records a second, of all senders together: restart, ingest.
+  std::int64_t rounds{3};    ///< Of drains, each node once a round.
+  std::int64_t rate{1500};   ///< Records a second, of all senders together: restart, ingest.
+  Bytes bulk{512ULL << 20};  ///< Data that is to be moved, beside the load's: decommission.
   std::string scenario{"steady"};
   std::string meta{"embedded"};  ///< Or "etcd": three processes of it.
   std::string report;            ///< File for the JSON report; empty = none.

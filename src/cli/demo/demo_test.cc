@@ -180,6 +180,22 @@ TEST(DemoReport, HasEveryFieldOfItsMeaning) {
   EXPECT_EQ(json.at("events").as_array().at(0).at("kind"), "kill_worker");
 }
 
+TEST(DemoReport, JudgesTheScenariosOfWholeClustersToo) {
+  DemoReport leaves = good("crash");
+  leaves.scenario = "decommission";
+  EXPECT_EQ(failures(leaves), std::vector<std::string>{"no node was decommissioned"});
+  leaves.nodes = 5;
+  leaves.nodes_after = 3;  // read back through three
+  EXPECT_EQ(failures(leaves).size(), 1U);
+  ++leaves.statements.unknown;
+  EXPECT_EQ(failures(leaves).size(), 2U);
+  DemoReport rolls = good("steady");
+  rolls.scenario = "rolling-restart";
+  rolls.p99_ratio = 1.1;
+  EXPECT_EQ(failures(rolls).size(), 2U) << "neither way to restart was seen";
+  EXPECT_TRUE(boost::json::parse(to_json(rolls)).as_object().contains("longest_pause_ms"));
+}
+
 TEST(DemoReport, SaysWhatBecameOfTheRecords) {
   DemoReport report = good("ingest");
   report.records->kinds[RecordKind::kUdp].stored.lost = 3;

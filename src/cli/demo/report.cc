@@ -6,8 +6,8 @@
 #include <boost/json.hpp>
 #include <cmath>
 
+#include "cli/demo/drain_report.h"
 #include "cli/demo/restart_report.h"
-#include "server/json_views.h"
 
 namespace outlast::cli {
 namespace {
@@ -27,24 +27,30 @@ std::string times(const std::optional<double>& value) {
   return value ? fmt::format("{:.2f}", *value) : "?";
 }
 
+/// Processes are killed in it, which costs the clients of their gateways an answer.
+bool kills(const DemoReport& report) {
+  return report.scenario == "crash" || report.scenario == "decommission";
+}
+
+bool rolls(const DemoReport& report) {
+  return report.scenario == "rolling-restart";
+}
+
 /// Without a ratio when something happened all the time: there is no rest to compare with.
 std::string events_text(const DemoReport& report) {
-  const std::string what = report.scenario == "crash"    ? "kills"
+  if (rolls(report))
+    return fmt::format("p99         {} x the rest's while the cluster was restarted\n", times(report.p99_ratio));
+  const std::string what = kills(report)                 ? "kills"
                            : report.scenario == "ingest" ? "restarts and kills"
                                                          : report.scenario + "s";
   if (!report.p99_ratio) return fmt::format("events      {} {}\n", report.events.size(), what);
+  const bool leaves = report.scenario == "decommission";
   return fmt::format(
-      "events      {} {}, p99 during them {} x the rest's{}\n", report.events.size(), what, times(report.p99_ratio),
-      report.p99_ratio_with_restart ? " (" + times(report.p99_ratio_with_restart) + " x with stop and start)" : "");
-}
-
-std::string connections_text(const DemoReport& report) {
-  const ConnectionCounts& c = report.connections;
-  const auto complete = std::ranges::count_if(report.receipts, [](const auto& r) { return r.end() == "complete"; });
-  return fmt::format(
-      "connections {} opened, {} ended by their clients, {} told to go, {} refused, {} lost ({} in a transaction)\n"
-      "receipts    {} of {} complete\n",
-      c.opened, c.retired, c.closed_idle, c.refused, c.lost, c.lost_in_transaction, complete, report.receipts_wanted);
+      "events      {} {}, p99 during {} {} x the rest's{}\n", report.events.size(), what, leaves ? "the task" : "them",
+      times(report.p99_ratio),
+      report.p99_ratio_with_restart
+          ? fmt::format(" ({} x with {})", times(report.p99_ratio_with_restart), leaves ? "the kill" : "stop and start")
+          : "");
 }
 
 double round3(double value) {
@@ -111,12 +117,6 @@ json::object rows_json(const DemoReport& report) {
   return rows;
 }
 
-json::array receipts_json(const DemoReport& report) {
-  json::array list;
-  for (const proto::DrainStatus& receipt : report.receipts) list.emplace_back(server::to_json(receipt));
-  return list;
-}
-
 json::object connections_json(const ConnectionCounts& c) {
   return {{"opened", c.opened},           {"refused", c.refused}, {"retired", c.retired},
           {"closed_idle", c.closed_idle}, {"lost", c.lost},       {"lost_in_transaction", c.lost_in_transaction}};
@@ -139,27 +139,10 @@ void records_failures(const DemoReport& report, std::vector<std::string>& why) {
   record_failures_after_kill(*report.after_kill, why);
 }
 
-/// What a drain promises: nobody was hurt, and the node can prove it.
-void drain_failures(const DemoReport& report, std::vector<std::string>& why) {
-  if (report.receipts.empty() || report.receipts.size() != report.receipts_wanted)
-    why.push_back(fmt::format("{} of {} drains were done", report.receipts.size(), report.receipts_wanted));
-  std::uint64_t incomplete = 0, cut = 0;
-  for (const proto::DrainStatus& receipt : report.receipts) {
-    incomplete += receipt.end() != "complete";
-    cut += receipt.sessions_cut();
-  }
-  const auto none = [&why](std::uint64_t count, const char* what) {
-    if (count != 0) why.push_back(fmt::format("{} {}", count, what));
-  };
-  none(incomplete, "drains did not end as complete");
-  none(cut, "sessions were cut inside a transaction");
-  none(report.connections.lost, "connections were lost");
-  none(report.connections.refused, "connections were refused");
-}
-
 void rows_failures(const DemoReport& report, std::vector<std::string>& why) {
-  if (static_cast<int>(report.read_back.size()) < report.nodes || report.read_back.empty())
-    why.push_back(fmt::format("the data was read back through {} of {} nodes", report.read_back.size(), report.nodes));
+  const int readers = report.nodes_after.value_or(report.nodes);
+  if (static_cast<int>(report.read_back.size()) < readers || report.read_back.empty())
+    why.push_back(fmt::format("the data was read back through {} of {} nodes", report.read_back.size(), readers));
   const CheckResult r = all_nodes(report);
   const auto broken = [&why](std::uint64_t count, const char* what) {
     if (count != 0) why.push_back(fmt::format("{} {}", count, what));
@@ -184,7 +167,7 @@ void replicas_failures(const DemoReport& report, std::vector<std::string>& why) 
 
 std::vector<std::string> failures(const DemoReport& report) {
   std::vector<std::string> why;
-  const bool crash = report.scenario == "crash", drain = report.scenario == "drain";
+  const bool crash = kills(report), drain = report.scenario == "drain";
   const bool sql = report.scenario != "ingest";
   if (!report.finished) why.push_back("the load did not run to its end");
   if (sql && report.statements.ok == 0) why.push_back("no statement succeeded");
@@ -209,7 +192,10 @@ std::vector<std::string> failures(const DemoReport& report) {
     restart_failures(report, why);
     records_failures(report, why);
   }
-  if (!crash && !drain && sql) return why;
+  if (report.scenario == "decommission")
+    decommission_failures(report.decommission.value_or(DecommissionReport()), report.seconds, report.p99_ratio, why);
+  if (rolls(report)) rolling_failures(report.rounds, report.connections, why);
+  if (!crash && !drain && sql && !rolls(report)) return why;
   if ((crash || !sql) && !std::ranges::any_of(report.events, is_kill)) why.push_back("nothing was killed");
   if (sql && !report.p99_ratio) why.push_back("the latencies during and between the events were not measured");
   for (const DemoEvent& event : report.events)
@@ -237,10 +223,13 @@ std::string to_json(const DemoReport& report) {
       {"p99_ratio_with_restart", or_null(report.p99_ratio_with_restart)},
       {"max_pause_ms", round3(report.max_pause_ms)},
       {"restarts", report.restarts},
-      {"receipts", receipts_json(report)},
+      {"receipts", drain_receipts(report)},
       {"under_replicated_after",
        report.under_replicated_after ? json::value(*report.under_replicated_after) : json::value()},
       {"complaints", words(report.complaints)}};
+  if (report.nodes_after) all["nodes_after"] = *report.nodes_after;
+  if (report.decommission) add_decommission_fields(*report.decommission, all);
+  if (rolls(report)) add_rolling_fields(report.rounds, report.max_pause_ms, all);
   if (replaced_workers(report)) add_restart_fields(report, all);
   if (report.records) all["records"] = to_json(*report.records);
   if (report.records) all["order_breaks"] = report.records->stored().order_breaks;
@@ -264,7 +253,9 @@ std::string summary(const DemoReport& report) {
     text += fmt::format("replicas    {} of {} ranges compared byte for byte, {} differ\n", report.replicas->replicas,
                         report.replicas->ranges, report.replicas->different);
   if (!report.events.empty()) text += events_text(report);
-  if (report.scenario == "drain") text += connections_text(report);
+  if (rolls(report)) text += rolling_summary(report.rounds, report.connections);
+  if (report.scenario == "drain") text += drain_summary(report);
+  if (report.decommission) text += decommission_summary(*report.decommission);
   if (replaced_workers(report)) text += restart_summary(report);
   if (report.records) text += records_summary("records", *report.records);
   if (report.after_kill) text += records_summary("after kill", *report.after_kill);

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/demo/decommission_report.h"
+#include "cli/demo/rolling_report.h"
 #include "cli/record_report.h"
 #include "cli/workload_check.h"
 #include "proto/peer.pb.h"
@@ -13,7 +15,7 @@ namespace outlast::cli {
 /// Something that the demo did to the cluster.
 struct DemoEvent {
   double at_seconds{0};                       ///< Since the load began.
-  std::string kind;                           ///< "kill_worker", "kill_node", "drain" or "restart".
+  std::string kind;                           ///< "kill_worker", "kill_node", "drain", "restart" or "stop".
   int node{0};                                ///< Counted from 1.
   std::optional<double> ready_after_seconds;  ///< Until the node said ready again; empty: it did not.
 };
@@ -31,6 +33,7 @@ struct DemoReport {
   std::string scenario;
   std::uint64_t seed{0};
   int nodes{0};
+  std::optional<int> nodes_after;  ///< When some left or joined: those that the data is read back through.
   double seconds{0};
   std::vector<DemoEvent> events;
   int restarts{0};
@@ -40,11 +43,13 @@ struct DemoReport {
   std::vector<std::string> complaints;
   double p50_ms{0}, p99_ms{0}, max_ms{0}, max_pause_ms{0};
   std::optional<double> p99_ratio;  ///< During the events / the rest: 2 s around each kill; each drain's own time.
-  std::optional<double> p99_ratio_with_restart;       ///< Drain only: the same until each node was wholly back.
+  std::optional<double> p99_ratio_with_restart;       ///< Drain: the same until each node was wholly back.
   std::vector<proto::DrainStatus> receipts;           ///< One for each drain, in order.
   std::vector<boost::json::object> restart_receipts;  ///< One for each restart that is over, in order, with its node.
   std::optional<RecordsReport> records;               ///< Restart, ingest: through all restarts.
   std::optional<RecordsReport> after_kill;            ///< Ingest: of senders that began behind the restarts.
+  std::vector<RollingTurn> rounds;                    ///< Of rolling-restart.
+  std::optional<DecommissionReport> decommission;     ///< Of that scenario.
   std::size_t receipts_wanted{0};                     ///< Of either kind.
   std::vector<CheckResult> read_back;                 ///< One for each node.
   std::optional<ReplicaComparison> replicas;

@@ -32,10 +32,12 @@ Demo::Demo(const DemoOptions& options, const InterruptScope& interrupt, const st
                 .node_args = [this](int node) { return records_ ? records_->start_args(node) : Words(); },
                 .give_up = [&interrupt] { return interrupt.interrupted(); }}),
       records_(make_records()),
-      chaos_(static_cast<std::uint64_t>(options.seed), nodes(), options.crash_every, options.duration),
-      rounds_(nodes(), static_cast<int>(options.rounds), options.duration, drain_ports()),
-      restarts_(nodes(), restarts_end(), restart_ports()),
-      states_(static_cast<std::size_t>(nodes())) {
+      chaos_(static_cast<std::uint64_t>(options.seed), static_cast<int>(options.nodes), options.crash_every,
+             options.duration),
+      rounds_(static_cast<int>(options.nodes), static_cast<int>(options.rounds), options.duration, drain_ports()),
+      restarts_(static_cast<int>(options.nodes), restarts_end(), restart_ports()),
+      rolling_(options.duration, rolling_ports()),
+      states_(static_cast<std::size_t>(options.nodes)) {
   report_.scenario = options.scenario;
   report_.seed = static_cast<std::uint64_t>(options.seed);
   report_.nodes = nodes();
@@ -43,8 +45,9 @@ Demo::Demo(const DemoOptions& options, const InterruptScope& interrupt, const st
 
 Result<void> Demo::start() {
   TRY(start_nodes());
-  if (drains()) TRY(start_balancer());
+  if (is_balanced()) TRY(start_balancer());
   if (has_sql_load()) TRY(workload_init(plan_, false));
+  if (decommissions()) TRY(prepare_decommission());
   if (records_) TRY(records_->prepare());
   return wait_replicated(kStartTimeout);
 }
@@ -79,14 +82,14 @@ void Demo::print_urls() const {
 
 Result<void> Demo::wait_replicated(Duration timeout) {
   return cluster_.wait_until(fmt::format("full replication ({} copies of every range)", wanted_rf()), timeout, [this] {
-    const auto ranges = cluster_.ranges(0);
+    const auto ranges = cluster_.ranges(ready_node());
     return ranges.ok() && static_cast<int>(ranges->size()) >= plan_.databases && fully_replicated(*ranges, wanted_rf());
   });
 }
 
 Result<void> Demo::load() {
   LoadRecord record;
-  WorkloadRun run(drains() ? naive_plan() : restarts() ? patient_plan() : plan_, record);
+  WorkloadRun run(load_plan(), record);
   load_began_ = Steady::now();
   run.start();
   if (auto went = run_until_over(record); !went.ok()) {
@@ -98,6 +101,12 @@ Result<void> Demo::load() {
   take_numbers(record);
   journals_ = run.journals();
   return {};
+}
+
+WorkloadPlan Demo::load_plan() const {
+  if (decommissions()) return stubborn_plan();
+  if (is_balanced()) return naive_plan();
+  return restarts() ? patient_plan() : plan_;
 }
 
 Result<void> Demo::run_until_over(const LoadRecord& record) {
@@ -130,20 +139,37 @@ Result<void> Demo::keep_going() {
     looked_at_records_ = Steady::now();
     records_->look();
   }
-  if (!drains()) return {};
-  if (!haproxy_.running()) return Error(Errc::kUnavailable, "HAProxy has ended: see haproxy.log (--keep keeps it)");
-  rounds_.step(elapsed());
+  if (is_balanced() && !haproxy_.running())
+    return Error(Errc::kUnavailable, "HAProxy has ended: see haproxy.log (--keep keeps it)");
+  if (drains()) rounds_.step(elapsed());
+  if (rolls()) {
+    start_stopped_nodes();
+    rolling_.step(elapsed());
+  }
+  if (decommissions()) return step_decommission();
   return {};
+}
+
+bool Demo::rounds_finished() const {
+  if (decommissions()) return doors_seen_;
+  if (rolls()) return rolling_.finished();
+  return drains() ? rounds_.finished() : restarts_.finished();
+}
+
+int Demo::ready_node() const {
+  const auto found = std::ranges::find(states_, NodeState::Phase::kReady, &NodeState::phase);
+  return found == states_.end() ? 0 : static_cast<int>(found - states_.begin());
 }
 
 /// Who leads what, and is everything in its place?
 void Demo::look() {
   looked_ = Steady::now();
   bool all_ready = true;
-  for (const NodeState& state : states_) all_ready = all_ready && state.phase == NodeState::Phase::kReady;
+  for (const NodeState& state : states_)
+    all_ready = all_ready && (state.phase == NodeState::Phase::kReady || state.phase == NodeState::Phase::kGone);
   Result<std::vector<RangeFacts>> ranges = Error(Errc::kNotReady, "");
   for (int i = 0; i < nodes() && !ranges.ok(); ++i)
-    if (states_[static_cast<std::size_t>(i)].phase == NodeState::Phase::kReady) ranges = cluster_.ranges(i, 500ms);
+    if (is(i, NodeState::Phase::kReady)) ranges = cluster_.ranges(i, 500ms);
   healed_ = all_ready && ranges.ok() && fully_replicated(*ranges, wanted_rf());
   for (int i = 0; i < nodes(); ++i) {
     const auto facts = cluster_.facts(i);
@@ -165,7 +191,7 @@ void Demo::strike(const ChaosStep& step) {
   } else if (!cluster_.kill_worker(step.node).ok()) {
     return;  // it is just being restarted: the next interval tries again
   }
-  kills_.push_back({static_cast<std::size_t>(step.node), before, Steady::now()});
+  kills_.push_back({is_balanced() ? 0 : static_cast<std::size_t>(step.node), before, Steady::now()});
   state = {step.whole_node ? NodeState::Phase::kDown : NodeState::Phase::kStarting, Steady::now(),
            facts.ok() ? facts->worker_pid : 0, report_.events.size(), -1};
   report_.events.push_back(event);
@@ -176,12 +202,18 @@ void Demo::strike(const ChaosStep& step) {
   board_.say("  " + last_event_);
 }
 
+/// How long a node is away before it is started again: a task has to go on without it for a while.
+Duration Demo::down_for() const {
+  if (rolls()) return {};
+  return decommissions() ? std::max<Duration>(kNodeDownFor, options_.duration / 15) : Duration(kNodeDownFor);
+}
+
 /// Starts a killed node again, and notes when it is ready.
 void Demo::tend(int node) {
   NodeState& state = states_[static_cast<std::size_t>(node)];
-  if (state.phase == NodeState::Phase::kReady || state.phase == NodeState::Phase::kMaintained) return;
+  if (state.phase != NodeState::Phase::kDown && state.phase != NodeState::Phase::kStarting) return;
   if (state.phase == NodeState::Phase::kDown) {
-    if (Steady::now() - state.since < kNodeDownFor || !cluster_.start(node).ok()) return;
+    if (Steady::now() - state.since < down_for() || !cluster_.start(node).ok()) return;
     state.phase = NodeState::Phase::kStarting;
   }
   if (!cluster_.ready(node, state.killed_worker).ok()) return;

@@ -55,10 +55,15 @@ WorkloadPlan Demo::naive_plan() const {
   return plan;
 }
 
-Result<proto::DrainReply> Demo::ask_drain(int node, const proto::DrainRequest& request) {
+Result<rpc::AdminClient*> Demo::admin(int node) {
   ASSIGN_OR_RETURN(const NodeFacts facts, cluster_.facts(node));
   auto& client = admins_[facts.listen_addr];
   if (client == nullptr) client = std::make_unique<rpc::AdminClient>(facts.listen_addr);
+  return client.get();
+}
+
+Result<proto::DrainReply> Demo::ask_drain(int node, const proto::DrainRequest& request) {
+  ASSIGN_OR_RETURN(rpc::AdminClient* const client, admin(node));
   return client->drain(request, kAnswerLimit);
 }
 

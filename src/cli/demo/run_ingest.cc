@@ -22,10 +22,12 @@ Duration time_of_kill(Duration run) {
   return std::min<Duration>(run / 2, std::clamp<Duration>(run / 5, 2s, 15s));
 }
 
+/// While the members are made: those after records_ are not there yet.
 std::unique_ptr<DemoRecords> Demo::make_records() {
   if (!replaces_workers()) return nullptr;
-  return std::make_unique<DemoRecords>(
-      cluster_, DemoRecordsOptions{.nodes = nodes(), .rate = static_cast<double>(options_.rate), .lasting = ingests()});
+  return std::make_unique<DemoRecords>(cluster_, DemoRecordsOptions{.nodes = static_cast<int>(options_.nodes),
+                                                                    .rate = static_cast<double>(options_.rate),
+                                                                    .lasting = ingests()});
 }
 
 void Demo::end_records(Duration since) {

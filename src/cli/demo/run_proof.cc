@@ -21,11 +21,6 @@ template <class D>
 LatencyTimeline::Offset offset(D since_start) {
   return std::chrono::duration_cast<LatencyTimeline::Offset>(since_start);
 }
-
-std::optional<double> ratio(const LatencyHistogram& during, const LatencyHistogram& steady) {
-  if (during.count() == 0 || steady.count() == 0 || steady.quantile_ms(0.99) <= 0) return std::nullopt;
-  return during.quantile_ms(0.99) / steady.quantile_ms(0.99);
-}
 }  // namespace
 
 void Demo::take_numbers(const LoadRecord& record) {
@@ -41,6 +36,8 @@ void Demo::take_numbers(const LoadRecord& record) {
   report_.max_ms = record.max_latency_ms();
   report_.max_pause_ms = record.max_pause_ms();
   if (drains()) return take_drains(timeline);
+  if (decommissions()) return take_decommission(timeline);
+  if (rolls()) return take_rolling(timeline);
   if (replaces_workers()) take_restarts();
   take_ratio(timeline);
 }
@@ -50,7 +47,7 @@ void Demo::take_ratio(const LatencyTimeline& timeline) {
   std::vector<LatencyTimeline::Offset> at;
   for (const DemoEvent& event : report_.events) at.push_back(offset(std::chrono::duration<double>(event.at_seconds)));
   const auto [during, steady] = timeline.around(at, kEventMargin);
-  report_.p99_ratio = ratio(during, steady);
+  report_.p99_ratio = p99_ratio(during, steady);
 }
 
 /// Two ratios against the time in which nothing happened: of the drains themselves, and of the whole absence, in which
@@ -68,8 +65,8 @@ void Demo::take_drains(const LatencyTimeline& timeline) {
     absences.push_back({offset(turn.asked), offset(turn.back.value_or(elapsed()))});
   }
   const auto [absent, steady] = timeline.split(absences);
-  report_.p99_ratio = ratio(timeline.split(drains).first, steady);
-  report_.p99_ratio_with_restart = ratio(absent, steady);
+  report_.p99_ratio = p99_ratio(timeline.split(drains).first, steady);
+  report_.p99_ratio_with_restart = p99_ratio(absent, steady);
 }
 
 /// Waits for the cluster to heal, then reads the data: the verdict comes from it, not from the load's counters.
@@ -80,12 +77,16 @@ void Demo::prove() {
     bool all = true;
     for (int i = 0; i < nodes(); ++i) {
       tend(i);
-      all = all && states_[static_cast<std::size_t>(i)].phase == NodeState::Phase::kReady && cluster_.ready(i).ok();
+      all = all && (is(i, NodeState::Phase::kGone) || (is(i, NodeState::Phase::kReady) && cluster_.ready(i).ok()));
     }
     return all;
   });
   if (auto healed = wait_replicated(kHealTimeout); !healed.ok()) complain(healed.error());
-  if (const auto ranges = cluster_.ranges(0, 5s); ranges.ok())
+  if (decommissions()) {
+    if (auto moved = move_quietly(); !moved.ok()) complain(moved.error());
+    read_through_those_that_stayed();
+  }
+  if (const auto ranges = cluster_.ranges(ready_node(), 5s); ranges.ok())
     report_.under_replicated_after = static_cast<std::uint64_t>(std::count_if(
         ranges->begin(), ranges->end(), [this](const RangeFacts& r) { return !fully_replicated({r}, wanted_rf()); }));
   if (records_) take_records();
@@ -102,7 +103,7 @@ void Demo::prove() {
 void Demo::print_logs() const {
   for (int i = 0; i < nodes(); ++i)
     std::fprintf(stderr, "--- last lines of node %d's log\n%s\n", i + 1, cluster_.log_tail(i, 3000).c_str());
-  if (drains()) std::fprintf(stderr, "--- HAProxy\n%s\n", haproxy_.log().c_str());
+  if (is_balanced()) std::fprintf(stderr, "--- HAProxy\n%s\n", haproxy_.log().c_str());
 }
 
 }  // namespace outlast::cli
