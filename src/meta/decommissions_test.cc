@@ -13,34 +13,24 @@
 #include "meta/mirrors.h"
 #include "meta/node_status.h"
 #include "meta/tasks.h"
-#include "tests/support/sim_loop.h"
-#include "tests/support/sim_store.h"
+#include "tests/support/sim_meta_test.h"
 
 namespace outlast::meta {
 namespace {
 using namespace std::chrono_literals;
-using testing_support::SimLoop;
 using testing_support::SimMetadata;
 using testing_support::SimStore;
 using Fault = SimStore::Fault;
 
 constexpr NodeId kNode{4};
 
-class DecommissionsTest : public testing::Test {
+class DecommissionsTest : public testing_support::SimMetaTest {
  protected:
   DecommissionsTest() {
     EXPECT_TRUE(registered({.node = kNode, .store_uuid = "s4", .incarnation = Incarnation(1)}).ok());
     for (int i = 0; i < 2; ++i)
       EXPECT_TRUE(wait<Incarnation>([&](auto done) { draw_incarnation(other_, kNode, std::move(done)); }).ok());
     write({Op::put(keys::fence({kNode, Incarnation(1)}), "{}"), Op::put(keys::live({kNode, Incarnation(2)}), "{}")});
-  }
-  template <class T, class F>
-  Result<T> wait(F call) {
-    std::optional<Result<T>> result;
-    call([&](Result<T> r) { result = std::move(r); });
-    loop_.advance_until([&] { return result.has_value(); }, 1min);
-    if (!result) return Error(Errc::kDeadline, "no answer");
-    return *std::move(result);
   }
   void write(std::vector<Op> ops) {
     EXPECT_TRUE(wait<TxnReply>([&](auto done) {
@@ -82,9 +72,6 @@ class DecommissionsTest : public testing::Test {
     for (const ClusterEvent& event : *read) out.push_back(event.type);
     return out;
   }
-  SimLoop loop_;
-  std::shared_ptr<SimMetadata> data_ = std::make_shared<SimMetadata>();
-  SimStore store_{data_, loop_}, other_{data_, loop_};
 };
 
 TEST_F(DecommissionsTest, IsMarkedOnceAndLetBackOnce) {

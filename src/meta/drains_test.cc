@@ -6,27 +6,16 @@
 #include "meta/events.h"
 #include "meta/keys.h"
 #include "meta/settings.h"
-#include "tests/support/sim_loop.h"
-#include "tests/support/sim_store.h"
+#include "tests/support/sim_meta_test.h"
 
 namespace outlast::meta {
 namespace {
 using namespace std::chrono_literals;
-using testing_support::SimLoop;
-using testing_support::SimMetadata;
 using testing_support::SimStore;
 using Fault = SimStore::Fault;
 
-class DrainsTest : public testing::Test {
+class DrainsTest : public testing_support::SimMetaTest {
  protected:
-  template <class T, class F>
-  Result<T> wait(F call) {
-    std::optional<Result<T>> result;
-    call([&](Result<T> r) { result = std::move(r); });
-    loop_.advance_until([&] { return result.has_value(); }, 1min);
-    if (!result) return Error(Errc::kDeadline, "no answer");
-    return *std::move(result);
-  }
   Result<void> record(DrainRecord record) {
     return wait<void>([&](auto done) { record_drain(store_, record, std::move(done)); });
   }
@@ -41,9 +30,6 @@ class DrainsTest : public testing::Test {
     return out;
   }
   void settle() { loop_.advance(100ms); }
-  SimLoop loop_;
-  std::shared_ptr<SimMetadata> data_ = std::make_shared<SimMetadata>();
-  SimStore store_{data_, loop_}, other_{data_, loop_};
   const liveness::Peer first_{NodeId(2), Incarnation(1)}, second_{NodeId(2), Incarnation(2)};
 };
 

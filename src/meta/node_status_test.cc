@@ -7,36 +7,21 @@
 #include "meta/identity.h"
 #include "meta/keys.h"
 #include "meta/maintenance.h"
-#include "tests/support/sim_loop.h"
-#include "tests/support/sim_store.h"
+#include "tests/support/sim_meta_test.h"
 
 namespace outlast::meta {
 namespace {
 using namespace std::chrono_literals;
-using testing_support::SimLoop;
-using testing_support::SimMetadata;
-using testing_support::SimStore;
 
-class NodeStatusTest : public testing::Test {
+class NodeStatusTest : public testing_support::SimMetaTest {
  protected:
-  template <class F>
-  Result<void> wait(F call) {
-    std::optional<Result<void>> result;
-    call([&](Result<void> r) { result = std::move(r); });
-    loop_.advance_until([&] { return result.has_value(); }, 1min);
-    if (!result) return Error(Errc::kDeadline, "no answer");
-    return *std::move(result);
-  }
   Result<void> write(NodeStatusRecord record) {
-    return wait([&](auto done) { write_node_status(store_, record, std::move(done)); });
+    return wait<void>([&](auto done) { write_node_status(store_, record, std::move(done)); });
   }
   void put(std::string key, std::string value) {
     store_.txn({.compares = {}, .then = {Op::put(std::move(key), std::move(value))}, .otherwise = {}}, 1s, [](auto) {});
     loop_.run_ready();
   }
-  SimLoop loop_;
-  std::shared_ptr<SimMetadata> data_ = std::make_shared<SimMetadata>();
-  SimStore store_{data_, loop_};
   const NodeStatusRecord record_{
       .peer = {NodeId(2), Incarnation(5)},
       .disk = {.capacity_bytes = std::uint64_t{100} << 30, .used_bytes = 7, .available_bytes = 50U << 20},
@@ -86,7 +71,7 @@ TEST_F(NodeStatusTest, SmallChangesAreNotWorthAWrite) {
 
 TEST_F(NodeStatusTest, MaintenanceIsOfNodesThatMayComeBack) {
   const auto begin = [&](MaintenanceRecord record) {
-    return wait([&](auto done) { begin_maintenance(store_, record, 1, std::move(done)); });
+    return wait<void>([&](auto done) { begin_maintenance(store_, record, 1, std::move(done)); });
   };
   EXPECT_EQ(begin({.node = NodeId(2), .until_micros = 5}).error().code, Errc::kNotFound);
   NodeRecord node{.node = NodeId(2), .store_uuid = "s"};
@@ -98,7 +83,7 @@ TEST_F(NodeStatusTest, MaintenanceIsOfNodesThatMayComeBack) {
   loop_.run_ready();
   EXPECT_EQ(mirror->find(keys::maintenance(NodeId(2)))->value.until_micros, 9);
   for (int i = 0; i < 2; ++i)
-    EXPECT_TRUE(wait([&](auto done) { end_maintenance(store_, NodeId(2), "me", 2, std::move(done)); }).ok());
+    EXPECT_TRUE(wait<void>([&](auto done) { end_maintenance(store_, NodeId(2), "me", 2, std::move(done)); }).ok());
   loop_.run_ready();
   EXPECT_FALSE(mirror->find(keys::maintenance(NodeId(2))));
   std::size_t events = 0;

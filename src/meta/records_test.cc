@@ -9,27 +9,16 @@
 #include "meta/keys.h"
 #include "meta/mirrors.h"
 #include "meta/settings.h"
-#include "tests/support/sim_loop.h"
-#include "tests/support/sim_store.h"
+#include "tests/support/sim_meta_test.h"
 
 namespace outlast::meta {
 namespace {
 using namespace std::chrono_literals;
-using testing_support::SimLoop;
-using testing_support::SimMetadata;
 using testing_support::SimStore;
 using Fault = SimStore::Fault;
 
-class RecordsTest : public testing::Test {
+class RecordsTest : public testing_support::SimMetaTest {
  protected:
-  template <class T, class F>
-  Result<T> wait(F call) {
-    std::optional<Result<T>> result;
-    call([&](Result<T> r) { result = std::move(r); });
-    loop_.advance_until([&] { return result.has_value(); }, 1min);
-    if (!result) return Error(Errc::kDeadline, "no answer");
-    return *std::move(result);
-  }
   Result<NodeRecord> registered(NodeRecord record) {
     return wait<NodeRecord>([&](auto done) { register_node(store_, record, std::move(done)); });
   }
@@ -46,9 +35,6 @@ class RecordsTest : public testing::Test {
   void lose(Fault what, int n) {
     store_.fault = [what, n](const Txn&) mutable { return n-- > 0 ? what : Fault::kNone; };
   }
-  SimLoop loop_;
-  std::shared_ptr<SimMetadata> data_ = std::make_shared<SimMetadata>();
-  SimStore store_{data_, loop_}, other_{data_, loop_};
 };
 
 TEST_F(RecordsTest, AClusterIsInitialisedOnce) {

@@ -4,27 +4,16 @@
 
 #include "meta/cas.h"
 #include "meta/keys.h"
-#include "tests/support/sim_loop.h"
-#include "tests/support/sim_store.h"
+#include "tests/support/sim_meta_test.h"
 
 namespace outlast::meta {
 namespace {
 using namespace std::chrono_literals;
-using testing_support::SimLoop;
-using testing_support::SimMetadata;
 using testing_support::SimStore;
 using Fault = SimStore::Fault;
 
-class TasksTest : public testing::Test {
+class TasksTest : public testing_support::SimMetaTest {
  protected:
-  template <class T, class F>
-  Result<T> wait(F call) {
-    std::optional<Result<T>> result;
-    call([&](Result<T> r) { result = std::move(r); });
-    loop_.advance_until([&] { return result.has_value(); }, 1min);
-    if (!result) return Error(Errc::kDeadline, "no answer");
-    return *std::move(result);
-  }
   static NewTask begin(std::string by = "op") {
     return {
         .kind = "decommission", .by = std::move(by), .started_micros = 5, .body = [](std::uint64_t id, const auto&) {
@@ -51,9 +40,6 @@ class TasksTest : public testing::Test {
     std::ranges::sort(ids);
     return ids;
   }
-  SimLoop loop_;
-  std::shared_ptr<SimMetadata> data_ = std::make_shared<SimMetadata>();
-  SimStore store_{data_, loop_}, other_{data_, loop_};
 };
 
 TEST_F(TasksTest, ARecordReadsBackAsWritten) {
