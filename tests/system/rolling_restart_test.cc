@@ -3,6 +3,7 @@
 
 #include <csignal>
 #include <future>
+#include <set>
 
 #include "cli/workload.h"
 #include "rpc/client.h"
@@ -63,12 +64,27 @@ class RollingRestartTest : public testing_support::ClusterTest {
     ADD_FAILURE() << "nobody is leader frontend";
     return 0;
   }
+  void start_three() {
+    ASSERT_NO_FATAL_FAILURE(start_nodes(3));
+    idle_.emplace(connect(0));
+    must(*idle_, "CREATE TABLE t (id bigint PRIMARY KEY)");
+    ASSERT_NO_FATAL_FAILURE(wait_replicated(3));
+  }
+  /// Three nodes, and their restart until the first of them has a new process.
+  void restart_three(std::future<Finished>& running) {
+    ASSERT_NO_FATAL_FAILURE(start_three());
+    const std::vector<pid_t> before = workers(3);
+    running = std::async(std::launch::async, [words = quick() + host(0)] { return run_outlast(words, 300); });
+    const auto begun = cluster().wait_until("the first node's new process", 120s, [&] { return workers(3) != before; });
+    ASSERT_TRUE(begun.ok()) << begun.error().message;
+  }
   /// Windows that are short, and a p99 that a busy machine does not reach.
   static std::string quick() { return "cluster rolling-restart --window=1s --windows=2 --max-p99-ratio=1000"; }
 
   cli::WorkloadPlan plan_;
   cli::LoadRecord record_;
   std::optional<cli::WorkloadRun> load_;
+  std::optional<cli::PgConnection> idle_;  ///< A session that does nothing while its node is restarted.
 };
 
 TEST_F(RollingRestartTest, FiveNodesUnderLoadAndNoStatementFails) {
@@ -94,52 +110,57 @@ TEST_F(RollingRestartTest, FiveNodesUnderLoadAndNoStatementFails) {
 
 /// The command only asks; whoever starts processes here does it, as a service manager would.
 TEST_F(RollingRestartTest, ACommandForEachNodeThatAnotherCommandLineGoesOnWith) {
-  ASSERT_NO_FATAL_FAILURE(start_nodes(3));
-  auto sql = connect(0);
-  must(sql, "CREATE TABLE t (id bigint PRIMARY KEY)");
-  ASSERT_NO_FATAL_FAILURE(wait_replicated(3));
+  ASSERT_NO_FATAL_FAILURE(start_three());
   const std::vector<pid_t> before = workers(3);
   const std::string command = " --command='touch " + dir() + "/restart-$OUTLAST_NODE.{node}'";
   // It begins the task, and is ended somewhere in it.
   const Finished left = run_outlast(quick() + command + host(0), 15);
   EXPECT_EQ(left.code, 124) << left.output;
 
-  auto attached =
-      std::async(std::launch::async, [this] { return run_outlast("cluster rolling-restart --attach" + host(1), 300); });
   int restarted = 0;
-  const auto over = [&] {
+  std::set<pid_t> ending;
+  /// Does what the command wished for; false while a process ends or is away.
+  const auto tend = [&] {
+    bool all_there = true;
     for (int i = 0; i < 3; ++i) {
       const auto facts = cluster().facts(i);
       const std::string id = facts.ok() ? facts->node.to_string() : "";
       const std::string wish = dir() + "/restart-" + id + "." + id;
-      if (facts.ok() && ::access(wish.c_str(), F_OK) == 0) {
+      const bool wished = facts.ok() && ::access(wish.c_str(), F_OK) == 0;
+      if (wished) {
         ::unlink(wish.c_str());
         ::kill(facts->pid, SIGTERM);
+        ending.insert(facts->pid);
       }
+      all_there &= facts.ok() && !ending.contains(facts->pid);
       if (cluster().running(i)) continue;
+      all_there = false;
       EXPECT_TRUE(cluster().start(i).ok());
       ++restarted;
     }
+    return all_there;
+  };
+  // Who attaches needs one node that answers; afterwards it knows them all.
+  const auto there = cluster().wait_until("the node whose command had run", 60s, tend);
+  ASSERT_TRUE(there.ok()) << there.error().message;
+  auto attached =
+      std::async(std::launch::async, [this] { return run_outlast("cluster rolling-restart --attach" + host(1), 300); });
+  const auto over = [&] {
+    tend();
     return attached.wait_for(10ms) == std::future_status::ready;
   };
   const auto waited = cluster().wait_until("the rolling restart", 240s, over);
   ASSERT_TRUE(waited.ok()) << waited.error().message;
   const Finished done = attached.get();
-  EXPECT_EQ(done.code, 0) << done.output;
+  ASSERT_EQ(done.code, 0) << done.output;
   EXPECT_EQ(restarted, 3);
   EXPECT_EQ(value(0, "defaultdb", "SELECT count(*) FROM t"), "0");
   for (std::size_t i = 0; i < 3; ++i) EXPECT_NE(workers(3)[i], before[i]);
 }
 
 TEST_F(RollingRestartTest, AnotherLeaderGoesOn) {
-  ASSERT_NO_FATAL_FAILURE(start_nodes(3));
-  auto sql = connect(0);
-  must(sql, "CREATE TABLE t (id bigint PRIMARY KEY)");
-  ASSERT_NO_FATAL_FAILURE(wait_replicated(3));
-  const std::vector<pid_t> before = workers(3);
-  auto running = std::async(std::launch::async, [words = quick() + host(0)] { return run_outlast(words, 300); });
-  const auto begun = cluster().wait_until("the first node's new process", 120s, [&] { return workers(3) != before; });
-  ASSERT_TRUE(begun.ok()) << begun.error().message;
+  std::future<Finished> running;
+  ASSERT_NO_FATAL_FAILURE(restart_three(running));
   const int leader = leader_frontend();
   ASSERT_TRUE(cluster().kill_worker(leader).ok());
   const Finished done = running.get();
@@ -148,14 +169,8 @@ TEST_F(RollingRestartTest, AnotherLeaderGoesOn) {
 }
 
 TEST_F(RollingRestartTest, PausedNothingFurtherBeginsAndAbortedItEnds) {
-  ASSERT_NO_FATAL_FAILURE(start_nodes(3));
-  auto sql = connect(0);
-  must(sql, "CREATE TABLE t (id bigint PRIMARY KEY)");
-  ASSERT_NO_FATAL_FAILURE(wait_replicated(3));
-  const std::vector<pid_t> before = workers(3);
-  auto running = std::async(std::launch::async, [words = quick() + host(0)] { return run_outlast(words, 300); });
-  const auto begun = cluster().wait_until("the first node's new process", 120s, [&] { return workers(3) != before; });
-  ASSERT_TRUE(begun.ok()) << begun.error().message;
+  std::future<Finished> running;
+  ASSERT_NO_FATAL_FAILURE(restart_three(running));
   const Finished second = ask(quick(), 1);
   EXPECT_EQ(second.code, 1) << second.output;
   EXPECT_NE(second.output.find("task 1 is a rolling restart that is running"), std::string::npos) << second.output;
