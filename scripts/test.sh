@@ -7,7 +7,7 @@ source scripts/build.sh
 
 readonly DEFAULT_SUITES=(style unit sim wire system model asan tsan fuzz)
 # Rooms whose tests run under AddressSanitizer; rpc and cli need the whole server, which would double the build.
-readonly ASAN_ROOMS=(base lifecycle liveness placement meta storage replication executor gateway sql http handover run ingest)
+readonly ASAN_ROOMS=(base lifecycle liveness placement meta storage replication executor gateway fragments sql http handover run ingest)
 # ThreadSanitizer cannot see into Debian's gRPC: these rooms do not link it.
 readonly TSAN_ROOMS=(base lifecycle liveness placement meta storage replication executor gateway ingest)
 readonly PROGRAM_TIMEOUT=${PROGRAM_TIMEOUT:-1200}
