@@ -7,6 +7,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "gateway/listing.h"
+#include "gateway/partitions.h"
 #include "gateway/session.h"
 
 namespace outlast::gateway {
@@ -26,6 +27,8 @@ class Cluster {
   virtual ~Cluster() = default;
   virtual std::unique_ptr<Session> open_session() = 0;
   virtual std::vector<DatabaseRow> databases() const = 0;
+  /// The database's partitioned tables as known here; nullptr when there is none. The same object until one changes.
+  virtual std::shared_ptr<const PartitionedTables> partitioned(const std::string& database) const = 0;
   /// Returns when the new database answers on its leaseholder and this gateway knows the way to it.
   virtual boost::asio::awaitable<Result<void>> create_database(std::string name) = 0;
   virtual boost::asio::awaitable<Result<void>> drop_database(std::string name) = 0;

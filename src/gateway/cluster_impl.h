@@ -19,7 +19,8 @@ struct ClusterPorts {
   Incarnation incarnation;
   std::function<std::vector<DatabaseRow>()> databases;
   std::function<std::optional<DatabaseRow>(const std::string&)> find_database;  ///< As known here; may lag.
-  std::function<void(std::string, Callback<DatabaseRow>)> create_database;      ///< Done when it is durable.
+  std::function<std::shared_ptr<const PartitionedTables>(const std::string&)> partitioned;
+  std::function<void(std::string, Callback<DatabaseRow>)> create_database;  ///< Done when it is durable.
   std::function<void(std::string, Callback<void>)> drop_database;
   std::function<void(Listing, Callback<std::vector<ListingRow>>)> list;
   std::function<std::vector<SettingRow>()> settings;
@@ -63,6 +64,9 @@ class ClusterImpl final : public Cluster {
               GatewayParameters parameters = {});
   std::unique_ptr<Session> open_session() override;
   std::vector<DatabaseRow> databases() const override { return gateway_->ports.databases(); }
+  std::shared_ptr<const PartitionedTables> partitioned(const std::string& database) const override {
+    return gateway_->ports.partitioned(database);
+  }
   boost::asio::awaitable<Result<void>> create_database(std::string name) override;
   boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
   boost::asio::awaitable<Result<std::vector<ListingRow>>> list(Listing what) override;

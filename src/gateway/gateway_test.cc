@@ -89,6 +89,26 @@ TEST_F(GatewayTest, ATransactionIsPinnedToItsLeaseholderAndEpoch) {
   EXPECT_EQ(calls(2), 0U);
 }
 
+TEST_F(GatewayTest, AStatementForAnotherRangeGoesToItsLeaseholder) {
+  routes_.update(RangeId(9), Route{NodeId(3), Incarnation(13), Epoch(4)});
+  ASSERT_TRUE(await(session_->run({.sql = "SELECT 1", .tag = "SELECT", .range = RangeId(9)})).ok());
+  ASSERT_EQ(calls(3), 1U);
+  EXPECT_EQ(nodes_[3].seen[0].range(), 9U);
+  EXPECT_EQ(run("SELECT 1", "SELECT"), kFine);
+  EXPECT_EQ(calls(1), 1U) << "the next one without a range is the database's again";
+}
+
+TEST_F(GatewayTest, ATransactionStaysInTheRangeOfItsFirstStatement) {
+  routes_.update(RangeId(9), Route{NodeId(3), Incarnation(13), Epoch(4)});
+  ASSERT_TRUE(session_->begin({}).ok());
+  ASSERT_TRUE(await(session_->run({.sql = "INSERT", .tag = "INSERT", .range = RangeId(9)})).ok());
+  ASSERT_TRUE(await(session_->run({.sql = "INSERT", .tag = "INSERT", .range = RangeId(9)})).ok());
+  EXPECT_EQ(run("INSERT INTO t VALUES(1)"), Errc::kActiveTransaction);
+  EXPECT_EQ(session_->status(), TxnStatus::kFailed);
+  EXPECT_EQ(calls(3), 2U);
+  EXPECT_EQ(calls(1), 0U) << "nothing of it was done";
+}
+
 TEST_F(GatewayTest, ATransactionThatLostItsLeaseholderIs40001AndIsNeverRepeated) {
   for (const bool broken : {true, false}) {
     ASSERT_TRUE(session_->begin({}).ok());

@@ -1,6 +1,7 @@
 #pragma once
 #include <boost/asio/awaitable.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct Statement {
   std::uint64_t max_rows{0};                         ///< 0 = all; else stop and keep a portal open.
   bool internal{false};                              ///< Outlast's own catalog read.
   bool takes_lock{false};                            ///< In a transaction: take the writer lock first (FOR UPDATE).
+  /// Where it runs; nullopt: the database's own range. A transaction stays in the range of its first statement, another
+  /// one is refused with kActiveTransaction before anything is done.
+  std::optional<RangeId> range{};
 };
 
 /// A piece of a result.

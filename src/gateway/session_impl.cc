@@ -49,6 +49,17 @@ Result<void> SessionImpl::usable() const {
   return {};
 }
 
+/// A transaction is SQLite's, in one file.
+Result<void> SessionImpl::stays_in_range(std::optional<RangeId> range) const {
+  if (!transaction_) return {};
+  if (!range)
+    if (const auto row = gateway_->ports.find_database(database_)) range = row->range;
+  if (!range || *range == transaction_->range) return {};
+  return Error(Errc::kActiveTransaction,
+               "a transaction stays in one partition, or outside all partitioned tables: its first statement ran "
+               "elsewhere; end it and run this statement in another one");
+}
+
 proto::ExecRequest SessionImpl::statement_request(std::string sql, bool internal) const {
   proto::ExecRequest request;
   proto::Run* run = request.mutable_run();
@@ -65,6 +76,10 @@ proto::ExecRequest SessionImpl::statement_request(std::string sql, bool internal
 boost::asio::awaitable<Result<Rows>> SessionImpl::run(Statement statement) {
   start_operation();
   if (const Result<void> ready = usable(); !ready.ok()) co_return ready.error();
+  if (const Result<void> stays = stays_in_range(statement.range); !stays.ok()) {
+    fail_transaction();
+    co_return stays.error();
+  }
   gateway_->counters.statements.fetch_add(1, std::memory_order_relaxed);
   const bool is_read = is_query(statement.sql, statement.tag);
   proto::ExecRequest request = statement_request(std::move(statement.sql), statement.internal);
@@ -76,7 +91,7 @@ boost::asio::awaitable<Result<Rows>> SessionImpl::run(Statement statement) {
   }
   const bool in_transaction = transaction_.has_value();
   Reply reply = in_transaction ? co_await call_in_transaction(std::move(request))
-                               : co_await route_and_call(std::move(request), is_read);
+                               : co_await route_and_call(std::move(request), is_read, statement.range);
   if (!reply.ok()) {
     fail_transaction();
     co_return std::move(reply).error();
@@ -94,7 +109,7 @@ boost::asio::awaitable<Result<Rows>> SessionImpl::describe(std::string sql, bool
   request.mutable_run()->set_immediate(false);
   const bool in_transaction = transaction_.has_value();
   Reply reply = in_transaction ? co_await call_in_transaction(std::move(request))
-                               : co_await route_and_call(std::move(request), true);
+                               : co_await route_and_call(std::move(request), true, std::nullopt);
   if (!reply.ok()) {
     fail_transaction();
     co_return std::move(reply).error();
@@ -268,7 +283,7 @@ boost::asio::awaitable<void> SessionImpl::rollback() {
 /// The savepoint needs a transaction to live in.
 boost::asio::awaitable<Result<void>> SessionImpl::ensure_started() {
   if (transaction_) co_return Result<void>();
-  Reply reply = co_await route_and_call(statement_request("", false), true);
+  Reply reply = co_await route_and_call(statement_request("", false), true, std::nullopt);
   if (!reply.ok()) co_return std::move(reply).error();
   co_return Result<void>();
 }

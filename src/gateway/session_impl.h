@@ -65,7 +65,8 @@ class SessionImpl final : public Session {
     std::uint64_t id;  ///< The leaseholder's number for it.
     bool in_transaction;
   };
-  boost::asio::awaitable<Reply> route_and_call(proto::ExecRequest request, bool is_read);
+  /// `range`: nullopt is the database's own, whichever that is when the request goes out.
+  boost::asio::awaitable<Reply> route_and_call(proto::ExecRequest request, bool is_read, std::optional<RangeId> range);
   boost::asio::awaitable<Attempted> attempt(RangeId range, Route route, proto::ExecRequest request, bool is_read,
                                             Instant until);
   boost::asio::awaitable<Reply> call_in_transaction(proto::ExecRequest request);
@@ -80,6 +81,7 @@ class SessionImpl final : public Session {
   Rows to_rows(proto::ExecReply reply, const Leaseholder& where);
   proto::ExecRequest statement_request(std::string sql, bool internal) const;
   Result<void> usable() const;
+  Result<void> stays_in_range(std::optional<RangeId> range) const;
   void lose_transaction();
   void end_transaction();
   void start_operation();

@@ -80,7 +80,8 @@ boost::asio::awaitable<void> SessionImpl::hold(RangeId range, std::uint64_t seen
 
 /// A statement outside a transaction, or the first one of it. Repeats it unseen as long as it provably did nothing.
 /// Success leaves the leaseholder in `last_`, or in `transaction_` when one was opened.
-boost::asio::awaitable<SessionImpl::Reply> SessionImpl::route_and_call(proto::ExecRequest request, bool is_read) {
+boost::asio::awaitable<SessionImpl::Reply> SessionImpl::route_and_call(proto::ExecRequest request, bool is_read,
+                                                                       std::optional<RangeId> wanted) {
   const Clock& clock = gateway_->clock;
   const GatewayParameters& parameters = gateway_->parameters;
   const Instant until = deadline();
@@ -89,10 +90,11 @@ boost::asio::awaitable<SessionImpl::Reply> SessionImpl::route_and_call(proto::Ex
   for (;;) {
     const std::optional<DatabaseRow> row = gateway_->ports.find_database(database_);
     if (!row) co_return Error(Errc::kUndefinedDatabase, "database \"" + database_ + "\" does not exist");
-    const RouteTable::Known known = gateway_->routes.find(row->range);
+    const RangeId range = wanted.value_or(row->range);
+    const RouteTable::Known known = gateway_->routes.find(range);
     bool asked = false;
     if (known.route) {
-      Attempted tried = co_await attempt(row->range, *known.route, request, is_read, until);
+      Attempted tried = co_await attempt(range, *known.route, request, is_read, until);
       if (tried.answer) co_return *std::move(tried.answer);
       asked = tried.resolved;
       if (asked) patience = clock.now() + parameters.patience;
@@ -108,9 +110,9 @@ boost::asio::awaitable<SessionImpl::Reply> SessionImpl::route_and_call(proto::Ex
     gateway_->counters.repeated_unseen.fetch_add(known.route ? 1 : 0);
     if (asked) continue;  // by the present leaseholder: no need to wait for another route
     const Duration jittered = pause / 2 + Duration(random_.below(static_cast<std::uint64_t>(pause.count()) / 2 + 1));
-    co_await hold(row->range, known.version, std::min(jittered, until == Instant::max() ? jittered : until - now));
+    co_await hold(range, known.version, std::min(jittered, until == Instant::max() ? jittered : until - now));
     // Who has just become the leaseholder may not be ready yet, but soon is.
-    const bool changed = gateway_->routes.find(row->range).version != known.version;
+    const bool changed = gateway_->routes.find(range).version != known.version;
     pause = changed ? parameters.retry_min : std::min(pause * 2, parameters.retry_max);
     if (interrupted()) co_return cancelled();
   }

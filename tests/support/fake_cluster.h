@@ -19,6 +19,7 @@ class FakeCluster final : public gateway::Cluster {
   ~FakeCluster() override;
   std::unique_ptr<gateway::Session> open_session() override;
   std::vector<gateway::DatabaseRow> databases() const override;
+  std::shared_ptr<const gateway::PartitionedTables> partitioned(const std::string&) const override { return nullptr; }
   boost::asio::awaitable<Result<void>> create_database(std::string name) override;
   boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
   /// One node; no ranges and no tasks.
