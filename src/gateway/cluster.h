@@ -32,6 +32,9 @@ class Cluster {
   /// Returns when the new database answers on its leaseholder and this gateway knows the way to it.
   virtual boost::asio::awaitable<Result<void>> create_database(std::string name) = 0;
   virtual boost::asio::awaitable<Result<void>> drop_database(std::string name) = 0;
+  /// Replicas of each range of a database; 0 = as the cluster setting says. Durable when it returns, true some time
+  /// later.
+  virtual boost::asio::awaitable<Result<void>> set_replication_factor(std::string database, int replicas) = 0;
   /// As the cluster is known here; of a task also what the leader frontend says, when it answers.
   virtual boost::asio::awaitable<Result<std::vector<ListingRow>>> list(Listing what) = 0;
   virtual std::vector<SettingRow> settings() const = 0;

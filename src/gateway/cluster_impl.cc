@@ -58,6 +58,13 @@ boost::asio::awaitable<Result<void>> ClusterImpl::drop_database(std::string name
       [gateway, name](Callback<void> done) { gateway->ports.drop_database(name, std::move(done)); });
 }
 
+boost::asio::awaitable<Result<void>> ClusterImpl::set_replication_factor(std::string database, int replicas) {
+  const std::shared_ptr<Gateway> gateway = gateway_;
+  co_return co_await await_callback<void>([gateway, database, replicas](Callback<void> done) {
+    gateway->ports.set_replication_factor(database, replicas, std::move(done));
+  });
+}
+
 boost::asio::awaitable<Result<std::vector<ListingRow>>> ClusterImpl::list(Listing what) {
   const std::shared_ptr<Gateway> gateway = gateway_;
   co_return co_await await_callback<std::vector<ListingRow>>(

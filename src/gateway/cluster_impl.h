@@ -22,6 +22,7 @@ struct ClusterPorts {
   std::function<std::shared_ptr<const PartitionedTables>(const std::string&)> partitioned;
   std::function<void(std::string, Callback<DatabaseRow>)> create_database;  ///< Done when it is durable.
   std::function<void(std::string, Callback<void>)> drop_database;
+  std::function<void(std::string, int, Callback<void>)> set_replication_factor;
   std::function<void(Listing, Callback<std::vector<ListingRow>>)> list;
   std::function<std::vector<SettingRow>()> settings;
   std::function<Result<std::string>(const std::string&)> setting;
@@ -69,6 +70,7 @@ class ClusterImpl final : public Cluster {
   }
   boost::asio::awaitable<Result<void>> create_database(std::string name) override;
   boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
+  boost::asio::awaitable<Result<void>> set_replication_factor(std::string database, int replicas) override;
   boost::asio::awaitable<Result<std::vector<ListingRow>>> list(Listing what) override;
   std::vector<SettingRow> settings() const override { return gateway_->ports.settings(); }
   Result<std::string> setting(const std::string& name) const override { return gateway_->ports.setting(name); }

@@ -128,14 +128,21 @@ class Removal {
   std::optional<DatabaseRecord> dropped_;
 };
 
+Result<void> check_replication_factor(int replicas) {
+  if (replicas == 0 || (replicas >= 1 && replicas <= 7 && (replicas <= 3 || replicas % 2 == 1))) return {};
+  return Error(Errc::kInvalidArgument, "a replication factor is 1, 2, 3, 5 or 7, not " + std::to_string(replicas));
+}
+
 }  // namespace
 
 std::string encode(const DatabaseRecord& record) {
-  return boost::json::serialize(boost::json::object{{"id", record.id.value},
-                                                    {"name", record.name},
-                                                    {"range", record.range.value},
-                                                    {"created", record.created_micros},
-                                                    {"request", record.request}});
+  boost::json::object fields{{"id", record.id.value},
+                             {"name", record.name},
+                             {"range", record.range.value},
+                             {"created", record.created_micros},
+                             {"request", record.request}};
+  if (record.replication_factor > 0) fields["replication_factor"] = record.replication_factor;
+  return boost::json::serialize(fields);
 }
 
 Result<DatabaseRecord> decode_database_record(std::string_view text) {
@@ -144,7 +151,8 @@ Result<DatabaseRecord> decode_database_record(std::string_view text) {
                         .name = fields.text("name"),
                         .range = RangeId(fields.number("range")),
                         .created_micros = fields.signed_number("created"),
-                        .request = fields.text("request")};
+                        .request = fields.text("request"),
+                        .replication_factor = static_cast<int>(fields.number("replication_factor"))};
   TRY(fields.check());
   if (!record.id || !record.range) return Error(Errc::kCorrupt, "a database record lacks its id or range");
   return record;
@@ -170,6 +178,30 @@ void create_database(Store& store, std::string name, Creator creator, std::int64
         if (!written.ok()) return done(std::move(written).error());
         done(creation->record());
       });
+}
+
+void set_replication_factor(Store& store, std::string name, int replicas, NodeId by, std::int64_t wall_micros,
+                            Callback<void> done) {
+  if (auto checked = check_replication_factor(replicas); !checked.ok()) return done(std::move(checked));
+  std::vector<std::string> read{keys::database(name)};
+  auto plan = [name = std::move(name), replicas, by, wall_micros](const Snapshot& seen) -> Result<Plan> {
+    const KeyValue* kv = find(seen, keys::database(name));
+    if (kv == nullptr) return Error(Errc::kUndefinedDatabase, "database \"" + name + "\" does not exist");
+    ASSIGN_OR_RETURN(DatabaseRecord record, decode_database_record(kv->value));
+    if (record.replication_factor == replicas) return Plan{};
+    record.replication_factor = replicas;
+    Plan next;
+    next.ops.push_back(Op::put(kv->key, encode(record)));
+    next.ops.push_back(event_op({.time_micros = wall_micros,
+                                 .type = "set_replication_factor",
+                                 .node = by,
+                                 .details = {{"database", record.name}, {"replication_factor", replicas}}}));
+    return next;
+  };
+  update(store, std::move(read), std::move(plan), [done = std::move(done)](Result<Revision> written) mutable {
+    if (!written.ok()) return done(std::move(written).error());
+    done({});
+  });
 }
 
 void drop_database(Store& store, std::string name, NodeId by, std::int64_t wall_micros, Callback<DatabaseRecord> done) {

@@ -15,6 +15,7 @@ struct DatabaseRecord {
   RangeId range;
   std::int64_t created_micros{0};  ///< Wall clock, for display.
   std::string request;             ///< Which CREATE DATABASE made it: its author knows its own success again.
+  int replication_factor{0};       ///< Replicas of each of its ranges; 0 = kv.replication_factor.
   friend bool operator==(const DatabaseRecord&, const DatabaseRecord&) = default;
 };
 std::string encode(const DatabaseRecord& record);
@@ -36,6 +37,11 @@ struct Creator {
 /// database may exist.
 void create_database(Store& store, std::string name, Creator creator, std::int64_t wall_micros,
                      Callback<DatabaseRecord> done);
+/// How many replicas each range of a database is to have; 0 = kv.replication_factor again. Placement makes it true, and
+/// does not go below what a range has: the automatic reduction of a decommission is what lowers it. Writes an event.
+/// Errors: kUndefinedDatabase, kInvalidArgument for a number that the setting would refuse too, the store's.
+void set_replication_factor(Store& store, std::string name, int replicas, NodeId by, std::int64_t wall_micros,
+                            Callback<void> done);
 /// Removes the database record and its range record in one transaction; replicas delete their data when they see it.
 /// Returns what was dropped. Errors: kUndefinedDatabase, the store's.
 void drop_database(Store& store, std::string name, NodeId by, std::int64_t wall_micros, Callback<DatabaseRecord> done);

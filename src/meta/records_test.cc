@@ -151,6 +151,25 @@ TEST_F(RecordsTest, ADatabaseIsMadeWithItsRangeAndItsFirstLeaseholder) {
   EXPECT_GT(create("shop")->range, second->range) << "range ids are never used again";
 }
 
+TEST_F(RecordsTest, ADatabaseHasAReplicationFactorOfItsOwn) {
+  const auto set = [&](std::string name, int replicas) {
+    return wait<void>([&](Callback<void> done) {
+             set_replication_factor(store_, std::move(name), replicas, NodeId(1), 5, std::move(done));
+           })
+        .ok();
+  };
+  auto databases = mirror_databases(other_);
+  ASSERT_TRUE(create("shop").ok());
+  ASSERT_TRUE(set("shop", 5));
+  loop_.run_ready();
+  EXPECT_EQ(databases->find(keys::database("shop"))->value.replication_factor, 5);
+  ASSERT_TRUE(set("shop", 0));
+  loop_.run_ready();
+  EXPECT_EQ(databases->find(keys::database("shop"))->value.replication_factor, 0);
+  for (const int wrong : {-1, 4, 6, 8}) EXPECT_FALSE(set("shop", wrong)) << wrong;
+  EXPECT_FALSE(set("nowhere", 3));
+}
+
 TEST_F(RecordsTest, CreateAndDropKnowTheirOwnSuccessAgain) {
   lose(Fault::kLoseAnswer, 1);
   const auto made = create("shop");

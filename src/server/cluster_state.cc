@@ -156,7 +156,13 @@ placement::ClusterView ClusterState::placement_view() const {
     }
     view.nodes.push_back(std::move(node));
   }
-  for (const auto& entry : ranges_->snapshot()) view.ranges.emplace_back(entry->value);
+  std::map<DatabaseId, int> factors;
+  for (const auto& entry : databases_->snapshot())
+    if (entry->value.replication_factor > 0) factors[entry->value.id] = entry->value.replication_factor;
+  for (const auto& entry : ranges_->snapshot()) {
+    placement::RangeView& range = view.ranges.emplace_back(entry->value);
+    if (const auto its = factors.find(range.database); its != factors.end()) range.replication_factor = its->second;
+  }
   return view;
 }
 

@@ -126,6 +126,20 @@ TEST_F(ClusterStateTest, PlacementKnowsWhereANodeStandsAndWhatRoomItHas) {
   EXPECT_EQ(status(kOne.node).disk_capacity(), 100U);
 }
 
+TEST_F(ClusterStateTest, PlacementKnowsTheReplicationFactorOfADatabase) {
+  for (const unsigned id : {1U, 2U}) {
+    meta::DatabaseRecord database{.id = DatabaseId(id), .name = "d" + std::to_string(id), .range = RangeId(id)};
+    if (id == 2) database.replication_factor = 5;
+    put(meta::keys::database(database.name), encode(database));
+    put(meta::keys::range(database.range),
+        placement::encode(placement::create_range(database.range, database.id, kOne.node, "s1", kOne.incarnation)));
+  }
+  const placement::ClusterView view = state_.placement_view();
+  ASSERT_EQ(view.ranges.size(), 2U);
+  EXPECT_EQ(view.ranges[0].replication_factor, 0) << "the cluster's";
+  EXPECT_EQ(view.ranges[1].replication_factor, 5);
+}
+
 TEST_F(ClusterStateTest, ANodeTellsOfItsDiskSeldomAndOfItsBuffersAtOnce) {
   NodeStatusWriter writer(store_, loop_);
   meta::NodeStatusRecord now{.peer = kOne, .disk = {.capacity_bytes = 1'000, .available_bytes = 500}};

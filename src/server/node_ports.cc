@@ -27,6 +27,10 @@ gateway::ClusterPorts Node::cluster_ports() {
                           done({});
                         });
   };
+  ports.set_replication_factor = [this](std::string name, int replicas, Callback<void> done) {
+    meta::set_replication_factor(*meta_, std::move(name), replicas, member_.node, clock_.wall_micros(),
+                                 std::move(done));
+  };
   ports.settings = [this] {
     std::vector<gateway::SettingRow> rows;
     for (const meta::SettingLine& line : state_->settings().lines())

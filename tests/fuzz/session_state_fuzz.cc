@@ -50,7 +50,9 @@ class NoCluster final : public gateway::Cluster {
  public:
   std::unique_ptr<gateway::Session> open_session() override { return std::make_unique<NoSession>(); }
   std::vector<gateway::DatabaseRow> databases() const override { return {}; }
+  std::shared_ptr<const gateway::PartitionedTables> partitioned(const std::string&) const override { return nullptr; }
   awaitable<Result<void>> create_database(std::string) override { co_return none(); }
+  awaitable<Result<void>> set_replication_factor(std::string, int) override { co_return none(); }
   awaitable<Result<void>> drop_database(std::string) override { co_return none(); }
   awaitable<Result<std::vector<gateway::ListingRow>>> list(gateway::Listing) override { co_return none(); }
   std::vector<gateway::SettingRow> settings() const override { return {}; }

@@ -80,6 +80,13 @@ Result<std::string> FakeCluster::setting(const std::string& name) const {
   return it->second.value;
 }
 
+asio::awaitable<Result<void>> FakeCluster::set_replication_factor(std::string database, int) {
+  const std::lock_guard lock(mutex_);
+  if (!databases_.contains(database))
+    co_return Error(Errc::kUndefinedDatabase, "database \"" + database + "\" does not exist");
+  co_return Result<void>();
+}
+
 asio::awaitable<Result<void>> FakeCluster::set_setting(std::string name, std::string value) {
   const std::lock_guard lock(mutex_);
   const auto it = settings_.find(name);

@@ -22,6 +22,7 @@ class FakeCluster final : public gateway::Cluster {
   std::shared_ptr<const gateway::PartitionedTables> partitioned(const std::string&) const override { return nullptr; }
   boost::asio::awaitable<Result<void>> create_database(std::string name) override;
   boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
+  boost::asio::awaitable<Result<void>> set_replication_factor(std::string database, int replicas) override;
   /// One node; no ranges and no tasks.
   boost::asio::awaitable<Result<std::vector<gateway::ListingRow>>> list(gateway::Listing what) override;
   std::vector<gateway::SettingRow> settings() const override;

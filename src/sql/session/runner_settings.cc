@@ -1,6 +1,7 @@
 // SET, RESET, SHOW, and what concerns the cluster as a whole.
 #include <algorithm>
 
+#include "base/parse.h"
 #include "sql/session/statement_runner.h"
 
 namespace outlast::sql {
@@ -76,6 +77,12 @@ asio::awaitable<Result<Started>> StatementRunner::run_cluster(Translated t) {
   Result<void> done;
   if (t.kind == Kind::kSetClusterSetting) done = co_await cluster.set_setting(t.name, t.value);
   if (t.kind == Kind::kResetClusterSetting) done = co_await cluster.reset_setting(t.name);
+  if (t.kind == Kind::kSetReplicationFactor) {
+    const auto replicas = parse_int(t.value);
+    if (!replicas.ok() || *replicas < 0 || *replicas > 7)
+      co_return Error(Errc::kInvalidArgument, "replication_factor is a number of replicas: 1, 2, 3, 5 or 7");
+    done = co_await cluster.set_replication_factor(t.name, static_cast<int>(*replicas));
+  }
   if (t.kind == Kind::kCreateDatabase) {
     done = co_await cluster.create_database(t.name);
     if (!done.ok() && done.error().code == Errc::kDuplicateDatabase && t.if_not_exists) {

@@ -19,7 +19,7 @@ bool is_transaction_control(Kind kind) {
 }
 bool must_stand_alone(Kind kind) {
   return kind == Kind::kCreateDatabase || kind == Kind::kDropDatabase || kind == Kind::kSetClusterSetting ||
-         kind == Kind::kResetClusterSetting;
+         kind == Kind::kSetReplicationFactor || kind == Kind::kResetClusterSetting;
 }
 bool writes(Kind kind) {
   return kind == Kind::kWrite || kind == Kind::kDdl || kind == Kind::kCopyFrom;
@@ -109,6 +109,7 @@ asio::awaitable<Result<Started>> StatementRunner::start(Translated t, std::vecto
       co_return show(t);
     case Kind::kCreateDatabase:
     case Kind::kSetClusterSetting:
+    case Kind::kSetReplicationFactor:
     case Kind::kResetClusterSetting:
       co_return co_await run_cluster(std::move(t));
     case Kind::kDropDatabase:

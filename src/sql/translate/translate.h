@@ -29,6 +29,7 @@ enum class StatementKind : std::uint8_t {
   kCopyTo,
   kCreateDatabase,
   kDropDatabase,
+  kSetReplicationFactor,  ///< Of database `name`, to `value`.
   kSetClusterSetting,
   kResetClusterSetting,
   kShowClusterSetting,  ///< `name` empty: all of them.

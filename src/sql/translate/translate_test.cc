@@ -305,6 +305,10 @@ TEST_F(TranslateTest, SessionCommandsSayWhatTheyAre) {
   EXPECT_EQ(one("SET search_path = a, b").value, "a, b");
   EXPECT_EQ(one("show transaction_read_only").name, "transaction_read_only");
   EXPECT_EQ(one("SET CLUSTER SETTING liveness.ttl = '9s'").value, "9s");
+  EXPECT_EQ(one("alter database shop set replication_factor = 5").kind, StatementKind::kSetReplicationFactor);
+  EXPECT_EQ(one("alter database shop set replication_factor to 5").value, "5");
+  EXPECT_EQ(one("alter database shop reset replication_factor").value, "0");
+  EXPECT_FALSE(translate("alter database shop set work_mem = 5").ok());
   EXPECT_EQ(one("show cluster settings").kind, StatementKind::kShowClusterSetting);
   EXPECT_EQ(one("DECLARE _psql_cursor NO SCROLL CURSOR FOR select 1").inner_sql, "SELECT 1");
   EXPECT_EQ(one("FETCH FORWARD 10 _psql_cursor").fetch_count, 10);

@@ -204,6 +204,7 @@ class Translator {
   bool utility(const Node* node);
   bool session_command(const Node* node);
   void transaction(const PgQuery__TransactionStmt& stmt);
+  void alter_database(const PgQuery__AlterDatabaseSetStmt& stmt);
   void set_variable(const PgQuery__VariableSetStmt& stmt);
   void set_transaction(std::span<Node* const> options, bool session);
   void begin_options(std::span<Node* const> options);

@@ -61,6 +61,8 @@ bool Translator::utility(const Node* node) {
         refuse(Errc::kSyntax, "CREATE DATABASE takes no options here; every database is UTF8 with collation C");
       out_.kind = StatementKind::kCreateDatabase, out_.tag = "CREATE DATABASE", out_.name = node->createdb_stmt->dbname;
       return true;
+    case PG_NODE(ALTER_DATABASE_SET_STMT):
+      return alter_database(*node->alter_database_set_stmt), true;
     case PG_NODE(DROPDB_STMT):
       only(*node->dropdb_stmt, {"dbname", "missing_ok"});
       out_.kind = StatementKind::kDropDatabase, out_.tag = "DROP DATABASE", out_.name = node->dropdb_stmt->dbname;
@@ -180,6 +182,19 @@ std::string Translator::argument_text(const Node* node) {
     return "-" + argument_text(node->a_expr->rexpr);
   refuse_node(node, "value of a setting");
   return "";
+}
+
+/// ALTER DATABASE name SET replication_factor = n | DEFAULT, or RESET replication_factor.
+void Translator::alter_database(const PgQuery__AlterDatabaseSetStmt& stmt) {
+  set_variable(*stmt.setstmt);
+  if (failed()) return;
+  const bool reset = out_.kind == StatementKind::kReset;
+  if (out_.name != "replication_factor" || out_.all)
+    return refuse(Errc::kSyntax,
+                  "of a database only its replication_factor can be set here; other settings belong to the session "
+                  "(SET) or to the cluster (SET CLUSTER SETTING)");
+  out_.kind = StatementKind::kSetReplicationFactor, out_.tag = "ALTER DATABASE", out_.name = stmt.dbname;
+  if (reset) out_.value = "0";
 }
 
 void Translator::set_variable(const PgQuery__VariableSetStmt& stmt) {
