@@ -1,7 +1,8 @@
 # Wire tests: conversations byte by byte against SqlServer over a cluster of one process, PostgreSQL 15 as the oracle
 # where it is installed, and real clients (tests/wire/clients.sh).
 add_library(outlast_fake_cluster STATIC ${CMAKE_SOURCE_DIR}/tests/support/fake_cluster.cc
-  ${CMAKE_SOURCE_DIR}/tests/support/fake_session.cc ${CMAKE_SOURCE_DIR}/tests/support/fake_functions.cc)
+  ${CMAKE_SOURCE_DIR}/tests/support/fake_session.cc ${CMAKE_SOURCE_DIR}/tests/support/fake_functions.cc
+  ${CMAKE_SOURCE_DIR}/tests/support/fake_partitions.cc)
 target_include_directories(outlast_fake_cluster PUBLIC ${CMAKE_SOURCE_DIR})
 target_link_libraries(outlast_fake_cluster PUBLIC outlast_sql)
 

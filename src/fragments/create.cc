@@ -132,7 +132,7 @@ Result<Scheme> hash_scheme(Scheme scheme, const Tail& tail) {
 
 Result<Scheme> range_scheme(Scheme scheme, const Tail& tail, const KeyColumn& key) {
   constexpr std::int64_t kDay = 86'400'000'000;
-  const std::string column = "column " + quoted(scheme.column);
+  const std::string column = "column " + fragments::quoted(scheme.column);
   if (!tail.partitions.empty()) return Error(Errc::kSyntax, "PARTITIONS belongs to PARTITION BY HASH");
   if (key.type != KeyType::kDate && key.type != KeyType::kTimestamp)
     return Error(Errc::kDatatypeMismatch,

@@ -32,9 +32,16 @@ class Cluster {
   /// Returns when the new database answers on its leaseholder and this gateway knows the way to it.
   virtual boost::asio::awaitable<Result<void>> create_database(std::string name) = 0;
   virtual boost::asio::awaitable<Result<void>> drop_database(std::string name) = 0;
-  /// Replicas of each range of a database; 0 = as the cluster setting says. Durable when it returns, true some time
-  /// later.
-  virtual boost::asio::awaitable<Result<void>> set_replication_factor(std::string database, int replicas) = 0;
+  // Partitioned tables as a whole: see gateway/partitioning.h.
+  /// Returns when every partition answers and this node knows the table. kDuplicateTable, kObjectInUse.
+  virtual boost::asio::awaitable<Result<void>> create_partitioned(std::string database, NewPartitionedTable table) = 0;
+  /// Everywhere or nowhere. kObjectInUse while another change is under way.
+  virtual boost::asio::awaitable<Result<void>> change_partitioned(std::string database, std::string table,
+                                                                  TableChange change) = 0;
+  virtual boost::asio::awaitable<Result<void>> drop_partitioned(std::string database, std::string table) = 0;
+  /// The partition of `slot`, made when there is none; afterwards it is in partitioned().
+  virtual boost::asio::awaitable<Result<PartitionRow>> add_partition(std::string database, std::string table,
+                                                                     std::int64_t slot) = 0;
   /// As the cluster is known here; of a task also what the leader frontend says, when it answers.
   virtual boost::asio::awaitable<Result<std::vector<ListingRow>>> list(Listing what) = 0;
   virtual std::vector<SettingRow> settings() const = 0;

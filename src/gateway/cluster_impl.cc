@@ -10,7 +10,9 @@ namespace outlast::gateway {
 
 ClusterImpl::ClusterImpl(ClusterPorts ports, RouteTable& routes, ChannelFactory& channels, const Clock& clock,
                          GatewayParameters parameters)
-    : gateway_(std::make_shared<Gateway>(std::move(ports), routes, channels, clock, parameters)) {}
+    : gateway_(std::make_shared<Gateway>(std::move(ports), routes, channels, clock, parameters)),
+      partitioning_(gateway_->ports.partitions,
+                    [gateway = gateway_] { return std::make_unique<SessionImpl>(gateway); }) {}
 
 std::unique_ptr<Session> ClusterImpl::open_session() {
   auto session = std::make_unique<SessionImpl>(gateway_);

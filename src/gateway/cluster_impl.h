@@ -8,6 +8,7 @@
 
 #include "gateway/channels.h"
 #include "gateway/cluster.h"
+#include "gateway/partitioning.h"
 #include "gateway/router.h"
 
 namespace outlast::gateway {
@@ -19,7 +20,7 @@ struct ClusterPorts {
   Incarnation incarnation;
   std::function<std::vector<DatabaseRow>()> databases;
   std::function<std::optional<DatabaseRow>(const std::string&)> find_database;  ///< As known here; may lag.
-  std::function<std::shared_ptr<const PartitionedTables>(const std::string&)> partitioned;
+  PartitionPorts partitions;
   std::function<void(std::string, Callback<DatabaseRow>)> create_database;  ///< Done when it is durable.
   std::function<void(std::string, Callback<void>)> drop_database;
   std::function<void(std::string, int, Callback<void>)> set_replication_factor;
@@ -66,8 +67,23 @@ class ClusterImpl final : public Cluster {
   std::unique_ptr<Session> open_session() override;
   std::vector<DatabaseRow> databases() const override { return gateway_->ports.databases(); }
   std::shared_ptr<const PartitionedTables> partitioned(const std::string& database) const override {
-    return gateway_->ports.partitioned(database);
+    return gateway_->ports.partitions.tables(database);
   }
+  boost::asio::awaitable<Result<void>> create_partitioned(std::string database, NewPartitionedTable table) override {
+    return partitioning_.create(std::move(database), std::move(table));
+  }
+  boost::asio::awaitable<Result<void>> change_partitioned(std::string database, std::string table,
+                                                          TableChange change) override {
+    return partitioning_.change(std::move(database), std::move(table), std::move(change));
+  }
+  boost::asio::awaitable<Result<void>> drop_partitioned(std::string database, std::string table) override {
+    return partitioning_.drop(std::move(database), std::move(table));
+  }
+  boost::asio::awaitable<Result<PartitionRow>> add_partition(std::string database, std::string table,
+                                                             std::int64_t slot) override {
+    return partitioning_.add(std::move(database), std::move(table), slot);
+  }
+  Partitioning& partitioning() { return partitioning_; }
   boost::asio::awaitable<Result<void>> create_database(std::string name) override;
   boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
   boost::asio::awaitable<Result<void>> set_replication_factor(std::string database, int replicas) override;
@@ -83,6 +99,7 @@ class ClusterImpl final : public Cluster {
 
  private:
   std::shared_ptr<Gateway> gateway_;
+  Partitioning partitioning_;
 };
 
 }  // namespace outlast::gateway

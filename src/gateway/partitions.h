@@ -27,4 +27,17 @@ struct PartitionedTable {
 /// Those of one database that are ready for use, by name.
 using PartitionedTables = std::map<std::string, PartitionedTable, std::less<>>;
 
+/// A CREATE TABLE … PARTITION BY, ready for SQLite.
+struct NewPartitionedTable {
+  std::string name;
+  std::string scheme;               ///< fragments::encode() text.
+  std::vector<std::int64_t> slots;  ///< Partitions that it has from the beginning.
+  std::vector<std::string> sql;     ///< What makes the table, in its home and in each partition.
+};
+/// ALTER TABLE, CREATE INDEX, TRUNCATE …, ready for SQLite.
+struct TableChange {
+  std::string tag;
+  std::vector<std::string> sql;
+};
+
 }  // namespace outlast::gateway

@@ -28,6 +28,7 @@ inline constexpr std::string_view kEvents = "/events/";             ///< + time 
 inline constexpr std::string_view kTasks = "/tasks/";               ///< + task id: task record.
 inline constexpr std::string_view kStatuses = "/status/";           ///< + node id: what the node says of itself.
 inline constexpr std::string_view kMaintenance = "/maintenance/";   ///< + node id: it is expected to be away.
+inline constexpr std::string_view kPartitioned = "/partitioned/";   ///< + database id "/" table: its partitions.
 
 inline std::string node(NodeId id) {
   return std::string(kNodes) + id.to_string();
@@ -61,6 +62,9 @@ inline std::string status(NodeId id) {
 }
 inline std::string maintenance(NodeId id) {
   return std::string(kMaintenance) + id.to_string();
+}
+inline std::string partitioned(DatabaseId database, std::string_view table) {
+  return std::string(kPartitioned) + database.to_string() + "/" + std::string(table);
 }
 /// Before all fences, or liveness records, of one node.
 inline std::string fences_of(NodeId id) {

@@ -212,6 +212,13 @@ std::vector<SettingDef> make_defs() {
        {"fast", "confirmed"},
        "fast: the leaseholder answers reads by itself while its lease lasts; confirmed: the other in-sync replicas "
        "confirm each read, so that no clock has to be trusted"},
+      {"sql.ttl.interval",
+       Type::kDuration,
+       "1m",
+       100 * kMs,
+       kDay,
+       {},
+       "pause between two looks for partitions whose rows are all older than their table's TTL"},
       {"txn.max_bytes", Type::kBytes, "256MiB", kMiB, 4 * kGiB, {}, "largest transaction, in changed pages"},
       {"txn.orphan_timeout",
        Type::kDuration,

@@ -89,6 +89,13 @@ void for_each_child(const Message& message, const std::function<void(const Node&
   }
 }
 
+void for_each_relation(const Message& message, const std::function<void(const PgQuery__RangeVar&)>& visit) {
+  if (message.descriptor == &pg_query__range_var__descriptor)
+    return visit(reinterpret_cast<const PgQuery__RangeVar&>(message));
+  for (const Field& field : fields_of(message))
+    for (const Message* child : messages(message, field)) for_each_relation(*child, visit);
+}
+
 bool same_tree(const Message& a, const Message& b) {
   if (a.descriptor != b.descriptor) return false;
   for (const Field& field : fields_of(a)) {

@@ -29,6 +29,9 @@ std::string_view unhandled_field(const Message& message, std::initializer_list<s
 /// Calls `visit` for every node directly below `message`.
 void for_each_child(const Message& message, const std::function<void(const Node&)>& visit);
 
+/// Calls `visit` for every relation that is named anywhere below `message`, also where only relations may stand.
+void for_each_relation(const Message& message, const std::function<void(const PgQuery__RangeVar&)>& visit);
+
 /// Same tree, whatever the locations.
 bool same_tree(const Message& a, const Message& b);
 

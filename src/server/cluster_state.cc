@@ -17,6 +17,7 @@ ClusterState::ClusterState(meta::Store& store, Loop& loop)
       tasks_(meta::mirror_tasks(store)),
       statuses_(meta::mirror_node_statuses(store)),
       maintenance_(meta::mirror_maintenance(store)),
+      partitioned_(meta::mirror_partitioned(store)),
       settings_(store) {
   ranges_->on_change([this](const meta::RangeMirror::Change& change) {
     const auto& config = (change.after ? change.after : change.before)->value;
@@ -25,11 +26,14 @@ ClusterState::ClusterState(meta::Store& store, Loop& loop)
       route = gateway::Route{config.leaseholder->node, config.leaseholder->incarnation, config.epoch};
     routes_.update(config.range, route);
   });
+  partitioned_->on_change([this](const meta::PartitionedMirror::Change& change) {
+    publish_partitioned((change.after ? change.after : change.before)->value.database);
+  });
 }
 
 bool ClusterState::ready() const {
   return nodes_->ready() && ranges_->ready() && databases_->ready() && drains_->ready() && tasks_->ready() &&
-         statuses_->ready() && maintenance_->ready() && settings_.ready();
+         statuses_->ready() && maintenance_->ready() && partitioned_->ready() && settings_.ready();
 }
 
 void ClusterState::attach(meta::LivenessDriver& driver, meta::Office& office) {
@@ -126,6 +130,40 @@ std::string ClusterState::database_of(RangeId range) const {
   for (const auto& entry : databases_->snapshot())
     if (entry->value.range == range) return entry->value.name;
   return {};
+}
+
+void ClusterState::publish_partitioned(DatabaseId database) {
+  auto tables = std::make_shared<gateway::PartitionedTables>();
+  for (const auto& entry : partitioned_->snapshot()) {
+    const meta::PartitionedRecord& record = entry->value;
+    if (record.database != database || record.state != meta::PartitionedState::kReady) continue;
+    gateway::PartitionedTable& table = (*tables)[record.table];
+    table = {record.table, record.scheme, {}, record.version};
+    for (const meta::PartitionRecord& each : record.partitions)
+      if (each.ready) table.partitions.push_back({each.slot, each.range});
+  }
+  const std::lock_guard lock(mutex_);
+  tables_.erase(database);
+  if (!tables->empty()) tables_[database] = std::move(tables);
+  has_tables_ = !tables_.empty();
+}
+
+std::shared_ptr<const gateway::PartitionedTables> ClusterState::partitioned(const std::string& database) const {
+  if (!has_tables_) return nullptr;
+  const auto row = find_database(database);
+  const std::lock_guard lock(mutex_);
+  const auto it = row ? tables_.find(row->id) : tables_.end();
+  return it == tables_.end() ? nullptr : it->second;
+}
+
+meta::Creators ClusterState::creators(const meta::Creator& self) const {
+  std::map<NodeId, std::size_t> leases = leases_by_node();
+  meta::Creators out;
+  for (const placement::NodeView& node : placement_view().nodes)
+    if (const auto incarnation = live(node.id); incarnation && node.takes_replicas())
+      out.push_back({node.id, *incarnation, node.store_uuid});
+  std::ranges::stable_sort(out, {}, [&](const meta::Creator& each) { return leases[each.node]; });
+  return out.empty() ? meta::Creators{self} : out;
 }
 
 std::map<NodeId, std::size_t> ClusterState::leases_by_node() const {

@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -12,6 +13,7 @@
 #include "meta/mirrors.h"
 #include "meta/node_status.h"
 #include "meta/office.h"
+#include "meta/partition_ranges.h"
 #include "meta/settings.h"
 #include "meta/tasks.h"
 #include "placement/planner.h"
@@ -50,6 +52,11 @@ class ClusterState final : public replication::NodeDirectory {
   std::vector<gateway::DatabaseRow> databases() const;
   std::optional<gateway::DatabaseRow> find_database(const std::string& name) const;
   std::string database_of(RangeId range) const;
+  /// Partitioned tables of a database that are ready; nullptr when it has none. The same object until one changes.
+  std::shared_ptr<const gateway::PartitionedTables> partitioned(const std::string& database) const;
+  /// Who may lead new ranges first: all that take replicas, those with the fewest leases first; `self` when there is
+  /// none.
+  meta::Creators creators(const meta::Creator& self) const;
   std::map<NodeId, std::size_t> leases_by_node() const;
   /// What placement decides by; sizes of ranges are the caller's to add.
   placement::ClusterView placement_view() const;
@@ -64,6 +71,7 @@ class ClusterState final : public replication::NodeDirectory {
   meta::DrainMirror& drains() { return *drains_; }
   meta::TaskMirror& tasks() { return *tasks_; }
   meta::NodeStatusMirror& statuses() { return *statuses_; }
+  meta::PartitionedMirror& partitioned_mirror() { return *partitioned_; }
   meta::MaintenanceMirror& maintenance() { return *maintenance_; }
   meta::Settings& settings() { return settings_; }
   const meta::Settings& settings() const { return settings_; }
@@ -73,6 +81,7 @@ class ClusterState final : public replication::NodeDirectory {
   /// The drain of the node's present process.
   meta::DrainMirror::EntryPtr drain_of(NodeId node) const;
   void describe(const meta::NodeRecord& record, proto::NodeStatus& out) const;
+  void publish_partitioned(DatabaseId database);
 
   Loop& loop_;
   std::unique_ptr<meta::NodeMirror> nodes_;
@@ -82,12 +91,15 @@ class ClusterState final : public replication::NodeDirectory {
   std::unique_ptr<meta::TaskMirror> tasks_;
   std::unique_ptr<meta::NodeStatusMirror> statuses_;
   std::unique_ptr<meta::MaintenanceMirror> maintenance_;
+  std::unique_ptr<meta::PartitionedMirror> partitioned_;
   meta::Settings settings_;
   gateway::RouteTable routes_;
   meta::LivenessDriver* driver_{nullptr};
   meta::Office* office_{nullptr};
   mutable std::mutex mutex_;
-  std::map<NodeId, Instant> seen_live_;  // under mutex_
+  std::map<NodeId, Instant> seen_live_;                                             // under mutex_
+  std::map<DatabaseId, std::shared_ptr<const gateway::PartitionedTables>> tables_;  // under mutex_
+  std::atomic<bool> has_tables_{false};
 };
 
 }  // namespace outlast::server

@@ -54,6 +54,7 @@ Node::~Node() {
   loop_.run_and_wait([this] {               // behind what the link had posted; open answers end with them
     ingest_.reset();
     placer_.reset();
+    partition_keeper_.reset();
     tasks_.reset();
     range_admin_.reset();
   });
@@ -295,6 +296,7 @@ void Node::start_placement() {
     status_writer_ = std::make_unique<NodeStatusWriter>(*meta_, loop_);
     office_->stand();
     placer_->start();
+    start_partition_keeper();
     housekeeping();
   });
 }
@@ -378,6 +380,7 @@ void Node::stop_gracefully() {
     rolling_.reset();
     drain_.reset();
     placer_.reset();
+    partition_keeper_.reset();
     tasks_.reset();
     replicas_->shutdown(kStopLeases, std::move(done));
   });

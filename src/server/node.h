@@ -30,6 +30,7 @@
 #include "server/node_status_writer.h"
 #include "server/node_tasks.h"
 #include "server/options.h"
+#include "server/partition_keeper.h"
 #include "server/range_admin.h"
 #include "server/restart_api.h"
 #include "server/restarts.h"
@@ -91,6 +92,10 @@ class Node {
   proto::StatementsReply statements() const;
   void add_metrics();
   gateway::ClusterPorts cluster_ports();
+  gateway::PartitionPorts partition_ports();
+  PartitionKeeper::Ports partition_keeper_ports();
+  void discard(const meta::PartitionedRecord& record, Callback<void> done);
+  void start_partition_keeper();
   void list(gateway::Listing what, Callback<std::vector<gateway::ListingRow>> done);
   rpc::Services services();
   tasks::Placer::Ports placer_ports();
@@ -185,6 +190,7 @@ class Node {
   std::unique_ptr<http::Server> http_;
   std::unique_ptr<NodeTasks> tasks_;
   std::unique_ptr<tasks::Placer> placer_;
+  std::unique_ptr<PartitionKeeper> partition_keeper_;
   std::unique_ptr<NodeRolling> rolling_;
   std::unique_ptr<NodeDrain> drain_;
   std::unique_ptr<NodeIngest> ingest_;  ///< Null: the configuration names no inputs.

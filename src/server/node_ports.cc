@@ -10,7 +10,7 @@ gateway::ClusterPorts Node::cluster_ports() {
   ports.node = member_.node;
   ports.incarnation = member_.incarnation;
   ports.databases = [this] { return state_->databases(); };
-  ports.partitioned = [](const std::string&) { return nullptr; };
+  ports.partitions = partition_ports();
   ports.find_database = [this](const std::string& name) { return state_->find_database(name); };
   ports.create_database = [this](std::string name, Callback<gateway::DatabaseRow> done) {
     const meta::Creator creator{member_.node, member_.incarnation, member_.store_uuid};

@@ -54,6 +54,15 @@ class NoCluster final : public gateway::Cluster {
   awaitable<Result<void>> create_database(std::string) override { co_return none(); }
   awaitable<Result<void>> set_replication_factor(std::string, int) override { co_return none(); }
   awaitable<Result<void>> drop_database(std::string) override { co_return none(); }
+  std::shared_ptr<const gateway::PartitionedTables> partitioned(const std::string&) const override { return nullptr; }
+  awaitable<Result<void>> create_partitioned(std::string, gateway::NewPartitionedTable) override { co_return none(); }
+  awaitable<Result<void>> change_partitioned(std::string, std::string, gateway::TableChange) override {
+    co_return none();
+  }
+  awaitable<Result<void>> drop_partitioned(std::string, std::string) override { co_return none(); }
+  awaitable<Result<gateway::PartitionRow>> add_partition(std::string, std::string, std::int64_t) override {
+    co_return none();
+  }
   awaitable<Result<std::vector<gateway::ListingRow>>> list(gateway::Listing) override { co_return none(); }
   std::vector<gateway::SettingRow> settings() const override { return {}; }
   Result<std::string> setting(const std::string&) const override { return none(); }

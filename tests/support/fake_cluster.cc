@@ -11,7 +11,7 @@
 namespace outlast::testing {
 namespace asio = boost::asio;
 
-FakeCluster::FakeCluster() {
+FakeCluster::FakeCluster() : partitioning_(partitions_.ports(), [this] { return open_session(); }) {
   std::string pattern = (std::filesystem::temp_directory_path() / "outlast-fake-XXXXXX").string();
   OUTLAST_ASSERT(::mkdtemp(pattern.data()) != nullptr);
   directory_ = pattern;
@@ -40,6 +40,13 @@ std::string FakeCluster::path_of(const std::string& database) const {
   const std::lock_guard lock(mutex_);
   const auto it = databases_.find(database);
   return it == databases_.end() ? "" : directory_ + "/" + it->second.range.to_string() + ".db";
+}
+
+std::string FakeCluster::path_of(RangeId range) const {
+  const std::lock_guard lock(mutex_);
+  bool there = partitions_.has(range);
+  for (const auto& [name, row] : databases_) there = there || row.range == range;
+  return there ? directory_ + "/" + range.to_string() + ".db" : "";
 }
 
 asio::awaitable<Result<void>> FakeCluster::create_database(std::string name) {

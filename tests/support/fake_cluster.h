@@ -7,19 +7,38 @@
 #include <string>
 
 #include "gateway/cluster.h"
+#include "gateway/partitioning.h"
+#include "tests/support/fake_partitions.h"
 
 namespace outlast::testing {
 
-/// A cluster of one process for tests of the SQL front: each database is one SQLite file in a directory of its own,
-/// each session one connection to it. It keeps the promises that gateway/session.h states, without replication.
-/// Thread-safety: any thread. Lifetime: sessions must be gone before it is.
+/// A cluster of one process for tests of the SQL front: each range is one SQLite file in a directory of its own,
+/// each session a connection to those that it uses. It keeps the promises that gateway/session.h states, without
+/// replication. Thread-safety: any thread. Lifetime: sessions must be gone before it is.
 class FakeCluster final : public gateway::Cluster {
  public:
   FakeCluster();
   ~FakeCluster() override;
   std::unique_ptr<gateway::Session> open_session() override;
   std::vector<gateway::DatabaseRow> databases() const override;
-  std::shared_ptr<const gateway::PartitionedTables> partitioned(const std::string&) const override { return nullptr; }
+  std::shared_ptr<const gateway::PartitionedTables> partitioned(const std::string& database) const override {
+    return partitions_.tables(database);
+  }
+  boost::asio::awaitable<Result<void>> create_partitioned(std::string database,
+                                                          gateway::NewPartitionedTable table) override {
+    return partitioning_.create(std::move(database), std::move(table));
+  }
+  boost::asio::awaitable<Result<void>> change_partitioned(std::string database, std::string table,
+                                                          gateway::TableChange change) override {
+    return partitioning_.change(std::move(database), std::move(table), std::move(change));
+  }
+  boost::asio::awaitable<Result<void>> drop_partitioned(std::string database, std::string table) override {
+    return partitioning_.drop(std::move(database), std::move(table));
+  }
+  boost::asio::awaitable<Result<gateway::PartitionRow>> add_partition(std::string database, std::string table,
+                                                                      std::int64_t slot) override {
+    return partitioning_.add(std::move(database), std::move(table), slot);
+  }
   boost::asio::awaitable<Result<void>> create_database(std::string name) override;
   boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
   boost::asio::awaitable<Result<void>> set_replication_factor(std::string database, int replicas) override;
@@ -37,6 +56,11 @@ class FakeCluster final : public gateway::Cluster {
   /// The next COMMIT or writing statement outside a transaction answers so, after it was applied.
   void fail_next_commit(Errc code) { next_commit_ = code; }
   std::string path_of(const std::string& database) const;  ///< Empty when there is none.
+  /// The file of a range; empty when there is no such range any more.
+  std::string path_of(RangeId range) const;
+  /// Records of partitioned tables, for tests that stop something in the middle.
+  FakePartitions& partitions() { return partitions_; }
+  gateway::Partitioning& partitioning() { return partitioning_; }
   boost::asio::thread_pool& pool() { return pool_; }
   /// What fail_next_commit() left, once.
   Errc take_commit_failure() { return next_commit_.exchange(Errc::kInternal); }
@@ -51,6 +75,8 @@ class FakeCluster final : public gateway::Cluster {
   std::string refuse_;
   std::atomic<Errc> next_commit_{Errc::kInternal};  ///< kInternal: none.
   std::uint64_t next_id_{1};
+  FakePartitions partitions_;
+  gateway::Partitioning partitioning_;
   boost::asio::thread_pool pool_{4};
 };
 

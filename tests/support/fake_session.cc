@@ -64,14 +64,19 @@ std::vector<gateway::Column> columns_of(sqlite3_stmt* s) {
 
 FakeSession::~FakeSession() {
   portals_.clear();
-  if (db_ != nullptr) sqlite3_close_v2(db_);
+  close_all();
   --cluster_.sessions_open;
+}
+
+void FakeSession::close_all() {
+  db_ = nullptr;
+  for (const auto& [range, db] : std::exchange(connections_, {})) sqlite3_close_v2(db);
 }
 
 asio::awaitable<Result<void>> FakeSession::use_database(std::string name) {
   if (cluster_.path_of(name).empty())
     co_return Error(Errc::kUndefinedDatabase, "database \"" + name + "\" does not exist");
-  if (db_ != nullptr) sqlite3_close_v2(std::exchange(db_, nullptr));
+  close_all();
   database_ = std::move(name);
   co_return Result<void>();
 }
@@ -81,18 +86,38 @@ void FakeSession::resume(std::string database, gateway::Seen seen) {
   seen_ = seen;
 }
 
-Result<void> FakeSession::open() {
-  if (db_ != nullptr) return {};
-  const std::string path = cluster_.path_of(database_);
+Result<void> FakeSession::open(std::optional<RangeId> range) {
+  const RangeId wanted = range.value_or(begun_ ? where_ : RangeId());
+  const std::string path = wanted ? cluster_.path_of(wanted) : cluster_.path_of(database_);
+  if (path.empty() && wanted)
+    return Error(Errc::kNoLeaseholder, "no node serves range " + wanted.to_string() + " at present");
   if (path.empty()) return Error(Errc::kUndefinedDatabase, "database \"" + database_ + "\" does not exist");
-  if (sqlite3_open(path.c_str(), &db_) != SQLITE_OK) return Error(Errc::kIo, "cannot open " + path);
-  sqlite3_extended_result_codes(db_, 1);
-  sqlite3_busy_timeout(db_, 5000);
+  const auto there = connections_.find(wanted);
+  if (there == connections_.end()) {
+    ASSIGN_OR_RETURN(connections_[wanted], connect(path));
+  }
+  const std::lock_guard lock(running_mutex_);
+  db_ = connections_[wanted];
+  where_ = wanted;
+  return {};
+}
+
+Result<sqlite3*> FakeSession::connect(const std::string& path) {
+  sqlite3* db = nullptr;
+  if (sqlite3_open(path.c_str(), &db) != SQLITE_OK) return Error(Errc::kIo, "cannot open " + path);
+  sqlite3_extended_result_codes(db, 1);
+  sqlite3_busy_timeout(db, 5000);
   // "name" is a name and never a string, as in PostgreSQL.
-  sqlite3_db_config(db_, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
-  sqlite3_db_config(db_, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
-  register_fake_functions(db_, database_);
-  return execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON");
+  sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
+  register_fake_functions(db, database_);
+  if (sqlite3_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON", nullptr, nullptr,
+                   nullptr) != SQLITE_OK) {
+    Error error = executor::map_sqlite_error(sqlite3_extended_errcode(db), sqlite3_errmsg(db));
+    sqlite3_close_v2(db);
+    return error;
+  }
+  return db;
 }
 
 Error FakeSession::sqlite_error() {
@@ -100,13 +125,13 @@ Error FakeSession::sqlite_error() {
 }
 
 Result<void> FakeSession::execute(const std::string& sql) {
-  TRY(open());
+  if (db_ == nullptr) TRY(open());
   if (sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) return sqlite_error();
   return {};
 }
 
 Result<StatementPtr> FakeSession::prepare(const std::string& sql) {
-  TRY(open());
+  if (db_ == nullptr) TRY(open());
   sqlite3_stmt* statement = nullptr;
   if (sqlite3_prepare_v2(db_, sql.data(), static_cast<int>(sql.size()), &statement, nullptr) != SQLITE_OK)
     return sqlite_error();
@@ -119,8 +144,11 @@ Result<gateway::Rows> FakeSession::failed(Error error) {
   return error;
 }
 
-Result<void> FakeSession::start_transaction() {
+Result<void> FakeSession::start_transaction(std::optional<RangeId> range) {
   if (status_ == TxnStatus::kFailed) return Error(Errc::kInFailedTransaction, "current transaction is aborted");
+  if (begun_ && range.value_or(RangeId()) != where_)
+    return Error(Errc::kActiveTransaction, "a transaction stays in one partition, or outside all partitioned tables");
+  TRY(open(range));
   if (status_ == TxnStatus::kActive && !std::exchange(begun_, true)) return execute("BEGIN IMMEDIATE");
   return {};
 }
@@ -128,6 +156,7 @@ Result<void> FakeSession::start_transaction() {
 Result<gateway::Rows> FakeSession::read_piece(OpenPortal open, std::uint64_t max_rows) {
   gateway::Rows rows;
   sqlite3_stmt* s = open.statement.get();
+  db_ = sqlite3_db_handle(s);
   executor::RowWriter out;
   std::uint64_t count = 0;
   const int before = sqlite3_total_changes(db_);
@@ -158,7 +187,7 @@ asio::awaitable<Result<gateway::Rows>> FakeSession::run(gateway::Statement state
 }
 
 asio::awaitable<std::optional<Result<gateway::Rows>>> FakeSession::run_here(gateway::Statement statement) {
-  if (auto started = start_transaction(); !started.ok()) co_return failed(std::move(started).error());
+  if (auto started = start_transaction(statement.range); !started.ok()) co_return failed(std::move(started).error());
   auto prepared = prepare(statement.sql);
   if (!prepared.ok()) co_return failed(std::move(prepared).error());
   {
@@ -226,6 +255,7 @@ asio::awaitable<void> FakeSession::close_portal(std::uint64_t portal) {
 }
 
 asio::awaitable<Result<gateway::Rows>> FakeSession::describe(std::string sql, bool internal) {
+  if (auto opened = open(); !opened.ok()) co_return failed(std::move(opened).error());
   auto prepared = prepare(sql);
   if (!prepared.ok()) co_return failed(std::move(prepared).error());
   gateway::Rows rows;

@@ -49,15 +49,20 @@ class FakeSession final : public gateway::Session {
   boost::asio::awaitable<std::optional<Result<gateway::Rows>>> fetch_here(std::uint64_t portal, std::uint64_t max_rows);
   Result<StatementPtr> prepare(const std::string& sql);
   Result<void> execute(const std::string& sql);
-  Result<void> open();
+  /// Makes the range's connection the present one.
+  Result<void> open(std::optional<RangeId> range = {});
+  Result<sqlite3*> connect(const std::string& path);
+  void close_all();
   Result<gateway::Rows> read_piece(OpenPortal open, std::uint64_t max_rows);
   Result<gateway::Rows> failed(Error error);
-  Result<void> start_transaction();
+  Result<void> start_transaction(std::optional<RangeId> range = {});
   Error sqlite_error();
 
   FakeCluster& cluster_;
   std::string database_;
-  sqlite3* db_{nullptr};  ///< Opened by the first statement.
+  std::map<RangeId, sqlite3*> connections_;  ///< Of the ranges used; 0 is the database's own.
+  sqlite3* db_{nullptr};                     ///< The present one, if any.
+  RangeId where_;                            ///< Its range; while begun_, the transaction's.
   gateway::TxnStatus status_{gateway::TxnStatus::kIdle};
   gateway::Limits limits_;
   gateway::Seen seen_;

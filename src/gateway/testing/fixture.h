@@ -69,7 +69,7 @@ class GatewayTest : public ::testing::Test, public ChannelFactory {
     ClusterPorts ports;
     ports.node = NodeId(1);
     ports.incarnation = Incarnation(11);
-    ports.partitioned = [](const std::string&) { return nullptr; };
+    ports.partitions.tables = [](const std::string&) { return nullptr; };
     ports.find_database = [this](const std::string& name) -> std::optional<DatabaseRow> {
       if (name != known_) return std::nullopt;
       return DatabaseRow{DatabaseId(2), name, kRange};

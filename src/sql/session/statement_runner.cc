@@ -19,10 +19,10 @@ bool is_transaction_control(Kind kind) {
 }
 bool must_stand_alone(Kind kind) {
   return kind == Kind::kCreateDatabase || kind == Kind::kDropDatabase || kind == Kind::kSetClusterSetting ||
-         kind == Kind::kSetReplicationFactor || kind == Kind::kResetClusterSetting;
+         kind == Kind::kResetClusterSetting || kind == Kind::kCreatePartitioned;
 }
 bool writes(Kind kind) {
-  return kind == Kind::kWrite || kind == Kind::kDdl || kind == Kind::kCopyFrom;
+  return kind == Kind::kWrite || kind == Kind::kDdl || kind == Kind::kCopyFrom || kind == Kind::kCreatePartitioned;
 }
 }  // namespace
 
@@ -107,6 +107,8 @@ asio::awaitable<Result<Started>> StatementRunner::start(Translated t, std::vecto
     case Kind::kShow:
       if (gateway::find_listing(t.name)) co_return co_await show_listing(std::move(t));
       co_return show(t);
+    case Kind::kCreatePartitioned:
+      co_return co_await create_partitioned(std::move(t));
     case Kind::kCreateDatabase:
     case Kind::kSetClusterSetting:
     case Kind::kSetReplicationFactor:
@@ -172,6 +174,11 @@ asio::awaitable<Result<Started>> StatementRunner::lock_tables(Translated t) {
 }
 
 asio::awaitable<Result<Started>> StatementRunner::run_ddl(Translated t) {
+  if (s_.host.cluster.partitioned(s_.gateway->database())) {
+    auto ran = co_await run_partitioned_ddl(t);
+    if (!ran.ok()) co_return std::move(ran).error();
+    if (*ran) co_return **std::move(ran);
+  }
   const bool own = !s_.in_transaction() && t.sql.size() > 1;
   if (own)
     if (auto begun = txn_.ensure_implicit(); !begun.ok()) co_return std::move(begun).error();

@@ -1,7 +1,9 @@
 #include "sql/translate/translate.h"
 
+#include <algorithm>
 #include <cctype>
 
+#include "fragments/create.h"
 #include "pgtree/parse.h"
 #include "sql/translate/translator.h"
 
@@ -70,6 +72,25 @@ std::optional<Result<Translated>> cluster_setting(std::string_view text) {
     return Result<Translated>(
         Error(Errc::kSyntax, "write SET CLUSTER SETTING name = 'value', as a statement of its own"));
   out.kind = StatementKind::kSetClusterSetting, out.tag = "SET CLUSTER SETTING", out.value = unquoted(value);
+  return Result<Translated>(std::move(out));
+}
+
+/// CREATE TABLE … PARTITION BY: not quite PostgreSQL's grammar, so it stands alone in its string. nullopt: something
+/// else.
+std::optional<Result<Translated>> partitioned_create(std::string_view text) {
+  constexpr std::string_view kWord = "partition";
+  const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
+  if (std::search(text.begin(), text.end(), kWord.begin(), kWord.end(), same) == text.end()) return std::nullopt;
+  auto create = fragments::parse_partitioned_create(text);
+  if (!create) return std::nullopt;
+  if (!create->ok()) return Result<Translated>(std::move(*create).error());
+  auto table = translate((*create)->sql);
+  if (!table.ok()) return Result<Translated>(std::move(table).error());
+  Translated out = std::move(table->front());
+  out.kind = StatementKind::kCreatePartitioned;
+  out.name = (*create)->table;
+  out.value = fragments::encode((*create)->scheme);
+  out.source = std::string(trimmed(text));
   return Result<Translated>(std::move(out));
 }
 
@@ -174,6 +195,11 @@ Result<std::vector<Translated>> translate(std::string_view text, const std::vect
   if (auto setting = cluster_setting(text)) {
     if (!setting->ok()) return std::move(*setting).error();
     out.push_back(std::move(**setting));
+    return out;
+  }
+  if (auto create = partitioned_create(text)) {
+    if (!create->ok()) return std::move(*create).error();
+    out.push_back(std::move(**create));
     return out;
   }
   const std::string owned(text);

@@ -27,6 +27,7 @@ enum class StatementKind : std::uint8_t {
   kShow,  ///< Session settings.
   kCopyFrom,
   kCopyTo,
+  kCreatePartitioned,  ///< `name`: the table; `value`: its scheme (fragments::encode); `sql`: what makes it anywhere.
   kCreateDatabase,
   kDropDatabase,
   kSetReplicationFactor,  ///< Of database `name`, to `value`.

@@ -1,0 +1,151 @@
+#include "sql/partitioned/ddl.h"
+
+#include <numeric>
+#include <set>
+
+#include "fragments/create.h"
+#include "pgtree/parse.h"
+#include "sql/session/statement_runner.h"
+
+namespace outlast::sql {
+namespace asio = boost::asio;
+namespace {
+using Kind = PartitionedDdl::Kind;
+
+/// The last name of a DROP's object: {"public", "t"} → "t".
+std::string object_name(const pgtree::Node* node) {
+  if (node->node_case != PG_NODE(LIST)) return {};
+  const auto names = pgtree::strings(PG_LIST(node->list, items));
+  return names.empty() ? std::string() : names.back();
+}
+
+Result<PartitionedDdl> read_drop(const PgQuery__DropStmt& stmt, const gateway::PartitionedTables& tables) {
+  PartitionedDdl out;
+  for (const pgtree::Node* node : PG_LIST(&stmt, objects)) {
+    const std::string name = object_name(node);
+    if (stmt.remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE && tables.contains(name))
+      out = {.kind = Kind::kDrop, .table = name, .index = {}};
+    if (stmt.remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_INDEX)
+      out = {.kind = Kind::kIndex, .table = {}, .index = name};
+  }
+  if (out.kind == Kind::kDrop && stmt.n_objects > 1)
+    return Error(Errc::kSyntax, "drop partitioned tables one at a time: table \"" + out.table +
+                                    "\" lies in several ranges, and no transaction covers them together");
+  return out;
+}
+
+/// Changes of one table by its own name, and everything else that names one.
+Result<PartitionedDdl> read_change(const pgtree::Node& node, const std::set<std::string>& named) {
+  const std::string table = *named.begin();
+  if (named.size() > 1)
+    return Error(Errc::kSyntax, "change partitioned tables one at a time: no transaction covers several ranges");
+  if (node.node_case == PG_NODE(TRUNCATE_STMT) && node.truncate_stmt->n_relations > 1)
+    return Error(Errc::kSyntax, "truncate table \"" + table +
+                                    "\" in a statement of its own: it is partitioned, and no transaction covers "
+                                    "several ranges");
+  if (node.node_case == PG_NODE(RENAME_STMT) && node.rename_stmt->rename_type != PG_QUERY__OBJECT_TYPE__OBJECT_COLUMN)
+    return Error(Errc::kSyntax, "partitioned tables cannot be renamed: each partition has the table under its name");
+  if (node.node_case == PG_NODE(INDEX_STMT) || node.node_case == PG_NODE(ALTER_TABLE_STMT) ||
+      node.node_case == PG_NODE(RENAME_STMT) || node.node_case == PG_NODE(TRUNCATE_STMT))
+    return PartitionedDdl{.kind = Kind::kChange, .table = table, .index = {}};
+  return Error(Errc::kSyntax, "table \"" + table +
+                                  "\" is partitioned: views, tables and keys that refer to it are not supported, "
+                                  "because its rows lie in other ranges");
+}
+
+gateway::Statement internal(std::string sql, std::vector<executor::Value> values) {
+  gateway::Statement out;
+  out.sql = std::move(sql);
+  out.params.push_back(std::move(values));
+  out.tag = "SELECT";
+  out.internal = true;
+  return out;
+}
+
+Error in_transaction(const std::string& tag) {
+  return {Errc::kActiveTransaction, tag +
+                                        " of a partitioned table cannot run inside a transaction block: the table "
+                                        "lies in several ranges"};
+}
+}  // namespace
+
+Result<PartitionedDdl> read_partitioned_ddl(const std::string& text, const gateway::PartitionedTables& tables) {
+  ASSIGN_OR_RETURN(const pgtree::Tree tree, pgtree::parse(text));
+  if (tree.statements().size() != 1) return Error(Errc::kInternal, "one statement was expected");
+  const pgtree::Node& node = *tree.statements()[0]->stmt;
+  if (node.node_case == PG_NODE(DROP_STMT)) return read_drop(*node.drop_stmt, tables);
+  std::set<std::string> named;
+  pgtree::for_each_relation(*pgtree::inner(&node), [&](const PgQuery__RangeVar& relation) {
+    if (tables.contains(relation.relname)) named.insert(relation.relname);
+  });
+  if (named.empty()) return PartitionedDdl{};
+  std::map<std::string, fragments::Table> known;
+  for (const std::string& name : named) {
+    ASSIGN_OR_RETURN(fragments::Scheme scheme, fragments::decode_scheme(tables.find(name)->second.scheme));
+    known[name] = {.name = name, .columns = {}, .scheme = std::move(scheme), .partitions = {}};
+  }
+  TRY(fragments::check_change(text, [&](std::string_view name) -> const fragments::Table* {
+    const auto it = known.find(std::string(name));
+    return it == known.end() ? nullptr : &it->second;
+  }));
+  return read_change(node, named);
+}
+
+Result<std::vector<std::int64_t>> first_slots(const std::string& text) {
+  ASSIGN_OR_RETURN(const fragments::Scheme scheme, fragments::decode_scheme(text));
+  std::vector<std::int64_t> slots(static_cast<std::size_t>(scheme.partitions));
+  std::iota(slots.begin(), slots.end(), 0);
+  return slots;
+}
+
+asio::awaitable<Result<Started>> StatementRunner::create_partitioned(Translated t) {
+  auto slots = first_slots(t.value);
+  if (!slots.ok()) co_return std::move(slots).error();
+  if (t.if_not_exists) {
+    auto there = co_await object_exists(t.name);
+    if (!there.ok()) co_return std::move(there).error();
+    if (*there) {
+      s_.notice("relation \"" + t.name + "\" already exists, skipping");
+      co_return Started{std::nullopt, t.tag};
+    }
+  }
+  auto made = co_await s_.host.cluster.create_partitioned(s_.gateway->database(),
+                                                          {t.name, t.value, *std::move(slots), std::move(t.sql)});
+  if (!made.ok()) co_return std::move(made).error();
+  co_return Started{std::nullopt, t.tag};
+}
+
+asio::awaitable<Result<std::optional<Started>>> StatementRunner::run_partitioned_ddl(const Translated& t) {
+  using Nothing = std::optional<Started>;
+  gateway::Cluster& cluster = s_.host.cluster;
+  const std::string database = s_.gateway->database();
+  const auto tables = cluster.partitioned(database);
+  if (!tables) co_return Nothing();
+  auto ddl = read_partitioned_ddl(t.source, *tables);
+  if (!ddl.ok()) co_return std::move(ddl).error();
+  if (ddl->kind == Kind::kIndex) {
+    auto owner = co_await s_.gateway->run(
+        internal("SELECT tbl_name FROM sqlite_schema WHERE type = 'index' AND name = ?1 COLLATE NOCASE", {ddl->index}));
+    if (!owner.ok()) co_return std::move(owner).error();
+    executor::RowReader reader(owner->bytes, 1);
+    std::vector<executor::Value> row;
+    if (!reader.done())
+      if (auto next = reader.next(row); !next.ok()) co_return std::move(next).error();
+    const auto* name = row.empty() ? nullptr : std::get_if<std::string>(&row.front());
+    if (name != nullptr && tables->contains(*name))
+      ddl->kind = Kind::kChange, ddl->table = *name;
+    else
+      ddl->kind = Kind::kNone;
+  }
+  if (ddl->kind == Kind::kNone) co_return Nothing();
+  if (s_.in_transaction()) co_return in_transaction(t.tag);
+  if (t.if_not_exists)
+    if (auto told = co_await notice_if_present(t.name); !told.ok()) co_return std::move(told).error();
+  Result<void> done = ddl->kind == Kind::kDrop
+                          ? co_await cluster.drop_partitioned(database, ddl->table)
+                          : co_await cluster.change_partitioned(database, ddl->table, {t.tag, t.sql});
+  if (!done.ok()) co_return std::move(done).error();
+  co_return Started{std::nullopt, complete_tag(t.tag, 0)};
+}
+
+}  // namespace outlast::sql
