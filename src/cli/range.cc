@@ -31,13 +31,17 @@ std::string node_text(std::uint32_t node) {
   return node == 0 ? "-" : std::to_string(node);
 }
 
+std::string dash(const std::string& text) {
+  return text.empty() ? "-" : text;
+}
+
 Table list_of(const std::vector<proto::RangeStatus>& ranges) {
-  Table table({"database", "range", "epoch", "leaseholder", "in_sync", "learners", "rf", "min_insync", "durable_lsn",
-               "size", "clean", "trouble"});
+  Table table({"database", "table", "partition", "range", "epoch", "leaseholder", "in_sync", "learners", "rf",
+               "min_insync", "durable_lsn", "size", "clean", "trouble"});
   for (const proto::RangeStatus& r : ranges)
-    table.add({r.database(), std::to_string(r.range()), std::to_string(r.epoch()), node_text(r.leaseholder()),
-               joined(r.insync()), joined(r.learners()), std::to_string(r.rf()), std::to_string(r.min_insync()),
-               r.has_state() ? std::to_string(r.durable_lsn()) : "-",
+    table.add({r.database(), dash(r.table()), dash(r.partition()), std::to_string(r.range()), std::to_string(r.epoch()),
+               node_text(r.leaseholder()), joined(r.insync()), joined(r.learners()), std::to_string(r.rf()),
+               std::to_string(r.min_insync()), r.has_state() ? std::to_string(r.durable_lsn()) : "-",
                r.has_state() ? format_bytes(r.size_bytes()) : "-", yes(r.clean()),
                r.trouble().empty() ? "-" : r.trouble()});
   return table;

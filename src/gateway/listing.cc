@@ -14,6 +14,10 @@ constexpr ListingColumn kRanges[] = {
     {Kind::kInteger, "range"},       {Kind::kText, "database"},      {Kind::kInteger, "epoch"},
     {Kind::kInteger, "leaseholder"}, {Kind::kText, "in_sync"},       {Kind::kText, "learners"},
     {Kind::kInteger, "rf"},          {Kind::kInteger, "min_insync"}, {Kind::kBoolean, "clean"}};
+constexpr ListingColumn kPartitions[] = {
+    {Kind::kText, "database"}, {Kind::kText, "table"},    {Kind::kText, "partition"},      {Kind::kText, "first_key"},
+    {Kind::kText, "last_key"}, {Kind::kInteger, "range"}, {Kind::kInteger, "leaseholder"}, {Kind::kText, "in_sync"},
+    {Kind::kText, "state"},    {Kind::kText, "change"}};
 constexpr ListingColumn kTasks[] = {{Kind::kInteger, "id"},         {Kind::kText, "kind"},
                                     {Kind::kText, "state"},         {Kind::kText, "stage"},
                                     {Kind::kText, "nodes"},         {Kind::kText, "started_at"},
@@ -27,6 +31,7 @@ std::optional<Listing> find_listing(std::string_view word) {
   if (word == "nodes") return Listing::kNodes;
   if (word == "ranges") return Listing::kRanges;
   if (word == "tasks") return Listing::kTasks;
+  if (word == "partitions") return Listing::kPartitions;
   return std::nullopt;
 }
 
@@ -38,6 +43,8 @@ std::span<const ListingColumn> listing_columns(Listing listing) {
       return kRanges;
     case Listing::kTasks:
       return kTasks;
+    case Listing::kPartitions:
+      return kPartitions;
   }
   return {};
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fragments/scheme.h"
 #include "server/range_status.h"
 #include "storage/log_format.h"
 
@@ -127,9 +128,23 @@ std::optional<gateway::DatabaseRow> ClusterState::find_database(const std::strin
 }
 
 std::string ClusterState::database_of(RangeId range) const {
+  const auto record = ranges_->find(meta::keys::range(range));
   for (const auto& entry : databases_->snapshot())
-    if (entry->value.range == range) return entry->value.name;
+    if (entry->value.range == range || (record && entry->value.id == record->value.database)) return entry->value.name;
   return {};
+}
+
+std::map<RangeId, ClusterState::RangeName> ClusterState::range_names() const {
+  std::map<RangeId, RangeName> names;
+  for (const auto& entry : databases_->snapshot()) names[entry->value.range] = {entry->value.name, {}, {}};
+  for (const auto& entry : partitioned_->snapshot()) {
+    const meta::PartitionedRecord& record = entry->value;
+    const auto scheme = fragments::decode_scheme(record.scheme);
+    for (const meta::PartitionRecord& each : record.partitions)
+      names[each.range] = {record.database_name, record.table,
+                           scheme.ok() ? scheme->slot_name(each.slot) : std::to_string(each.slot)};
+  }
+  return names;
 }
 
 void ClusterState::publish_partitioned(DatabaseId database) {
@@ -262,11 +277,15 @@ proto::NodeStatusReply ClusterState::node_status() const {
 }
 
 proto::RangesReply ClusterState::ranges_reply() const {
-  std::map<RangeId, std::string> names;
-  for (const auto& entry : databases_->snapshot()) names[entry->value.range] = entry->value.name;
+  const std::map<RangeId, RangeName> names = range_names();
   proto::RangesReply reply;
   for (const auto& entry : ranges_->snapshot()) {
-    *reply.add_ranges() = range_status(entry->value, names[entry->value.range]);
+    const auto name = names.find(entry->value.range);
+    proto::RangeStatus& out = *reply.add_ranges();
+    out = range_status(entry->value, name == names.end() ? std::string() : name->second.database);
+    if (name == names.end()) continue;
+    out.set_table(name->second.table);
+    out.set_partition(name->second.partition);
   }
   return reply;
 }

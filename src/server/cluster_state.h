@@ -52,6 +52,11 @@ class ClusterState final : public replication::NodeDirectory {
   std::vector<gateway::DatabaseRow> databases() const;
   std::optional<gateway::DatabaseRow> find_database(const std::string& name) const;
   std::string database_of(RangeId range) const;
+  /// What a range holds, for people; empty when nobody knows.
+  struct RangeName {
+    std::string database, table, partition;
+  };
+  std::map<RangeId, RangeName> range_names() const;
   /// Partitioned tables of a database that are ready; nullptr when it has none. The same object until one changes.
   std::shared_ptr<const gateway::PartitionedTables> partitioned(const std::string& database) const;
   /// Who may lead new ranges first: all that take replicas, those with the fewest leases first; `self` when there is

@@ -71,6 +71,8 @@ json::object to_json(const proto::NodeStatus& n) {
 json::object to_json(const proto::RangeStatus& r) {
   json::object out{{"id", r.range()},
                    {"database", r.database()},
+                   {"table", r.table()},
+                   {"partition", r.partition()},
                    {"epoch", r.epoch()},
                    {"cfg", r.cfg()},
                    {"leaseholder", r.leaseholder()},

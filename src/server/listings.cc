@@ -1,5 +1,6 @@
 #include "server/listings.h"
 
+#include "fragments/scheme.h"
 #include "server/json_views.h"
 
 namespace outlast::server {
@@ -24,6 +25,11 @@ Value listed(const List& list) {
   std::string out;
   for (const auto& each : list) out += (out.empty() ? "" : ",") + std::to_string(each);
   return out;
+}
+/// "CREATE INDEX", and why it does not end.
+Value change_of(const meta::PartitionedRecord& table) {
+  if (!table.pending) return Null();
+  return table.pending->tag + (table.pending->problem.empty() ? "" : ": " + table.pending->problem);
 }
 Value nodes_of(const proto::TaskStatus& task) {
   std::vector<std::uint32_t> nodes;
@@ -60,6 +66,37 @@ std::vector<gateway::ListingRow> listing_rows(const proto::TasksReply& tasks) {
                     number_or_null(t.has_progress(), t.bytes_left()),
                     number_or_null(t.has_progress() && t.eta_ms() >= 0, static_cast<std::uint64_t>(t.eta_ms())),
                     text_or_null(t.stall().reason()), text_or_null(t.by()), text_or_null(t.outcome())});
+  return rows;
+}
+
+std::vector<gateway::ListingRow> listing_rows(const std::vector<meta::PartitionedMirror::EntryPtr>& tables,
+                                              const meta::RangeMirror& ranges) {
+  std::vector<gateway::ListingRow> rows;
+  for (const auto& entry : tables) {
+    const meta::PartitionedRecord& table = entry->value;
+    const auto scheme = fragments::decode_scheme(table.scheme);
+    const Value change = change_of(table);
+    if (table.partitions.empty())
+      rows.push_back({table.database_name, table.table, Null(), Null(), Null(), Null(), Null(), Null(),
+                      std::string(to_string(table.state)), change});
+    for (const meta::PartitionRecord& each : table.partitions) {
+      const auto config = ranges.find(meta::keys::range(each.range));
+      const bool led = config && config->value.leaseholder;
+      const bool times = scheme.ok() && scheme->kind == fragments::Scheme::Kind::kRange;
+      std::vector<std::uint32_t> insync;
+      if (config)
+        for (const auto& replica : config->value.insync) insync.push_back(replica.node.value);
+      const auto state = table.state == meta::PartitionedState::kReady && !each.ready
+                             ? meta::PartitionedState::kCreating
+                             : table.state;
+      rows.push_back({table.database_name, table.table,
+                      scheme.ok() ? scheme->slot_name(each.slot) : std::to_string(each.slot),
+                      times ? Value(scheme->first_key(each.slot)) : Value(Null()),
+                      times ? Value(scheme->last_key(each.slot)) : Value(Null()), number(each.range.value),
+                      number_or_null(led, led ? config->value.leaseholder->node.value : 0), listed(insync),
+                      std::string(to_string(state)), change});
+    }
+  }
   return rows;
 }
 

@@ -2,15 +2,21 @@
 #include <vector>
 
 #include "gateway/listing.h"
+#include "meta/mirrors.h"
+#include "meta/partitioned.h"
 #include "proto/peer.pb.h"
 
 namespace outlast::server {
 
-// Rows of SHOW NODES, RANGES and TASKS, in the columns of gateway::listing_columns().
+// Rows of SHOW NODES, RANGES, TASKS and PARTITIONS, in the columns of gateway::listing_columns().
 
 std::vector<gateway::ListingRow> listing_rows(const proto::NodeStatusReply& nodes);
 std::vector<gateway::ListingRow> listing_rows(const proto::RangesReply& ranges);
 /// What only the leader frontend knows is null in a task whose progress nobody told.
 std::vector<gateway::ListingRow> listing_rows(const proto::TasksReply& tasks);
+
+/// One a partition, and one with nulls for a table that has none.
+std::vector<gateway::ListingRow> listing_rows(const std::vector<meta::PartitionedMirror::EntryPtr>& tables,
+                                              const meta::RangeMirror& ranges);
 
 }  // namespace outlast::server

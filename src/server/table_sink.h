@@ -1,7 +1,9 @@
 #pragma once
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "gateway/cluster.h"
@@ -19,7 +21,9 @@ struct TableSinkOptions {
 /// json, error text), made when it is missing; a table with these columns that an operator made before is taken as it
 /// is. Exactly once: the id of a chunk is written to ingest_chunks in the transaction of its records, and a
 /// chunk whose id is there is stored already. An outcome that nobody knows comes back as an error, and the chunk comes
-/// again. Thread-safety: as Sink. Lifetime: cluster, decoder and the executor's context outlive it.
+/// again. In a partitioned table each partition has the id of a chunk in the transaction of its own part: a chunk that
+/// comes again goes only to those that lack it. Thread-safety: as Sink. Lifetime: cluster, decoder and the executor's
+/// context outlive it.
 class TableSink final : public ingest::Sink, public std::enable_shared_from_this<TableSink> {
  public:
   TableSink(TableSinkOptions options, gateway::Cluster& cluster, const ingest::Decoder& decoder,
@@ -32,11 +36,17 @@ class TableSink final : public ingest::Sink, public std::enable_shared_from_this
   using Portions = std::vector<std::vector<Row>>;  ///< A statement each, all in one transaction.
   static boost::asio::awaitable<Result<void>> store(std::shared_ptr<TableSink> self,
                                                     std::shared_ptr<const ingest::Chunk> chunk, Portions portions);
-  boost::asio::awaitable<Result<void>> store_in(gateway::Session& session, const ingest::Chunk& chunk,
-                                                Portions portions);
+  /// `range`: nullopt is the database's own.
+  boost::asio::awaitable<Result<void>> store_in(gateway::Session& session, std::optional<RangeId> range,
+                                                const ingest::Chunk& chunk, Portions portions);
+  boost::asio::awaitable<Result<void>> store_parts(gateway::Session& session, gateway::PartitionedTable table,
+                                                   const ingest::Chunk& chunk, Portions portions);
   boost::asio::awaitable<Result<void>> make_tables(gateway::Session& session);
-  boost::asio::awaitable<Result<bool>> claim(gateway::Session& session, const ingest::Chunk& chunk);
-  boost::asio::awaitable<Result<void>> insert(gateway::Session& session, Portions portions);
+  boost::asio::awaitable<Result<bool>> claim(gateway::Session& session, std::optional<RangeId> range,
+                                             const ingest::Chunk& chunk);
+  boost::asio::awaitable<Result<void>> insert(gateway::Session& session, std::optional<RangeId> range,
+                                              Portions portions);
+  static Result<std::map<std::int64_t, Portions>> by_slot(const gateway::PartitionedTable& table, Portions portions);
   Result<Portions> portions_of(const ingest::Chunk& chunk) const;
   std::string claim_key(const ingest::Chunk& chunk) const;
 

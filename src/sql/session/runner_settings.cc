@@ -69,6 +69,10 @@ RowStream StatementRunner::listing_stream(const Translated& t, const std::vector
 asio::awaitable<Result<Started>> StatementRunner::show_listing(Translated t) {
   auto rows = co_await s_.host.cluster.list(*gateway::find_listing(t.name));
   if (!rows.ok()) co_return std::move(rows).error();
+  if (t.name == "partitions")  // of this database, and of the table that is named
+    std::erase_if(*rows, [&](const gateway::ListingRow& row) {
+      return row[0] != Value(s_.gateway->database()) || (!t.value.empty() && row[1] != Value(t.value));
+    });
   co_return Started{listing_stream(t, *rows), "SHOW"};
 }
 

@@ -75,6 +75,22 @@ std::optional<Result<Translated>> cluster_setting(std::string_view text) {
   return Result<Translated>(std::move(out));
 }
 
+/// SHOW PARTITIONS [FROM table]: not PostgreSQL's grammar. nullopt: something else.
+std::optional<Result<Translated>> show_partitions(std::string_view text) {
+  std::string_view rest = trimmed(text);
+  Translated out;
+  out.source = std::string(rest);
+  if (take_word(rest) != "show" || take_word(rest) != "partitions") return std::nullopt;
+  out.kind = StatementKind::kShow, out.tag = "SHOW", out.returns_rows = true, out.name = "partitions";
+  if (rest.empty()) return Result<Translated>(std::move(out));
+  std::string_view name = rest;
+  if (take_word(name) != "from" || name.empty() || name.find_first_of(" \t\n;") != name.npos)
+    return Result<Translated>(Error(Errc::kSyntax, "write SHOW PARTITIONS FROM table"));
+  const bool exact = name.size() > 1 && name.front() == '"' && name.back() == '"';
+  out.value = exact ? std::string(name.substr(1, name.size() - 2)) : take_word(name);
+  return Result<Translated>(std::move(out));
+}
+
 /// CREATE TABLE … PARTITION BY: not quite PostgreSQL's grammar, so it stands alone in its string. nullopt: something
 /// else.
 std::optional<Result<Translated>> partitioned_create(std::string_view text) {
@@ -197,9 +213,11 @@ Result<std::vector<Translated>> translate(std::string_view text, const std::vect
     out.push_back(std::move(**setting));
     return out;
   }
-  if (auto create = partitioned_create(text)) {
-    if (!create->ok()) return std::move(*create).error();
-    out.push_back(std::move(**create));
+  for (auto* read : {partitioned_create, show_partitions}) {
+    auto one = read(text);
+    if (!one) continue;
+    if (!one->ok()) return std::move(*one).error();
+    out.push_back(std::move(**one));
     return out;
   }
   const std::string owned(text);
