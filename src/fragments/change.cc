@@ -8,7 +8,7 @@
 namespace outlast::fragments {
 using pgtree::Node;
 
-std::string quoted(const std::string& name) {
+std::string in_quotes(const std::string& name) {
   return "\"" + name + "\"";
 }
 
@@ -25,7 +25,7 @@ Result<void> check_constraint(const PgQuery__Constraint& c, const std::string& c
       c.contype == PG_QUERY__CONSTR_TYPE__CONSTR_PRIMARY || c.contype == PG_QUERY__CONSTR_TYPE__CONSTR_UNIQUE;
   if (!unique || column == key || names_key(c, key)) return {};
   const std::string kind = c.contype == PG_QUERY__CONSTR_TYPE__CONSTR_PRIMARY ? "PRIMARY KEY" : "UNIQUE";
-  return Error(Errc::kSyntax, "the " + kind + " must contain column " + quoted(key) +
+  return Error(Errc::kSyntax, "the " + kind + " must contain column " + in_quotes(key) +
                                   ", by which the table is partitioned: each partition checks only its own rows");
 }
 
@@ -39,7 +39,7 @@ Result<void> check_column(const PgQuery__ColumnDef& column, const std::string& k
     numbered = numbered || node->constraint->contype == PG_QUERY__CONSTR_TYPE__CONSTR_IDENTITY;
   }
   if (numbered)
-    return Error(Errc::kSyntax, "column " + quoted(name) +
+    return Error(Errc::kSyntax, "column " + in_quotes(name) +
                                     ": serial and identity columns are not supported in partitioned tables, because "
                                     "each partition would count for itself; use uuid and gen_random_uuid()");
   return {};
@@ -56,7 +56,7 @@ Result<void> check_alter(const PgQuery__AlterTableCmd& cmd, const std::string& k
                         cmd.subtype == PG_QUERY__ALTER_TABLE_TYPE__AT_SetNotNull;
   if (cmd.name != key || harmless) return {};
   return Error(Errc::kDependentObjects,
-               "cannot change column " + quoted(key) + ": the table is partitioned by it; create a new table");
+               "cannot change column " + in_quotes(key) + ": the table is partitioned by it; create a new table");
 }
 
 }  // namespace
@@ -76,7 +76,7 @@ Result<void> check_change(std::string_view text, const TableLookup& find) {
       bool found = false;
       for (const Node* item : PG_LIST(node.index_stmt, index_params)) found = found || item->index_elem->name == key;
       if (!found)
-        return Error(Errc::kSyntax, "a unique index must contain column " + quoted(key) +
+        return Error(Errc::kSyntax, "a unique index must contain column " + in_quotes(key) +
                                         ", by which the table is partitioned: each partition checks only its own rows");
     } else if (node.node_case == PG_NODE(ALTER_TABLE_STMT)) {
       for (const Node* cmd : PG_LIST(node.alter_table_stmt, cmds)) TRY(check_alter(*cmd->alter_table_cmd, key));
@@ -84,7 +84,7 @@ Result<void> check_change(std::string_view text, const TableLookup& find) {
                node.rename_stmt->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_COLUMN &&
                node.rename_stmt->subname == key) {
       return Error(Errc::kDependentObjects,
-                   "cannot rename column " + quoted(key) + ": the table is partitioned by it; create a new table");
+                   "cannot rename column " + in_quotes(key) + ": the table is partitioned by it; create a new table");
     }
   }
   return {};

@@ -101,7 +101,7 @@ Result<KeyColumn> key_column(const PgQuery__CreateStmt& stmt, const Scheme& sche
                                  : pgtree::strings(PG_LIST(column.type_name, names)).back();
     const auto type = key_type(name);
     if (!type || column.type_name->n_array_bounds > 0)
-      return Error(Errc::kDatatypeMismatch, "a table cannot be partitioned by column " + quoted(scheme.column) +
+      return Error(Errc::kDatatypeMismatch, "a table cannot be partitioned by column " + in_quotes(scheme.column) +
                                                 " of type " + name +
                                                 "; use an integer, text, uuid, boolean, bytea, date or timestamp");
     out = KeyColumn{*type, false};
@@ -110,7 +110,8 @@ Result<KeyColumn> key_column(const PgQuery__CreateStmt& stmt, const Scheme& sche
                       c->constraint->contype == PG_QUERY__CONSTR_TYPE__CONSTR_PRIMARY;
   }
   if (!out)
-    return Error(Errc::kUndefinedColumn, "column " + quoted(scheme.column) + " named in partition key does not exist");
+    return Error(Errc::kUndefinedColumn,
+                 "column " + in_quotes(scheme.column) + " named in partition key does not exist");
   for (const Node* node : PG_LIST(&stmt, table_elts))
     if (node->node_case == PG_NODE(CONSTRAINT) && node->constraint->contype == PG_QUERY__CONSTR_TYPE__CONSTR_PRIMARY &&
         names_key(*node->constraint, scheme.column))
@@ -132,7 +133,7 @@ Result<Scheme> hash_scheme(Scheme scheme, const Tail& tail) {
 
 Result<Scheme> range_scheme(Scheme scheme, const Tail& tail, const KeyColumn& key) {
   constexpr std::int64_t kDay = 86'400'000'000;
-  const std::string column = "column " + fragments::quoted(scheme.column);
+  const std::string column = "column " + in_quotes(scheme.column);
   if (!tail.partitions.empty()) return Error(Errc::kSyntax, "PARTITIONS belongs to PARTITION BY HASH");
   if (key.type != KeyType::kDate && key.type != KeyType::kTimestamp)
     return Error(Errc::kDatatypeMismatch,

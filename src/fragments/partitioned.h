@@ -9,7 +9,7 @@
 namespace outlast::fragments {
 
 /// For sentences: the name in quotes.
-std::string quoted(const std::string& name);
+std::string in_quotes(const std::string& name);
 /// A PRIMARY KEY or UNIQUE of a table whose list has the partition column.
 bool names_key(const PgQuery__Constraint& constraint, const std::string& key);
 /// `column`: whose definition the constraint stands in; empty for a constraint of the table.

@@ -28,8 +28,8 @@ struct Fragment {
   std::size_t partitions_of_table{0};
   std::vector<std::string> pushed;  ///< "filter", "partial aggregates" …: for EXPLAIN.
 };
-/// CREATE TEMP TABLE for the rows, in SQLite's SQL.
-std::string temp_table(const Fragment& fragment);
+/// CREATE TABLE for the rows, in SQLite's SQL.
+std::string rows_table(const Fragment& fragment);
 
 /// How a SELECT runs.
 struct SelectPlan {

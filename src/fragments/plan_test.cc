@@ -100,7 +100,7 @@ TEST_F(PlanTest, SendsOnlyNeededColumnsAndFilters) {
   ASSERT_EQ(out.fragments.size(), 2U);
   EXPECT_EQ(out.fragments[0].sql, R"(SELECT "x"."a" AS "a" FROM "t" AS "x" WHERE x.a > 1)");
   EXPECT_EQ(out.fragments[1].sql, R"(SELECT "p"."a" AS "a" FROM "p" AS "p")");
-  EXPECT_EQ(temp_table(out.fragments[0]), R"(CREATE TEMP TABLE "fragment_1" ("a" INT))");
+  EXPECT_EQ(rows_table(out.fragments[0]), R"(CREATE TABLE "fragment_1" ("a" INT))");
   EXPECT_THAT(out.final_sql, HasSubstr("fragment_1 x JOIN fragment_2 p"));
 }
 

@@ -158,11 +158,11 @@ Result<SelectPlan> plan_select(std::string_view text, const PlanContext& context
   return out;
 }
 
-std::string temp_table(const Fragment& fragment) {
+std::string rows_table(const Fragment& fragment) {
   std::vector<std::string> columns;
   for (const FragmentColumn& column : fragment.columns)
     columns.push_back(pgtree::quote_name(column.name) + (column.declared.empty() ? "" : " " + column.declared));
-  return "CREATE TEMP TABLE " + pgtree::quote_name(fragment.name) + " (" + pgtree::join_list(columns, ", ") + ")";
+  return "CREATE TABLE " + pgtree::quote_name(fragment.name) + " (" + pgtree::join_list(columns, ", ") + ")";
 }
 
 std::vector<std::string> explain(const SelectPlan& plan, const std::function<std::string(RangeId)>& place) {

@@ -22,7 +22,7 @@ constexpr std::array<std::pair<std::string_view, KeyType>, 13> kTypes = {{{"int2
                                                                           {"timestamp", KeyType::kTimestamp},
                                                                           {"timestamptz", KeyType::kTimestamp}}};
 
-std::string quoted(const std::string& name) {
+std::string in_quotes(const std::string& name) {
   return "\"" + name + "\"";
 }
 
@@ -37,14 +37,14 @@ std::optional<KeyType> key_type(std::string_view pg_type) {
 Result<Slot> Scheme::slot_of(const Value& key) const {
   if (kind == Kind::kHash) return static_cast<Slot>(key_hash(type, key) % static_cast<std::uint64_t>(partitions));
   if (std::holds_alternative<executor::Null>(key))
-    return Error(Errc::kNotNullViolation, "null value in column " + quoted(column) +
+    return Error(Errc::kNotNullViolation, "null value in column " + in_quotes(column) +
                                               ", by which the table is partitioned, violates not-null constraint");
   const Value stored = with_affinity(type, key);
   const auto* text = std::get_if<std::string>(&stored);
   const auto micros = text == nullptr ? std::nullopt : parse_stored_time(*text, type == KeyType::kDate);
   if (!micros)
     return Error(Errc::kInvalidDatetime,
-                 "invalid input for column " + quoted(column) +
+                 "invalid input for column " + in_quotes(column) +
                      ", by which the table is partitioned: " + (text == nullptr ? "not a time" : "\"" + *text + "\"") +
                      (type == KeyType::kDate ? "; write 2024-01-31" : "; write 2024-01-31 15:30:00, in UTC"));
   return slot_at(interval, *micros);

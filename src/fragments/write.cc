@@ -30,7 +30,7 @@ Result<std::size_t> position_of_key(const Table& table, std::span<const std::str
   }
   const auto it = std::ranges::find(columns, key);
   if (it == columns.end())
-    return refused("the row needs a value for column " + quoted(key) + ", by which table " + quoted(table.name) +
+    return refused("the row needs a value for column " + in_quotes(key) + ", by which table " + in_quotes(table.name) +
                    " is partitioned; name it");
   return static_cast<std::size_t>(it - columns.begin());
 }
@@ -48,7 +48,7 @@ bool sets(std::span<Node* const> targets, const std::string& column) {
 }
 
 Error key_is_fixed(const Table& table) {
-  return refused("column " + quoted(table.scheme->column) + " cannot be changed: table " + quoted(table.name) +
+  return refused("column " + in_quotes(table.scheme->column) + " cannot be changed: table " + in_quotes(table.name) +
                  " is partitioned by it, and the row would have to move; delete it and insert it anew");
 }
 
@@ -64,7 +64,7 @@ class Insert {
         sets(PG_LIST(stmt_.on_conflict_clause, target_list), table_.scheme->column))
       return key_is_fixed(table_);
     if (stmt_.select_stmt == nullptr || stmt_.select_stmt->node_case != PG_NODE(SELECT_STMT))
-      return refused("INSERT … DEFAULT VALUES names no value for column " + quoted(table_.scheme->column) +
+      return refused("INSERT … DEFAULT VALUES names no value for column " + in_quotes(table_.scheme->column) +
                      ", by which the table is partitioned");
     ASSIGN_OR_RETURN(position_, position_of_key(table_, columns));
     PgQuery__SelectStmt& rows = *stmt_.select_stmt->select_stmt;
@@ -92,10 +92,10 @@ class Insert {
     std::size_t next_key = 0;
     for (Node* row : PG_LIST(&rows, values_lists)) {
       if (row->list->n_items <= position_)
-        return refused("a row of VALUES has no value for column " + quoted(table_.scheme->column));
+        return refused("a row of VALUES has no value for column " + in_quotes(table_.scheme->column));
       Node& key = *row->list->items[position_];
       if (key.node_case == PG_NODE(SET_TO_DEFAULT))
-        return refused("DEFAULT is not supported for column " + quoted(table_.scheme->column) +
+        return refused("DEFAULT is not supported for column " + in_quotes(table_.scheme->column) +
                        ", by which the table is partitioned; write its value");
       auto value = constant_value(key, context_.parameters);
       if (!value && next_key < keys.size()) {
@@ -138,7 +138,7 @@ Result<WritePlan> plan_change(std::string_view text, const Node& root, const Tab
   const bool others = update ? root.update_stmt->n_from_clause > 0 || root.update_stmt->with_clause != nullptr
                              : root.delete_stmt->n_using_clause > 0 || root.delete_stmt->with_clause != nullptr;
   if (others || has_subquery(root))
-    return refused(std::string(update ? "UPDATE" : "DELETE") + " of partitioned table " + quoted(table.name) +
+    return refused(std::string(update ? "UPDATE" : "DELETE") + " of partitioned table " + in_quotes(table.name) +
                    " cannot read other tables: a partition sees no other range; ask for their values first");
   if (update && sets(PG_LIST(root.update_stmt, target_list), table.scheme->column)) return key_is_fixed(table);
   Scope scope;
@@ -188,8 +188,8 @@ Result<WritePlan> plan_write(std::string_view text, const PlanContext& context, 
   }
   const std::string read = reads_partitioned(root, context.find);
   if (!read.empty())
-    return refused("a write to table " + quoted(relation->relname) + " cannot read partitioned table " + quoted(read) +
-                   ", which lies in other ranges; ask for its rows first");
+    return refused("a write to table " + in_quotes(relation->relname) + " cannot read partitioned table " +
+                   in_quotes(read) + ", which lies in other ranges; ask for its rows first");
   return WritePlan{};
 }
 
@@ -200,7 +200,7 @@ Result<RowRouter> RowRouter::make(const Table& table, std::span<const std::strin
 
 Result<RowRouter::Target> RowRouter::route(std::span<const Value> row) const {
   if (position_ >= row.size())
-    return Error(Errc::kBadCopyFormat, "missing data for column " + quoted(table_->scheme->column));
+    return Error(Errc::kBadCopyFormat, "missing data for column " + in_quotes(table_->scheme->column));
   ASSIGN_OR_RETURN(const Slot slot, table_->scheme->slot_of(row[position_]));
   return Target{slot, partition_at(*table_, slot)};
 }

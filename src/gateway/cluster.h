@@ -1,6 +1,7 @@
 #pragma once
 #include <boost/asio/awaitable.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@ class Cluster {
   virtual std::vector<DatabaseRow> databases() const = 0;
   /// The database's partitioned tables as known here; nullptr when there is none. The same object until one changes.
   virtual std::shared_ptr<const PartitionedTables> partitioned(const std::string& database) const = 0;
+  /// Who leads a range, as far as known here.
+  virtual std::optional<NodeId> leader(RangeId range) const = 0;
   /// Returns when the new database answers on its leaseholder and this gateway knows the way to it.
   virtual boost::asio::awaitable<Result<void>> create_database(std::string name) = 0;
   virtual boost::asio::awaitable<Result<void>> drop_database(std::string name) = 0;

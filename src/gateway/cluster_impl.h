@@ -69,21 +69,10 @@ class ClusterImpl final : public Cluster {
   std::shared_ptr<const PartitionedTables> partitioned(const std::string& database) const override {
     return gateway_->ports.partitions.tables(database);
   }
-  boost::asio::awaitable<Result<void>> create_partitioned(std::string database, NewPartitionedTable table) override {
-    return partitioning_.create(std::move(database), std::move(table));
+  std::optional<NodeId> leader(RangeId range) const override {
+    const auto known = gateway_->routes.find(range);
+    return known.route ? std::optional(known.route->node) : std::nullopt;
   }
-  boost::asio::awaitable<Result<void>> change_partitioned(std::string database, std::string table,
-                                                          TableChange change) override {
-    return partitioning_.change(std::move(database), std::move(table), std::move(change));
-  }
-  boost::asio::awaitable<Result<void>> drop_partitioned(std::string database, std::string table) override {
-    return partitioning_.drop(std::move(database), std::move(table));
-  }
-  boost::asio::awaitable<Result<PartitionRow>> add_partition(std::string database, std::string table,
-                                                             std::int64_t slot) override {
-    return partitioning_.add(std::move(database), std::move(table), slot);
-  }
-  Partitioning& partitioning() { return partitioning_; }
   boost::asio::awaitable<Result<void>> create_database(std::string name) override;
   boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
   boost::asio::awaitable<Result<void>> set_replication_factor(std::string database, int replicas) override;

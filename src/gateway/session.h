@@ -30,6 +30,7 @@ struct Statement {
   /// Where it runs; nullopt: the database's own range. A transaction stays in the range of its first statement, another
   /// one is refused with kActiveTransaction before anything is done.
   std::optional<RangeId> range{};
+  bool fragment{false};  ///< Part of a query over several ranges: a node that leaves counts it as such.
 };
 
 /// A piece of a result.

@@ -74,7 +74,8 @@ TEST(Fragments, GiveWhatOneDatabaseGives) {
   EXPECT_GT(count.pushed * 12, count.compared);
 }
 
-class Planted : public testing::TestWithParam<std::pair<const char*, Mistake>> {};
+using Case = std::pair<const char*, Mistake>;
+class Planted : public testing::TestWithParam<Case> {};
 
 TEST_P(Planted, IsFound) {
   Count count;
@@ -128,15 +129,16 @@ void affinity_lost(SelectPlan& plan) {
     for (FragmentColumn& column : fragment.columns) column.declared.clear();
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Fragments, Planted,
-    testing::Values(std::pair{"limit_below_distinct", limit_below_distinct},
-                    std::pair{"distinct_only_below", distinct_only_below}, std::pair{"mean_of_means", mean_of_means},
-                    std::pair{"counts_counted", counts_counted}, std::pair{"partition_forgotten", partition_forgotten},
-                    std::pair{"partition_read_twice", partition_read_twice}, std::pair{"offset_below", offset_below},
-                    std::pair{"order_below_turned", order_below_turned}, std::pair{"collation_lost", collation_lost},
-                    std::pair{"affinity_lost", affinity_lost}),
-    [](const auto& info) { return info.param.first; });
+INSTANTIATE_TEST_SUITE_P(Fragments, Planted,
+                         testing::Values(Case{"limit_below_distinct", limit_below_distinct},
+                                         Case{"distinct_only_below", distinct_only_below},
+                                         Case{"mean_of_means", mean_of_means}, Case{"counts_counted", counts_counted},
+                                         Case{"partition_forgotten", partition_forgotten},
+                                         Case{"partition_read_twice", partition_read_twice},
+                                         Case{"offset_below", offset_below},
+                                         Case{"order_below_turned", order_below_turned},
+                                         Case{"collation_lost", collation_lost}, Case{"affinity_lost", affinity_lost}),
+                         [](const auto& info) { return info.param.first; });
 
 }  // namespace
 }  // namespace outlast::fragments::test

@@ -186,7 +186,7 @@ Answer World::planned(const std::string& sql, const SelectPlan& plan) const {
   if (plan.kind == SelectPlan::Kind::kOneRange) return ranges_.at(plan.range)->run(sql);
   const Database gateway;
   for (const Fragment& fragment : plan.fragments) {
-    const Answer made = gateway.sqlite(temp_table(fragment));
+    const Answer made = gateway.sqlite(rows_table(fragment));
     if (!made.error.empty()) return made;
     for (const Partition& partition : fragment.partitions) {
       const Answer part = ranges_.at(partition.range)->run(fragment.sql);

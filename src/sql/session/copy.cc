@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "sql/partitioned/statements.h"
+
 namespace outlast::sql {
 namespace asio = boost::asio;
 using executor::Value;
@@ -180,9 +182,16 @@ asio::awaitable<Result<std::uint64_t>> Copy::send_rows(RowStream* rows, CopyForm
   }
 }
 
-asio::awaitable<Result<void>> Copy::to_client(Translated t) {
-  auto format = copy_format(*t.copy);
-  if (!format.ok()) co_return std::move(format).error();
+asio::awaitable<Result<RowStream>> Copy::read_copied(const Translated& t) {
+  if (named_partitioned(s_, t.source)) {
+    auto text = copied_select(t);
+    if (!text.ok()) co_return std::move(text).error();
+    auto query = translate_one(*text, {}, session_names(s_));
+    if (!query.ok()) co_return std::move(query).error();
+    auto started = co_await StatementRunner(s_, txn_).run_sql(*query, {}, {});
+    if (!started.ok()) co_return std::move(started).error();
+    co_return *std::move(started->rows);
+  }
   gateway::Statement statement;
   statement.tag = "SELECT";  // what it is for the gateway: a read, repeated unseen when its leaseholder dies
   statement.sql = t.copy->query_sql;
@@ -193,7 +202,15 @@ asio::awaitable<Result<void>> Copy::to_client(Translated t) {
   }
   auto started = co_await s_.gateway->run(std::move(statement));
   if (!started.ok()) co_return std::move(started).error();
-  RowStream rows(*std::move(started), t.columns);
+  co_return RowStream(*std::move(started), t.columns);
+}
+
+asio::awaitable<Result<void>> Copy::to_client(Translated t) {
+  auto format = copy_format(*t.copy);
+  if (!format.ok()) co_return std::move(format).error();
+  auto started = co_await read_copied(t);
+  if (!started.ok()) co_return std::move(started).error();
+  RowStream rows = *std::move(started);
   rows.guess_types();
   s_.io.out.copy_out_response(rows.columns());
   if (format->header) {

@@ -33,6 +33,7 @@ class Copy {
   boost::asio::awaitable<Result<std::uint64_t>> take_rows(const CopySpec* spec, const Target* target);
   boost::asio::awaitable<Result<void>> insert(Batch* batch, const Target* target);
   Result<bool> parse_into(CopyParser& parser, const Target& target, Batch& batch) const;
+  boost::asio::awaitable<Result<RowStream>> read_copied(const Translated& statement);
   boost::asio::awaitable<Result<std::uint64_t>> send_rows(RowStream* rows, CopyFormat format);
 
   SessionState& s_;

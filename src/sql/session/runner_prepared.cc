@@ -1,4 +1,5 @@
 // PREPARE, EXECUTE, DEALLOCATE, DISCARD and cursors.
+#include "sql/partitioned/statements.h"
 #include "sql/session/statement_runner.h"
 
 namespace outlast::sql {
@@ -117,6 +118,22 @@ asio::awaitable<Result<Started>> StatementRunner::close_cursor(Translated t) {
   s_.portals.erase(it);
   co_await portal->rows.close(*s_.gateway);
   co_return Started{std::nullopt, "CLOSE CURSOR"};
+}
+
+asio::awaitable<Result<Started>> StatementRunner::explain(Translated t) {
+  auto inner = translate_one(t.inner_sql, t.parameters, session_names(s_));
+  if (!inner.ok()) co_return std::move(inner).error();
+  std::vector<std::string> lines;
+  if (PartitionedSnapshot tables = named_partitioned(s_, inner->source)) {
+    PartitionedStatements partitioned(s_, std::move(tables));
+    auto planned = co_await partitioned.explain(*inner);
+    if (!planned.ok()) co_return std::move(planned).error();
+    lines = *std::move(planned);
+  }
+  if (lines.empty()) lines.push_back("One range: all of database \"" + s_.gateway->database() + "\"");
+  std::vector<std::vector<Value>> rows;
+  for (std::string& line : lines) rows.push_back({std::move(line)});
+  co_return Started{RowStream::local({"QUERY PLAN"}, {PgType{oid::kText, -1}}, rows), t.tag};
 }
 
 }  // namespace outlast::sql

@@ -5,8 +5,10 @@
 #include <string_view>
 
 #include "base/loop.h"
+#include "compute/session.h"
 #include "gateway/cluster.h"
 #include "lifecycle/gate.h"
+#include "sql/partitioned/tables.h"
 #include "sql/session/cancel_registry.h"
 #include "sql/session/metrics.h"
 
@@ -26,7 +28,12 @@ struct SessionOptions {
   /// Asked with a cancel request for a session of this node that is not here: another worker may have it, until it has
   /// moved or ended. True when it was handed on. Any thread; may be empty.
   std::function<bool(std::int32_t pid, std::string_view key)> forward_cancel{};
+  /// Runs queries over several ranges; null: one of the SQL port's own.
+  std::shared_ptr<compute::Engine> engine{};
 };
+
+/// Runs queries over several ranges on this node. Lifetime: cluster and clock outlive it.
+std::shared_ptr<compute::Engine> make_engine(gateway::Cluster& cluster, const Clock& clock);
 
 /// What the sessions of one node share. Lifetime: outlives them.
 struct SessionHost {
@@ -36,8 +43,17 @@ struct SessionHost {
   SqlMetrics metrics;
   CancelRegistry cancels;
   lifecycle::Gate gate;  ///< Of connections and statements; whoever runs the node closes it.
+  ColumnCache columns;
+  std::shared_ptr<compute::Engine> engine;
   SessionHost(gateway::Cluster& c, const Clock& k, SessionOptions o)
-      : cluster(c), clock(k), options(std::move(o)), cancels(c.node()) {}
+      : cluster(c),
+        clock(k),
+        options(std::move(o)),
+        cancels(c.node()),
+        engine(options.engine ? options.engine : make_engine(c, k)) {}
+  std::unique_ptr<compute::Session> open_session() {
+    return std::make_unique<compute::Session>(cluster.open_session(), *engine);
+  }
 };
 
 }  // namespace outlast::sql

@@ -61,7 +61,7 @@ Result<void> ClientSession::restore_parts(const proto::SessionState& state) {
   }
   state_.user = state.user();
   skip_to_sync_ = state.skip_to_sync();
-  state_.gateway = host_.cluster.open_session();
+  state_.gateway = host_.open_session();
   const proto::SeenGate& seen = state.seen();
   state_.gateway->resume(state.database(), {RangeId(seen.range()), Epoch(seen.epoch()), Lsn(seen.lsn())});
   apply_limits(state_);

@@ -1,5 +1,7 @@
 #include "sql/session/session_state.h"
 
+#include "sql/translate/functions.h"
+
 namespace outlast::sql {
 namespace {
 // client_min_messages, as far as it can hide what we send.
@@ -7,6 +9,15 @@ bool shows_notices(const std::string& level) {
   return level != "warning" && level != "error";
 }
 }  // namespace
+
+std::shared_ptr<compute::Engine> make_engine(gateway::Cluster& cluster, const Clock& clock) {
+  compute::EnginePorts ports;
+  ports.open_session = [&cluster] { return cluster.open_session(); };
+  ports.dress = [&clock](sqlite3* db, std::int64_t now_micros) {
+    install_functions(db, {[now_micros] { return now_micros; }, [&clock] { return clock.wall_micros(); }});
+  };
+  return std::make_shared<compute::Engine>(std::move(ports), clock);
+}
 
 void SessionState::notice(std::string text) {
   if (!shows_notices(settings.value("client_min_messages"))) return;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "gateway/session.h"
+#include "compute/session.h"
 #include "lifecycle/gate.h"
 #include "sql/catalog/catalog.h"
 #include "sql/session/connection.h"
@@ -49,7 +49,7 @@ struct SessionState {
   std::string user;
   lifecycle::Ticket connection;               ///< From the end of start-up on.
   std::shared_ptr<const Prepared> running;    ///< The statement that runs, or that ran last.
-  std::unique_ptr<gateway::Session> gateway;  ///< From the end of start-up on.
+  std::unique_ptr<compute::Session> gateway;  ///< From the end of start-up on.
   SessionSettings settings;
   std::map<std::string, std::shared_ptr<const Prepared>, std::less<>> prepared;
   std::map<std::string, std::shared_ptr<Portal>, std::less<>>

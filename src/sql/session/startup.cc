@@ -161,7 +161,7 @@ asio::awaitable<StartupEnd> Startup::begin_session(pgwire::StartupMessage messag
     co_return co_await refuse(
         Error(Errc::kFeatureLimit, "replication connections are not offered: connect without replication"), "54000");
   negotiate(message);
-  s_.gateway = s_.host.cluster.open_session();
+  s_.gateway = s_.host.open_session();
   read_limits();
   if (auto applied = apply_parameters(message); !applied.ok())
     co_return co_await refuse(applied.error(), std::string(applied.error().sqlstate()));

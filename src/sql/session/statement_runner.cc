@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "sql/partitioned/statements.h"
 #include "sql/pgwire/messages.h"
 
 namespace outlast::sql {
@@ -130,6 +131,8 @@ asio::awaitable<Result<Started>> StatementRunner::start(Translated t, std::vecto
       co_return co_await declare_cursor(std::move(t));
     case Kind::kCloseCursor:
       co_return co_await close_cursor(std::move(t));
+    case Kind::kExplain:
+      co_return co_await explain(std::move(t));
     case Kind::kCopyFrom:
     case Kind::kCopyTo:
     case Kind::kFetch:
@@ -145,6 +148,17 @@ bool StatementRunner::is_plain(const Translated& t) {
 
 asio::awaitable<Result<Started>> StatementRunner::run_sql(const Translated& t, std::vector<Value> params,
                                                           RunMode mode) {
+  if (PartitionedSnapshot tables = named_partitioned(s_, t.source)) {
+    PartitionedStatements partitioned(s_, std::move(tables));
+    auto started = co_await partitioned.run(t, params, mode);
+    if (!started.ok()) co_return std::move(started).error();
+    if (*started) co_return **std::move(started);
+  }
+  co_return co_await run_in_range(s_, t, std::move(params), mode, std::nullopt);
+}
+
+asio::awaitable<Result<Started>> run_in_range(SessionState& s, const Translated& t, std::vector<Value> params,
+                                              RunMode mode, std::optional<RangeId> range) {
   if (t.sql.size() != 1) co_return Error(Errc::kInternal, "the translator gave " + t.tag + " in several pieces");
   gateway::Statement statement;
   statement.sql = t.sql.front();
@@ -152,7 +166,8 @@ asio::awaitable<Result<Started>> StatementRunner::run_sql(const Translated& t, s
   statement.tag = t.tag;
   statement.max_rows = mode.max_rows;
   statement.takes_lock = t.locks_rows;
-  auto rows = co_await s_.gateway->run(std::move(statement));
+  statement.range = range;
+  auto rows = co_await s.gateway->run(std::move(statement));
   if (!rows.ok()) co_return std::move(rows).error();
   if (!t.returns_rows) co_return Started{std::nullopt, complete_tag(t.tag, rows->changes)};
   co_return Started{RowStream(*std::move(rows), t.columns), t.tag};

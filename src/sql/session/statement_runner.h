@@ -65,6 +65,7 @@ class StatementRunner {
   boost::asio::awaitable<Result<Started>> declare_cursor(Translated statement);
   boost::asio::awaitable<Result<Started>> close_cursor(Translated statement);
   boost::asio::awaitable<Result<Started>> discard(Translated statement);
+  boost::asio::awaitable<Result<Started>> explain(Translated statement);
   Result<Started> prepare(const Translated& statement);
   Result<Started> deallocate(const Translated& statement);
   Result<Started> run_setting(const Translated& statement);
@@ -78,6 +79,10 @@ class StatementRunner {
   Transactions& txn_;
 };
 
+/// Runs a query or a write in one range; nullopt: the database's own.
+boost::asio::awaitable<Result<Started>> run_in_range(SessionState& state, const Translated& statement,
+                                                     std::vector<executor::Value> params, RunMode mode,
+                                                     std::optional<RangeId> range);
 /// "INSERT" and 3 to "INSERT 0 3", "SELECT" to "SELECT 3"; tags that carry no count stay as they are.
 std::string complete_tag(const std::string& tag, std::int64_t count);
 /// Unknown parameter types become text. `text`: as the client wrote it, for what is kept beyond its one use.

@@ -41,6 +41,7 @@ enum class StatementKind : std::uint8_t {
   kDeclareCursor,
   kFetch,
   kCloseCursor,
+  kExplain,  ///< `inner_sql`: the statement that is explained.
 };
 
 /// A result column as far as it is known before the statement runs; oid 0 = take it from the table's declared type.
@@ -79,7 +80,7 @@ struct Translated {
   bool if_exists{false}, if_not_exists{false}, local{false}, all{false};
   bool read_only{false};  ///< kBegin READ ONLY.
   std::optional<CopySpec> copy;
-  std::string inner_sql;                    ///< kPrepare, kDeclareCursor: the PostgreSQL text inside.
+  std::string inner_sql;                    ///< kPrepare, kDeclareCursor, kExplain: the PostgreSQL text inside.
   std::vector<std::string> execute_params;  ///< kExecute: literal texts.
   std::vector<bool> execute_nulls;          ///< kExecute: the parameter is NULL.
   std::vector<std::string> dropped;         ///< DROP …: the names, one a statement of `sql`.

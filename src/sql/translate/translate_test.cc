@@ -337,11 +337,19 @@ TEST_F(TranslateTest, ValuesOfTheSessionAreWrittenOut) {
 }
 
 TEST_F(TranslateTest, ARefusedCommandIsNamedAsTheClientWroteIt) {
-  EXPECT_EQ(translate("explain select 1").error().message,
-            "EXPLAIN is not supported; docs/sql.md lists the statements");
+  EXPECT_EQ(translate("listen x").error().message, "LISTEN is not supported; docs/sql.md lists the statements");
   EXPECT_TRUE(translate("create or replace function f() returns int language sql as ''")
                   .error()
                   .message.starts_with("CREATE FUNCTION is not"));
+}
+
+TEST_F(TranslateTest, ExplainKeepsTheStatementInside) {
+  const auto explained = translate("explain (costs off) select a from t where b = 1");
+  ASSERT_TRUE(explained.ok()) << explained.error().message;
+  EXPECT_EQ(explained->front().kind, StatementKind::kExplain);
+  EXPECT_EQ(explained->front().inner_sql, "SELECT a FROM t WHERE b = 1");
+  EXPECT_FALSE(translate("explain analyze select 1").ok());
+  EXPECT_FALSE(translate("explain create table t(a int)").ok());
 }
 
 TEST_F(TranslateTest, RefusalsSayWhere) {

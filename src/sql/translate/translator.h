@@ -211,6 +211,7 @@ class Translator {
   void copy(const PgQuery__CopyStmt& stmt);
   void copy_option(const PgQuery__DefElem& option, CopySpec& spec);
   void cursor(const PgQuery__DeclareCursorStmt& stmt);
+  void explain(const PgQuery__ExplainStmt& stmt);
   void fetch(const PgQuery__FetchStmt& stmt);
   void execute(const PgQuery__ExecuteStmt& stmt);
   void prepare(const PgQuery__PrepareStmt& stmt);

@@ -105,6 +105,8 @@ bool Translator::session_command(const Node* node) {
       return true;
     case PG_NODE(DECLARE_CURSOR_STMT):
       return cursor(*node->declare_cursor_stmt), true;
+    case PG_NODE(EXPLAIN_STMT):
+      return explain(*node->explain_stmt), true;
     case PG_NODE(FETCH_STMT):
       return fetch(*node->fetch_stmt), true;
     case PG_NODE(CLOSE_PORTAL_STMT):
@@ -344,6 +346,21 @@ void Translator::cursor(const PgQuery__DeclareCursorStmt& stmt) {
   if ((stmt.options & kHold) != 0)
     refuse(Errc::kSyntax, "WITH HOLD is not supported; use the cursor inside its transaction");
   out_.kind = StatementKind::kDeclareCursor, out_.tag = "DECLARE CURSOR", out_.name = stmt.portalname;
+  out_.inner_sql = deparse(stmt.query);
+}
+
+/// Options that only change how PostgreSQL writes its plan change nothing here.
+void Translator::explain(const PgQuery__ExplainStmt& stmt) {
+  for (const Node* option : PG_LIST(&stmt, options))
+    if (const std::string_view name = option->def_elem->defname; name == "analyze" || name == "format")
+      refuse(Errc::kSyntax, "EXPLAIN " + std::string(name == "analyze" ? "ANALYZE" : "(FORMAT …)") +
+                                " is not supported; EXPLAIN shows how a statement would run, as text");
+  const auto kind = stmt.query->node_case;
+  if (kind != PG_NODE(SELECT_STMT) && kind != PG_NODE(INSERT_STMT) && kind != PG_NODE(UPDATE_STMT) &&
+      kind != PG_NODE(DELETE_STMT))
+    refuse(Errc::kSyntax, "EXPLAIN takes SELECT, INSERT, UPDATE and DELETE");
+  out_.kind = StatementKind::kExplain, out_.tag = "EXPLAIN", out_.returns_rows = true;
+  out_.columns.push_back({.oid = oid::kText, .name = "QUERY PLAN"});
   out_.inner_sql = deparse(stmt.query);
 }
 

@@ -1,0 +1,181 @@
+// INSERT, UPDATE and DELETE on partitioned tables.
+#include <algorithm>
+#include <set>
+
+#include "executor/row_batch.h"
+#include "pgtree/parse.h"
+#include "sql/partitioned/statements.h"
+#include "sql/session/copy.h"
+
+namespace outlast::sql {
+namespace asio = boost::asio;
+using executor::Value;
+using fragments::WritePlan;
+namespace {
+/// A write in several ranges would not be one transaction.
+Error in_several(const Translated& t, std::size_t parts) {
+  if (t.tag == "INSERT")
+    return {Errc::kSyntax, "the rows of this INSERT belong to " + std::to_string(parts) +
+                               " partitions, which do not commit together; insert the rows of one partition at a time"};
+  return {Errc::kSyntax, "this " + t.tag + " may change rows in " + std::to_string(parts) +
+                             " partitions, which do not commit together; add a condition that compares the partition "
+                             "column with one value (column = value), once for each value"};
+}
+
+constexpr std::uint64_t kRowsBytesMax = 64 << 20;
+
+std::uint64_t size_of(const std::vector<Value>& row) {
+  std::uint64_t bytes = sizeof(Value) * row.size();
+  for (const Value& value : row) {
+    if (const auto* text = std::get_if<std::string>(&value)) bytes += text->size();
+    if (const auto* blob = std::get_if<executor::Blob>(&value)) bytes += blob->bytes.size();
+  }
+  return bytes;
+}
+
+/// Of an INSERT.
+Result<std::string> written_table(const std::string& source) {
+  ASSIGN_OR_RETURN(const pgtree::Tree tree, pgtree::parse(source));
+  return std::string(tree.statements()[0]->stmt->insert_stmt->relation->relname);
+}
+}  // namespace
+
+asio::awaitable<Result<WritePlan>> PartitionedStatements::plan_write(std::string text, const Values& params,
+                                                                     Values keys) {
+  const auto find = tables_.lookup();
+  const fragments::PlanContext context{.find = find, .parameters = params, .now_micros = now_micros_};
+  co_return fragments::plan_write(text, context, keys);
+}
+
+asio::awaitable<Result<std::optional<Started>>> PartitionedStatements::run_write(const Translated& t, Values params,
+                                                                                 RunMode mode) {
+  auto plan = co_await plan_write(t.source, params, {});
+  if (plan.ok() && plan->kind == WritePlan::Kind::kKeys) {
+    auto keys = co_await calculate_keys(t, std::move(plan->keys_sql), params);
+    if (!keys.ok()) co_return std::move(keys).error();
+    plan = co_await plan_write(t.source, params, *std::move(keys));
+  }
+  if (!plan.ok()) co_return std::move(plan).error();
+  if (plan->kind == WritePlan::Kind::kHome) co_return std::optional<Started>();
+  if (auto may = admit(fragments::ranges_of(*plan)); !may.ok()) co_return std::move(may).error();
+  if (plan->kind == WritePlan::Kind::kParts && plan->parts.size() != 1) co_return in_several(t, plan->parts.size());
+  auto done = plan->kind == WritePlan::Kind::kQuery
+                  ? insert_query(t, *std::move(plan), std::move(params))
+                  : run_part(t, std::move(plan->parts.front()), std::move(params), mode);
+  auto started = co_await std::move(done);
+  if (!started.ok()) co_return std::move(started).error();
+  co_return std::optional(*std::move(started));
+}
+
+/// Expressions of VALUES, calculated by a SQLite of the gateway as any final statement is.
+asio::awaitable<Result<std::vector<Value>>> PartitionedStatements::calculate_keys(const Translated& t, std::string sql,
+                                                                                  Values params) {
+  auto plan = compute_plan(t, {.final_sql = std::move(sql)}, params);
+  if (!plan.ok()) co_return std::move(plan).error();
+  auto rows = co_await s_.gateway->run_plan(*std::move(plan), 0);
+  Values keys;
+  for (;;) {
+    if (!rows.ok()) co_return std::move(rows).error();
+    executor::RowReader reader(rows->bytes, 1);
+    Values row;
+    while (!reader.done()) {
+      if (auto read = reader.next(row); !read.ok()) co_return std::move(read).error();
+      keys.push_back(std::move(row.front()));
+    }
+    if (rows->portal == 0) co_return keys;
+    rows = co_await s_.gateway->fetch(rows->portal, 0);
+  }
+}
+
+asio::awaitable<Result<RangeId>> PartitionedStatements::range_of(fragments::Slot,
+                                                                 std::optional<fragments::Partition> known) {
+  if (known) co_return known->range;
+  co_return Error(Errc::kUndefinedTable, "the partition of this row does not exist yet");
+}
+
+asio::awaitable<Result<Started>> PartitionedStatements::run_part(const Translated& t, WritePlan::Part part,
+                                                                 Values params, RunMode mode) {
+  auto range = co_await range_of(part.slot, part.partition);
+  if (!range.ok()) co_return std::move(range).error();
+  auto own = part_of(t, part.sql, params);
+  if (!own.ok()) co_return std::move(own).error();
+  Translated there = t;
+  there.sql = {std::move(own->first)};
+  co_return co_await run_in_range(s_, there, std::move(own->second), mode, *range);
+}
+
+/// The rows of its query are gathered here, and go to their partition as one transaction.
+asio::awaitable<Result<Started>> PartitionedStatements::insert_query(const Translated& t, WritePlan plan,
+                                                                     Values params) {
+  auto batch = co_await query_rows(t, plan, std::move(params));
+  if (!batch.ok()) co_return std::move(batch).error();
+  if (batch->rows.empty()) co_return Started{std::nullopt, complete_tag(t.tag, 0)};
+  if (batch->ranges != 1) co_return in_several(t, batch->ranges);
+  auto range = co_await range_of(batch->slot, batch->partition);
+  if (!range.ok()) co_return std::move(range).error();
+  std::string names, marks;
+  for (const std::string& column : plan.query_columns) {
+    names += (names.empty() ? "" : ", ") + quoted_identifier(column);
+    marks += marks.empty() ? "?" : ", ?";
+  }
+  gateway::Statement statement;
+  statement.sql = "INSERT INTO " + quoted_identifier(batch->table) + " (" + names + ") VALUES (" + marks + ")";
+  statement.params = std::move(batch->rows);
+  statement.tag = t.tag;
+  statement.range = *range;
+  auto done = co_await s_.gateway->run(std::move(statement));
+  if (!done.ok()) co_return std::move(done).error();
+  co_return Started{std::nullopt, complete_tag(t.tag, done->changes)};
+}
+
+asio::awaitable<Result<PartitionedStatements::Gathered>> PartitionedStatements::query_rows(const Translated& t,
+                                                                                           const WritePlan& plan,
+                                                                                           Values params) {
+  Gathered out;
+  auto query = translate_one(plan.query_sql, t.parameters, session_names(s_));
+  if (!query.ok()) co_return std::move(query).error();
+  auto target = written_table(t.source);
+  if (!target.ok()) co_return std::move(target).error();
+  out.table = *std::move(target);
+  const auto find = tables_.lookup();
+  auto router = fragments::RowRouter::make(*find(out.table), plan.query_columns);
+  if (!router.ok()) co_return std::move(router).error();
+  auto started = co_await run_select(*query, params, {});
+  if (!started.ok()) co_return std::move(started).error();
+  if (!*started) {
+    auto home = co_await run_in_range(s_, *query, std::move(params), {}, std::nullopt);
+    if (!home.ok()) co_return std::move(home).error();
+    *started = *std::move(home);
+  }
+  RowStream& rows = *(*started)->rows;
+  if (rows.columns() != plan.query_columns.size())
+    co_return Error(Errc::kSyntax, "INSERT names " + std::to_string(plan.query_columns.size()) +
+                                       " columns, and its query gives " + std::to_string(rows.columns()));
+  std::set<fragments::Slot> slots;
+  Values row;
+  for (std::uint64_t bytes = 0;;) {
+    auto got = rows.next(row);
+    if (!got.ok()) co_return std::move(got).error();
+    if (!*got) {
+      if (!rows.more()) break;
+      if (auto more = co_await rows.fetch(*s_.gateway, 0); !more.ok()) co_return std::move(more).error();
+      continue;
+    }
+    auto to = router->route(row);
+    if (!to.ok()) co_return std::move(to).error();
+    slots.insert(to->slot);
+    out.slot = to->slot, out.partition = to->partition;
+    bytes += size_of(row);
+    if (bytes > kRowsBytesMax) {
+      co_await rows.close(*s_.gateway);
+      co_return Error(Errc::kTooLarge,
+                      "INSERT … SELECT into a partitioned table takes 64 MiB of rows at a time; insert "
+                      "them in several steps, or use COPY");
+    }
+    out.rows.push_back(row);
+  }
+  out.ranges = slots.size();
+  co_return out;
+}
+
+}  // namespace outlast::sql
