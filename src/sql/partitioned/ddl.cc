@@ -3,6 +3,7 @@
 #include <numeric>
 #include <set>
 
+#include "executor/row_batch.h"
 #include "fragments/create.h"
 #include "pgtree/parse.h"
 #include "sql/session/statement_runner.h"
@@ -53,13 +54,40 @@ Result<PartitionedDdl> read_change(const pgtree::Node& node, const std::set<std:
                                   "because its rows lie in other ranges");
 }
 
-gateway::Statement internal(std::string sql, std::vector<executor::Value> values) {
-  gateway::Statement out;
-  out.sql = std::move(sql);
-  out.params.push_back(std::move(values));
-  out.tag = "SELECT";
-  out.internal = true;
-  return out;
+/// One column of text from the home's schema. In a transaction, whose next statement is going to write.
+asio::awaitable<Result<std::vector<std::string>>> texts_at_home(gateway::Session& session, std::string sql,
+                                                                std::vector<executor::Value> values) {
+  gateway::Statement statement;
+  statement.sql = std::move(sql);
+  if (!values.empty()) statement.params.push_back(std::move(values));
+  statement.tag = "SELECT";
+  statement.internal = true;
+  statement.takes_lock = session.status() != gateway::TxnStatus::kIdle;
+  auto rows = co_await session.run(std::move(statement));
+  std::vector<std::string> out;
+  for (;;) {
+    if (!rows.ok()) co_return std::move(rows).error();
+    executor::RowReader reader(rows->bytes, 1);
+    for (std::vector<executor::Value> row; !reader.done(); row.clear()) {
+      if (auto next = reader.next(row); !next.ok()) co_return std::move(next).error();
+      if (auto* text = std::get_if<std::string>(&row.front())) out.push_back(std::move(*text));
+    }
+    if (rows->portal == 0) co_return out;
+    rows = co_await session.fetch(rows->portal, 0);
+  }
+}
+
+/// Relations and objects of DROP that a statement names.
+Result<std::set<std::string>> names_in(const std::string& text) {
+  ASSIGN_OR_RETURN(const pgtree::Tree tree, pgtree::parse(text));
+  std::set<std::string> names;
+  for (const PgQuery__RawStmt* raw : tree.statements()) {
+    if (raw->stmt->node_case == PG_NODE(DROP_STMT))
+      for (const pgtree::Node* node : PG_LIST(raw->stmt->drop_stmt, objects)) names.insert(object_name(node));
+    pgtree::for_each_relation(*pgtree::inner(raw->stmt),
+                              [&](const PgQuery__RangeVar& relation) { names.insert(relation.relname); });
+  }
+  return names;
 }
 
 Error in_transaction(const std::string& tag) {
@@ -115,27 +143,40 @@ asio::awaitable<Result<Started>> StatementRunner::create_partitioned(Translated 
   co_return Started{std::nullopt, t.tag};
 }
 
+/// The home knows best which of its tables are partitioned; a node whose mirror lags must not change one as if it were
+/// an ordinary table.
+asio::awaitable<Result<void>> StatementRunner::has_heard_of_all(const Translated& t) {
+  if (t.tag == "CREATE TABLE") co_return Result<void>();
+  auto names = names_in(t.source);
+  if (!names.ok()) co_return std::move(names).error();
+  const auto tables = s_.host.cluster.partitioned(s_.gateway->database());
+  auto homes = co_await texts_at_home(
+      *s_.gateway, "SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'outlast_home_of_*'", {});
+  if (!homes.ok()) co_return std::move(homes).error();
+  for (const std::string& name : *homes)
+    if (names->contains(name) && !(tables && tables->contains(name)))
+      co_return Error(Errc::kSerialization, "table \"" + name +
+                                                "\" is partitioned, and this node has not heard of it yet or any more; "
+                                                "run the statement again");
+  co_return Result<void>();
+}
+
 asio::awaitable<Result<std::optional<Started>>> StatementRunner::run_partitioned_ddl(const Translated& t) {
   using Nothing = std::optional<Started>;
   gateway::Cluster& cluster = s_.host.cluster;
   const std::string database = s_.gateway->database();
+  if (auto heard = co_await has_heard_of_all(t); !heard.ok()) co_return std::move(heard).error();
   const auto tables = cluster.partitioned(database);
   if (!tables) co_return Nothing();
   auto ddl = read_partitioned_ddl(t.source, *tables);
   if (!ddl.ok()) co_return std::move(ddl).error();
   if (ddl->kind == Kind::kIndex) {
-    auto owner = co_await s_.gateway->run(
-        internal("SELECT tbl_name FROM sqlite_schema WHERE type = 'index' AND name = ?1 COLLATE NOCASE", {ddl->index}));
+    auto owner = co_await texts_at_home(
+        *s_.gateway, "SELECT tbl_name FROM sqlite_schema WHERE type = 'index' AND name = ?1 COLLATE NOCASE",
+        {ddl->index});
     if (!owner.ok()) co_return std::move(owner).error();
-    executor::RowReader reader(owner->bytes, 1);
-    std::vector<executor::Value> row;
-    if (!reader.done())
-      if (auto next = reader.next(row); !next.ok()) co_return std::move(next).error();
-    const auto* name = row.empty() ? nullptr : std::get_if<std::string>(&row.front());
-    if (name != nullptr && tables->contains(*name))
-      ddl->kind = Kind::kChange, ddl->table = *name;
-    else
-      ddl->kind = Kind::kNone;
+    ddl->kind = Kind::kNone;
+    if (!owner->empty() && tables->contains(owner->front())) ddl->kind = Kind::kChange, ddl->table = owner->front();
   }
   if (ddl->kind == Kind::kNone) co_return Nothing();
   if (s_.in_transaction()) co_return in_transaction(t.tag);

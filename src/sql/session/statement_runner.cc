@@ -20,7 +20,7 @@ bool is_transaction_control(Kind kind) {
 }
 bool must_stand_alone(Kind kind) {
   return kind == Kind::kCreateDatabase || kind == Kind::kDropDatabase || kind == Kind::kSetClusterSetting ||
-         kind == Kind::kResetClusterSetting || kind == Kind::kCreatePartitioned;
+         kind == Kind::kSetReplicationFactor || kind == Kind::kResetClusterSetting || kind == Kind::kCreatePartitioned;
 }
 bool writes(Kind kind) {
   return kind == Kind::kWrite || kind == Kind::kDdl || kind == Kind::kCopyFrom || kind == Kind::kCreatePartitioned;
@@ -189,11 +189,9 @@ asio::awaitable<Result<Started>> StatementRunner::lock_tables(Translated t) {
 }
 
 asio::awaitable<Result<Started>> StatementRunner::run_ddl(Translated t) {
-  if (s_.host.cluster.partitioned(s_.gateway->database())) {
-    auto ran = co_await run_partitioned_ddl(t);
-    if (!ran.ok()) co_return std::move(ran).error();
-    if (*ran) co_return **std::move(ran);
-  }
+  auto partitioned = co_await run_partitioned_ddl(t);
+  if (!partitioned.ok()) co_return std::move(partitioned).error();
+  if (*partitioned) co_return **std::move(partitioned);
   const bool own = !s_.in_transaction() && t.sql.size() > 1;
   if (own)
     if (auto begun = txn_.ensure_implicit(); !begun.ok()) co_return std::move(begun).error();

@@ -50,6 +50,7 @@ class StatementRunner {
   boost::asio::awaitable<Result<Started>> create_partitioned(Translated statement);
   /// nullopt: the statement names no partitioned table.
   boost::asio::awaitable<Result<std::optional<Started>>> run_partitioned_ddl(const Translated& statement);
+  boost::asio::awaitable<Result<void>> has_heard_of_all(const Translated& statement);
   boost::asio::awaitable<Result<Started>> lock_tables(Translated statement);
   boost::asio::awaitable<Result<bool>> object_exists(std::string name);
   boost::asio::awaitable<Result<void>> notice_if_present(std::string name);
