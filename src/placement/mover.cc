@@ -32,6 +32,7 @@ struct Mover::Round {
 std::vector<Step> Mover::next(Instant now, const ClusterView& view, std::span<const NodeId> leaving, Random& random,
                               std::span<const NodeId> others) {
   forget_old(now);
+  forget_shown(view);
   state_ = {};
   for (const NodeId id : leaving) state_.nodes.push_back({id});
   std::ranges::sort(state_.nodes, {}, &MoveState::Left::node);
@@ -51,19 +52,24 @@ std::vector<Step> Mover::next(Instant now, const ClusterView& view, std::span<co
 void Mover::answered(const Step& step, const Result<void>& result, Instant now) {
   const auto it = asked_.find(step.range);
   if (it == asked_.end() || it->second.step != step) return;
-  asked_.erase(it);
   if (result.ok()) {
+    it->second.taken = true, it->second.at = now;
     refused_.erase(step.range);
     return;
   }
+  asked_.erase(it);
   refused_[step.range] = {now + limits_.rest, result.error().message};
   if (step.kind == Kind::kAddReplica) avoided_[{step.range, step.node}] = now + limits_.avoid;
 }
 
 void Mover::forget_old(Instant now) {
   for (auto it = asked_.begin(); it != asked_.end();) {
-    if (now - it->second.at <= limits_.answer_limit) {
+    if (now - it->second.at <= (it->second.taken ? limits_.rest : limits_.answer_limit)) {
       ++it;
+      continue;
+    }
+    if (it->second.taken) {
+      it = asked_.erase(it);
       continue;
     }
     refused_[it->first] = {now, "no answer within " + format_duration(limits_.answer_limit)};
@@ -72,6 +78,15 @@ void Mover::forget_old(Instant now) {
   }
   std::erase_if(avoided_, [&](const auto& each) { return each.second <= now; });
   std::erase_if(refused_, [&](const auto& each) { return each.second.until + limits_.avoid <= now; });
+}
+
+/// Asked for by what an older view says, a step would only be refused.
+void Mover::forget_shown(const ClusterView& view) {
+  if (asked_.empty()) return;
+  for (const RangeView& range : view.ranges) {
+    const auto it = asked_.find(range.range);
+    if (it != asked_.end() && it->second.taken && it->second.cfg != range.cfg) asked_.erase(it);
+  }
 }
 
 /// Learners that were asked for and are not in the view yet take their place and space already.
@@ -236,7 +251,7 @@ void Mover::leave(Round& round, const RangeView& range, const Standing& standing
 
 void Mover::take(Round& round, const RangeView& range, Kind kind, NodeId node, int rf) {
   const Step step{kind, range.range, node, rf};
-  asked_[range.range] = {step, round.now, range.bytes};
+  asked_[range.range] = {step, round.now, range.bytes, range.cfg};
   round.steps.push_back(step);
 }
 

@@ -11,7 +11,7 @@ struct MoverLimits {
   std::size_t at_once{64};                          ///< Replicas being built for leaving nodes.
   Duration patience{std::chrono::seconds(4)};       ///< Without a byte: another target, then another source.
   Duration answer_limit{std::chrono::seconds(15)};  ///< A step that was not answered counts as failed.
-  Duration rest{std::chrono::seconds(1)};           ///< Of a range after a refused step.
+  Duration rest{std::chrono::seconds(1)};           ///< Of a range after a refused step, or one that no view shows.
   Duration avoid{std::chrono::seconds(30)};         ///< Of a target for a range that it failed.
 };
 
@@ -68,6 +68,8 @@ class Mover {
     Step step;
     Instant at;
     std::uint64_t bytes{0};
+    ConfigVersion cfg;  ///< Of the range when it was asked.
+    bool taken{false};  ///< And the view may not show it yet.
   };
   struct Watch {  ///< Of a learner.
     NodeId node;
@@ -82,6 +84,7 @@ class Mover {
   struct Round;  ///< What one call of next() works with.
 
   void forget_old(Instant now);
+  void forget_shown(const ClusterView& view);
   void reserve_asked(Round& round);
   bool account(Round& round, const RangeView& range);
   void consider(Round& round, const RangeView& range);

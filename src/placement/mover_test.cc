@@ -76,6 +76,21 @@ TEST_F(MoverTest, NothingLeavesWhileAMemberThatStaysIsSilent) {
   EXPECT_EQ(after(1s).at(0).kind, Kind::kRemoveReplica) << "a draining member answers";
 }
 
+TEST_F(MoverTest, WaitsUntilTheViewShowsAStepThatWasTaken) {
+  view_.ranges = {range_on(1, {1, 2, 3}, 100)};
+  const Step add = after(0s).at(0);
+  mover_.answered(add, {}, now_);
+  EXPECT_TRUE(after(20ms).empty()) << "the view is older than the answer";
+  EXPECT_EQ(mover_.state().under_way, 1U);
+  take(add);
+  promote(kN4);
+  const Step lease = after(0s).at(0);
+  EXPECT_EQ(lease.kind, Kind::kTransferLease);
+  mover_.answered(lease, {}, now_);
+  EXPECT_TRUE(after(20ms).empty());
+  EXPECT_EQ(after(2s), Steps{lease}) << "as if it had never been taken";
+}
+
 TEST_F(MoverTest, AnotherTargetWhenOneDiesOrRefuses) {
   view_ = cluster_of(5);
   view_.ranges = {range_on(1, {1, 2, 3}, 100)};
