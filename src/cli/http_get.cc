@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <chrono>
 #include <memory>
@@ -53,6 +55,23 @@ Result<void> open(const std::string& address, Socket& socket, Steady::time_point
   return {};
 }
 
+bool same_letters(std::string_view a, std::string_view b) {
+  return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+}
+
+/// The value of a header, empty when it is not there.
+std::string header(std::string_view head, std::string_view name) {
+  while (!head.empty()) {
+    const std::string_view line = head.substr(0, head.find("\r\n"));
+    head.remove_prefix(std::min(head.size(), line.size() + 2));
+    if (line.size() <= name.size() || line[name.size()] != ':' || !same_letters(line.substr(0, name.size()), name))
+      continue;
+    const auto value = line.find_first_not_of(' ', name.size() + 1);
+    return std::string(value == std::string_view::npos ? "" : line.substr(value));
+  }
+  return "";
+}
+
 }  // namespace
 
 Result<HttpAnswer> parse_http_answer(std::string_view bytes) {
@@ -64,19 +83,33 @@ Result<HttpAnswer> parse_http_answer(std::string_view bytes) {
     return nonsense;
   const char* digits = bytes.data() + space + 1;
   if (std::from_chars(digits, bytes.data() + end, answer.status).ec != std::errc{}) return nonsense;
+  answer.location = header(bytes.substr(0, end), "location");
   answer.body = bytes.substr(end + 4);
   return answer;
 }
 
 namespace {
-Result<HttpAnswer> ask(const std::string& address, const std::string& head, Duration timeout) {
+Result<void> send_all(int fd, std::string_view bytes, Steady::time_point deadline) {
+  while (!bytes.empty()) {
+    const auto n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n > 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    } else if ((errno != EAGAIN && errno != EINTR) || !wait_for(fd, POLLOUT, deadline)) {
+      return Error(Errc::kUnavailable, "");
+    }
+  }
+  return {};
+}
+
+/// `head`: without its last, empty line.
+Result<HttpAnswer> ask(const std::string& address, const std::string& head, const std::string& body, Duration timeout) {
   const auto deadline = Steady::now() + timeout;
   Socket socket;
   TRY(open(address, socket, deadline));
   // HTTP/1.0: the answer ends with the connection, and never comes in chunks.
-  const std::string request = head + "Host: " + address + "\r\n\r\n";
-  if (::send(socket.fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size()))
-    return Error(Errc::kUnavailable, address + " does not take a request");
+  // Who does not take all of a body may have answered already.
+  const bool sent = send_all(socket.fd, head + "Host: " + address + "\r\n\r\n" + body, deadline).ok();
+  if (!sent && body.empty()) return Error(Errc::kUnavailable, address + " does not take a request");
   std::string bytes;
   char buffer[16384];
   for (;;) {
@@ -93,11 +126,28 @@ Result<HttpAnswer> ask(const std::string& address, const std::string& head, Dura
 }  // namespace
 
 Result<HttpAnswer> http_get(const std::string& address, const std::string& path, Duration timeout) {
-  return ask(address, "GET " + path + " HTTP/1.0\r\n", timeout);
+  return ask(address, "GET " + path + " HTTP/1.0\r\n", "", timeout);
 }
 
 Result<HttpAnswer> http_post(const std::string& address, const std::string& path, Duration timeout) {
-  return ask(address, "POST " + path + " HTTP/1.0\r\nContent-Length: 0\r\n", timeout);
+  return ask(address, "POST " + path + " HTTP/1.0\r\nContent-Length: 0\r\n", "", timeout);
+}
+
+Result<HttpAnswer> http_send(const std::string& address, const HttpRequest& request, Duration timeout) {
+  std::string head = request.method + " " + request.path + " HTTP/1.0\r\n";
+  for (const std::string& line : request.headers) head += line + "\r\n";
+  return ask(address, head + "Content-Length: " + std::to_string(request.body.size()) + "\r\n", request.body, timeout);
+}
+
+std::optional<HttpTarget> split_http_url(std::string_view url) {
+  constexpr std::string_view kScheme = "http://";
+  if (!url.starts_with(kScheme)) return std::nullopt;
+  url.remove_prefix(kScheme.size());
+  const auto slash = std::min(url.find('/'), url.size());
+  std::string_view address = url.substr(0, slash);
+  if (const auto at = address.rfind('@'); at != std::string_view::npos) address.remove_prefix(at + 1);
+  if (address.empty()) return std::nullopt;
+  return HttpTarget{std::string(address), slash == url.size() ? "/" : std::string(url.substr(slash))};
 }
 
 std::string url_encoded(std::string_view text) {

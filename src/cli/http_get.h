@@ -1,5 +1,7 @@
 #pragma once
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/loop.h"
 #include "base/result.h"
@@ -8,7 +10,8 @@ namespace outlast::cli {
 
 struct HttpAnswer {
   int status{0};
-  std::string body;
+  std::string location{};  ///< Where a redirect points.
+  std::string body{};
 };
 
 /// One blocking GET of a node's own HTTP server, for commands that run beside it; `address` is "host:port".
@@ -16,6 +19,18 @@ struct HttpAnswer {
 Result<HttpAnswer> http_get(const std::string& address, const std::string& path, Duration timeout);
 /// The same as a POST without a body.
 Result<HttpAnswer> http_post(const std::string& address, const std::string& path, Duration timeout);
+/// Any request, with its body.
+struct HttpRequest {
+  std::string method, path;
+  std::vector<std::string> headers{};  ///< "label: a"
+  std::string body{};
+};
+Result<HttpAnswer> http_send(const std::string& address, const HttpRequest& request, Duration timeout);
+/// "http://host:port/path?query" as its two parts; user and password are left out. Pure.
+struct HttpTarget {
+  std::string address, path;
+};
+std::optional<HttpTarget> split_http_url(std::string_view url);
 /// For a value in a query: everything but letters, digits and -._~ as %XX. Pure.
 std::string url_encoded(std::string_view text);
 

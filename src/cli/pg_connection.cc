@@ -138,6 +138,8 @@ PgReply PgConnection::collect(Duration timeout) {
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY) {
       if (!reply.ok) continue;
       reply.tag = PQcmdStatus(result.get());
+      reply.columns.clear();
+      for (int c = 0; c < PQnfields(result.get()); ++c) reply.columns.emplace_back(PQfname(result.get(), c));
       reply.rows.assign(static_cast<std::size_t>(PQntuples(result.get())), {});
       for (int r = 0; r < PQntuples(result.get()); ++r)
         for (int c = 0; c < PQnfields(result.get()); ++c)

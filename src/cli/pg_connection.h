@@ -17,9 +17,10 @@ struct PgReply {
   bool ok{false};
   std::string sqlstate;  ///< The server's; empty on success and when the connection broke without a word.
   std::string message;
-  bool broken{false};     ///< The connection is gone.
-  bool timed_out{false};  ///< No answer in time; the connection was closed because its state is unknown.
-  std::string tag;        ///< "INSERT 0 1"
+  bool broken{false};                ///< The connection is gone.
+  bool timed_out{false};             ///< No answer in time; the connection was closed because its state is unknown.
+  std::string tag;                   ///< "INSERT 0 1"
+  std::vector<std::string> columns;  ///< Their names.
   std::vector<std::vector<std::optional<std::string>>> rows;
 };
 

@@ -7,8 +7,10 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <random>
 
+#include "cli/demo/roles/run.h"
 #include "cli/demo/run.h"
 #include "cli/groups.h"
 #include "cli/haproxy_process.h"
@@ -69,25 +71,55 @@ int give_up(const Error& error, const InterruptScope& interrupt) {
   return kFailed;
 }
 
+template <class Run>
+int run_to_verdict(const DemoOptions& options, const InterruptScope& interrupt, const std::string& dir,
+                   const std::string& meta) {
+  Run demo(options, interrupt, dir, meta);
+  auto went = demo.start();
+  if (went.ok()) went = demo.load();
+  if (went.ok()) demo.prove();
+  if (interrupt.interrupted() && went.ok()) went = Error(Errc::kCancelled, "interrupted");
+  // A run that broke off is reported too: what was not measured fails it.
+  const bool written = options.report.empty() || write_report(options.report, demo.report());
+  if (!went.ok()) return give_up(went.error(), interrupt);
+  std::fputs(("\n" + summary(demo.report())).c_str(), stdout);
+  if (!options.report.empty()) fmt::print("report      {}\n", options.report);
+  const bool passed = failures(demo.report()).empty();
+  if (!passed) demo.print_logs();
+  if (!written) return kFailed;
+  return passed ? kDone : kVerdictNegative;
+}
+
+/// Empty: the scenario can run with these nodes. Else the process's end.
+std::optional<int> refused(const DemoOptions& options) {
+  const bool leaves = options.scenario == "decommission", rolls = options.scenario == "rolling-restart";
+  const auto say = [](const char* text, int code) {
+    std::fputs(text, stderr);
+    return code;
+  };
+  if ((options.scenario == "drain" || rolls) && options.nodes < 3)
+    return say("outlast: while one node drains two others have to serve: --nodes=3 or more\n", kUsage);
+  if (leaves && options.nodes < 5)
+    return say("outlast: when two nodes have left three others have to keep the copies: --nodes=5 or more\n", kUsage);
+  if (options.scenario == "roles" && options.nodes != kRolesNodes)
+    return say("outlast: this scenario has 2 frontends, 3 backends and a compute node: leave --nodes out\n", kUsage);
+  if ((options.scenario == "drain" || leaves || rolls) && find_haproxy().empty())
+    return say("outlast: this scenario needs HAProxy in PATH or /usr/sbin: apt-get install haproxy\n", kFailed);
+  return std::nullopt;
+}
+
+int usual_nodes(const std::string& scenario) {
+  if (scenario == "roles") return kRolesNodes;
+  return scenario == "decommission" || scenario == "rolling-restart" ? 5 : 3;
+}
+
 }  // namespace
 
 int run_demo(const DemoOptions& given) {
   DemoOptions options = given;
   if (options.seed == 0) options.seed = static_cast<std::int64_t>(std::random_device{}() % 1'000'000 + 1);
-  const bool leaves = options.scenario == "decommission", rolls = options.scenario == "rolling-restart";
-  if (options.nodes == 0) options.nodes = leaves || rolls ? 5 : 3;
-  if ((options.scenario == "drain" || rolls) && options.nodes < 3) {
-    std::fputs("outlast: while one node drains two others have to serve: --nodes=3 or more\n", stderr);
-    return kUsage;
-  }
-  if (leaves && options.nodes < 5) {
-    std::fputs("outlast: when two nodes have left three others have to keep the copies: --nodes=5 or more\n", stderr);
-    return kUsage;
-  }
-  if ((options.scenario == "drain" || leaves || rolls) && find_haproxy().empty()) {
-    std::fputs("outlast: this scenario needs HAProxy in PATH or /usr/sbin: apt-get install haproxy\n", stderr);
-    return kFailed;
-  }
+  if (options.nodes == 0) options.nodes = usual_nodes(options.scenario);
+  if (const auto code = refused(options)) return *code;
   const InterruptScope interrupt;
   const DemoFolder folder(options.keep);
   if (folder.path().empty()) {
@@ -102,20 +134,8 @@ int run_demo(const DemoOptions& given) {
     if (!url.ok()) return give_up(url.error(), interrupt);
     meta = *std::move(url);
   }
-  Demo demo(options, interrupt, folder.path(), meta);
-  auto went = demo.start();
-  if (went.ok()) went = demo.load();
-  if (went.ok()) demo.prove();
-  if (interrupt.interrupted() && went.ok()) went = Error(Errc::kCancelled, "interrupted");
-  // A run that broke off is reported too: what was not measured fails it.
-  const bool written = options.report.empty() || write_report(options.report, demo.report());
-  if (!went.ok()) return give_up(went.error(), interrupt);
-  std::fputs(("\n" + summary(demo.report())).c_str(), stdout);
-  if (!options.report.empty()) fmt::print("report      {}\n", options.report);
-  const bool passed = failures(demo.report()).empty();
-  if (!passed) demo.print_logs();
-  if (!written) return kFailed;
-  return passed ? kDone : kVerdictNegative;
+  if (options.scenario == "roles") return run_to_verdict<RolesDemo>(options, interrupt, folder.path(), meta);
+  return run_to_verdict<Demo>(options, interrupt, folder.path(), meta);
 }
 
 void add_demo(Commands& all) {
@@ -132,12 +152,13 @@ void add_demo(Commands& all) {
                   "  outlast demo --scenario=restart --duration=90s --report=/tmp/restart.json\n"
                   "  outlast demo --scenario=ingest --duration=90s --report=/tmp/ingest.json\n"
                   "  outlast demo --scenario=decommission --duration=90s --report=/tmp/decommission.json\n"
-                  "  outlast demo --scenario=rolling-restart --duration=90s --report=/tmp/rolling.json",
+                  "  outlast demo --scenario=rolling-restart --duration=90s --report=/tmp/rolling.json\n"
+                  "  outlast demo --scenario=roles --duration=120s --report=/tmp/roles.json",
        .options =
            {{.name = "--nodes",
              .value_name = "N",
              .target = &o->nodes,
-             .help = "how many nodes; 0 = 5 for decommission and rolling-restart, else 3",
+             .help = "how many nodes; 0 = 5 for decommission and rolling-restart, 6 for roles, else 3",
              .min = 0,
              .max = 15},
             {.name = "--duration", .value_name = "TIME", .target = &o->duration, .help = "how long the load runs"},
@@ -163,8 +184,9 @@ void add_demo(Commands& all) {
                  "turn, with clients that stay connected and never repeat anything, and senders of records; ingest: "
                  "records of every kind through restarts and one kill -9; decommission: two nodes leave for good and a "
                  "third is killed meanwhile; rolling-restart: the whole cluster restarted by one command, again and "
-                 "again",
-             .choices = {"steady", "crash", "drain", "restart", "ingest", "decommission", "rolling-restart"}},
+                 "again; roles: two frontends, three backends and a compute node, each leaving by `stop -g` and "
+                 "returning under queries of every length, labelled loads and background work",
+             .choices = {"steady", "crash", "drain", "restart", "ingest", "decommission", "rolling-restart", "roles"}},
             {.name = "--meta",
              .value_name = "KIND",
              .target = &o->meta,

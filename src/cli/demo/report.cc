@@ -140,7 +140,7 @@ void records_failures(const DemoReport& report, std::vector<std::string>& why) {
 }
 
 void rows_failures(const DemoReport& report, std::vector<std::string>& why) {
-  const int readers = report.nodes_after.value_or(report.nodes);
+  const int readers = report.readers.value_or(report.nodes_after.value_or(report.nodes));
   if (static_cast<int>(report.read_back.size()) < readers || report.read_back.empty())
     why.push_back(fmt::format("the data was read back through {} of {} nodes", report.read_back.size(), readers));
   const CheckResult r = all_nodes(report);
@@ -164,6 +164,18 @@ void replicas_failures(const DemoReport& report, std::vector<std::string>& why) 
 }
 
 }  // namespace
+
+void take_load_numbers(const LoadRecord& record, DemoReport& report) {
+  report.seconds = std::chrono::duration<double>(record.elapsed()).count();
+  report.statements = record.statements();
+  report.connections = record.connections();
+  report.complaints = record.complaints();
+  const LatencyHistogram all = record.timeline().all();
+  report.p50_ms = all.quantile_ms(0.5);
+  report.p99_ms = all.quantile_ms(0.99);
+  report.max_ms = record.max_latency_ms();
+  report.max_pause_ms = record.max_pause_ms();
+}
 
 std::vector<std::string> failures(const DemoReport& report) {
   std::vector<std::string> why;
@@ -194,6 +206,7 @@ std::vector<std::string> failures(const DemoReport& report) {
   }
   if (report.scenario == "decommission")
     decommission_failures(report.decommission.value_or(DecommissionReport()), report.seconds, report.p99_ratio, why);
+  if (report.roles) roles_failures(*report.roles, report, why);
   if (rolls(report)) rolling_failures(report.rounds, report.connections, why);
   if (!crash && !drain && sql && !rolls(report)) return why;
   if ((crash || !sql) && !std::ranges::any_of(report.events, is_kill)) why.push_back("nothing was killed");
@@ -229,6 +242,7 @@ std::string to_json(const DemoReport& report) {
       {"complaints", words(report.complaints)}};
   if (report.nodes_after) all["nodes_after"] = *report.nodes_after;
   if (report.decommission) add_decommission_fields(*report.decommission, all);
+  if (report.roles) add_roles_fields(*report.roles, report, all);
   if (rolls(report)) add_rolling_fields(report.rounds, report.max_pause_ms, all);
   if (replaced_workers(report)) add_restart_fields(report, all);
   if (report.records) all["records"] = to_json(*report.records);
@@ -255,6 +269,7 @@ std::string summary(const DemoReport& report) {
   if (!report.events.empty()) text += events_text(report);
   if (rolls(report)) text += rolling_summary(report.rounds, report.connections);
   if (report.scenario == "drain") text += drain_summary(report);
+  if (report.roles) text += roles_summary(*report.roles, report);
   if (report.decommission) text += decommission_summary(*report.decommission);
   if (replaced_workers(report)) text += restart_summary(report);
   if (report.records) text += records_summary("records", *report.records);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/demo/decommission_report.h"
+#include "cli/demo/roles/report.h"
 #include "cli/demo/rolling_report.h"
 #include "cli/record_report.h"
 #include "cli/workload_check.h"
@@ -15,7 +16,7 @@ namespace outlast::cli {
 /// Something that the demo did to the cluster.
 struct DemoEvent {
   double at_seconds{0};                       ///< Since the load began.
-  std::string kind;                           ///< "kill_worker", "kill_node", "drain", "restart" or "stop".
+  std::string kind;                           ///< "kill_worker", "kill_node", "drain", "restart", "stop" or "exit".
   int node{0};                                ///< Counted from 1.
   std::optional<double> ready_after_seconds;  ///< Until the node said ready again; empty: it did not.
 };
@@ -33,6 +34,7 @@ struct DemoReport {
   std::string scenario;
   std::uint64_t seed{0};
   int nodes{0};
+  std::optional<int> readers;      ///< When not all serve clients: those that the data is read back through.
   std::optional<int> nodes_after;  ///< When some left or joined: those that the data is read back through.
   double seconds{0};
   std::vector<DemoEvent> events;
@@ -50,12 +52,15 @@ struct DemoReport {
   std::optional<RecordsReport> after_kill;            ///< Ingest: of senders that began behind the restarts.
   std::vector<RollingTurn> rounds;                    ///< Of rolling-restart.
   std::optional<DecommissionReport> decommission;     ///< Of that scenario.
+  std::optional<RolesReport> roles;                   ///< Of that scenario.
   std::size_t receipts_wanted{0};                     ///< Of either kind.
   std::vector<CheckResult> read_back;                 ///< One for each node.
   std::optional<ReplicaComparison> replicas;
   std::optional<std::uint64_t> under_replicated_after;
 };
 
+/// What the clients of a load of statements saw.
+void take_load_numbers(const LoadRecord& record, DemoReport& report);
 /// Every reason why this run did not pass, in words; empty = it passed. Pure.
 std::vector<std::string> failures(const DemoReport& report);
 /// The report as JSON text, `pass` and `failures` included.

@@ -24,17 +24,9 @@ LatencyTimeline::Offset offset(D since_start) {
 }  // namespace
 
 void Demo::take_numbers(const LoadRecord& record) {
-  report_.seconds = seconds(record.elapsed());
-  report_.statements = record.statements();
+  take_load_numbers(record, report_);
   report_.statements.unknown_gateway_died = died_with_gateway(record.broken(), kills_);
-  report_.connections = record.connections();
-  report_.complaints = record.complaints();
   const LatencyTimeline timeline = record.timeline();
-  const LatencyHistogram all = timeline.all();
-  report_.p50_ms = all.quantile_ms(0.5);
-  report_.p99_ms = all.quantile_ms(0.99);
-  report_.max_ms = record.max_latency_ms();
-  report_.max_pause_ms = record.max_pause_ms();
   if (drains()) return take_drains(timeline);
   if (decommissions()) return take_decommission(timeline);
   if (rolls()) return take_rolling(timeline);

@@ -1,0 +1,22 @@
+#include "cli/demo/roles/plan.h"
+
+namespace outlast::cli {
+namespace {
+using namespace std::chrono_literals;
+constexpr Duration kWhole = 90s;  ///< Shorter runs have no time for a whole window in every exit.
+}  // namespace
+
+RolesPlan roles_plan(Duration run) {
+  const bool whole = run >= kWhole;
+  RolesPlan plan{.run = run, .detection = 2s, .long_exits = whole ? 3U : 1U};
+  plan.medium_scan = whole ? 5s : 1s;
+  plan.medium_join = whole ? 8s : 2s;
+  plan.long_limit = plan.window() + 3s;
+  plan.frontend_timeout = 20s;
+  plan.fragments_timeout = 2 * plan.window() + 10s;
+  plan.interval = whole ? 5s : 2s;
+  plan.ttl = whole ? 10s : 2s;
+  return plan;
+}
+
+}  // namespace outlast::cli
