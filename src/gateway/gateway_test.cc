@@ -180,6 +180,18 @@ TEST_F(GatewayTest, WaitsForALeaseholderAndGivesUpWithASentence) {
   EXPECT_EQ((*late)->error().code, Errc::kNoLeaseholder);
 }
 
+TEST_F(GatewayTest, AStatementForAPartitionThatWasDroppedDoesNotWaitForALeaseholder) {
+  auto out = std::make_shared<std::optional<Result<Rows>>>();
+  boost::asio::co_spawn(io_, store(session_->run({.sql = "SELECT 1", .tag = "SELECT", .range = RangeId(99)}), out),
+                        boost::asio::detached);
+  io_.poll();
+  EXPECT_FALSE(out->has_value()) << "it may be new";
+  clock_.advance(2s);
+  for (int i = 0; i < 100 && !out->has_value(); ++i) io_.run_one_for(50ms);
+  ASSERT_TRUE(out->has_value());
+  EXPECT_EQ((*out)->error().code, Errc::kSerialization);
+}
+
 TEST_F(GatewayTest, TheStatementTimeOutAndTheInterruptEndAHeldStatement) {
   routes_.update(kRange, std::nullopt);
   session_->limits().statement_timeout = 2s;

@@ -1,6 +1,4 @@
 // A change of a partitioned table's definition: everywhere or nowhere.
-#include <atomic>
-
 #include "gateway/in_parallel.h"
 #include "gateway/partition_tables.h"
 #include "gateway/partitioning.h"
@@ -11,15 +9,10 @@ namespace {
 constexpr std::size_t kAtOnce = 16;
 
 std::vector<Place> places_of(const meta::PartitionedRecord& record) {
-  std::vector<Place> places{std::nullopt};  // the home first: it finds what is wrong with the statement itself
+  std::vector<Place> places{std::nullopt};
   for (const meta::PartitionRecord& each : record.partitions)
     if (each.ready) places.emplace_back(each.range);
   return places;
-}
-
-std::string next_request(liveness::Peer self) {
-  static std::atomic<std::uint64_t> requests{0};
-  return self.to_string() + "/" + std::to_string(requests.fetch_add(1, std::memory_order_relaxed));
 }
 }  // namespace
 
@@ -59,8 +52,13 @@ asio::awaitable<Result<void>> Partitioning::run_everywhere(const Record& record,
     co_return co_await begin_change(*places[i].session, places[i].place, record.table, record.pending->number,
                                     record.pending->sql);
   };
+  // The home finds what is wrong with the statement itself; all else in the database waits for it, so it is held for
+  // good only when the partitions have done their work.
   if (auto home = co_await begin(0); !home.ok()) co_return home;
-  co_return co_await InParallel::run(places.size() - 1, kAtOnce, [&](std::size_t i) { return begin(i + 1); });
+  co_await places[0].session->rollback();
+  auto ran = co_await InParallel::run(places.size() - 1, kAtOnce, [&](std::size_t i) { return begin(i + 1); });
+  if (!ran.ok()) co_return ran;
+  co_return co_await begin(0);
 }
 
 asio::awaitable<void> Partitioning::roll_back(std::vector<InChange>& places) {
@@ -74,7 +72,7 @@ asio::awaitable<Result<void>> Partitioning::change(std::string database, std::st
   meta::PendingChange wanted{.number = 0,
                              .tag = change.tag,
                              .sql = std::move(change.sql),
-                             .request = next_request(ports_.self),
+                             .request = next_request(),
                              .owner = ports_.self,
                              .since_micros = ports_.wall_micros(),
                              .problem = {}};

@@ -43,6 +43,7 @@ asio::awaitable<Result<std::unique_ptr<Session>>> Partitioning::enter(std::strin
   if (auto entered = co_await session->use_database(std::move(database)); !entered.ok())
     co_return std::move(entered).error();
   session->limits().statement_timeout = Duration(0);
+  session->limits().idle_in_transaction_timeout = Duration(0);
   co_return session;
 }
 
@@ -75,11 +76,21 @@ asio::awaitable<Result<void>> Partitioning::install_everywhere(std::string datab
   co_return co_await install(std::nullopt);
 }
 
+std::string Partitioning::next_request() {
+  return ports_.self.to_string() + "/" + std::to_string(requests_.fetch_add(1, std::memory_order_relaxed));
+}
+
 asio::awaitable<Result<void>> Partitioning::create(std::string database, NewPartitionedTable table) {
+  const std::string request = next_request();
   auto record = co_await await_callback<Record>([&, this](Callback<Record> done) {
-    ports_.create(database, table.name, table.scheme, table.slots, std::move(done));
+    ports_.create(database, table.name, table.scheme, table.slots, request, std::move(done));
   });
-  if (!record.ok()) co_return std::move(record).error();  // what it left is of no use: finish() drops it
+  if (!record.ok()) {  // what it left, if anything, is of no use
+    Record left;
+    left.table = table.name, left.request = request;
+    (void)co_await drop_now(database, std::move(left));
+    co_return std::move(record).error();
+  }
   Result<void> done = co_await install_everywhere(database, *record, table.sql);
   if (done.ok()) {
     auto ready = co_await ask(

@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <functional>
 #include <memory>
@@ -43,6 +44,8 @@ class Partitioning {
   boost::asio::awaitable<Result<Record>> ask(std::string database, std::string table, PartitionPorts::Change change,
                                              std::string event = {});
   boost::asio::awaitable<Result<std::unique_ptr<Session>>> enter(std::string database);
+  /// Names one statement for ever.
+  std::string next_request();
   boost::asio::awaitable<Result<void>> install_everywhere(std::string database, Record record,
                                                           std::vector<std::string> sql);
   boost::asio::awaitable<Result<void>> install_added(std::string database, Record record, meta::PartitionRecord added);
@@ -59,6 +62,7 @@ class Partitioning {
 
   const PartitionPorts ports_;
   const OpenSession open_;
+  std::atomic<std::uint64_t> requests_{0};
 };
 
 }  // namespace outlast::gateway

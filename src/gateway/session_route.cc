@@ -6,6 +6,9 @@
 
 namespace outlast::gateway {
 namespace {
+/// A new range and the table that names it are heard of within milliseconds of each other.
+constexpr Duration kAppears = std::chrono::seconds(1);
+
 Error timed_out() {
   return Error(Errc::kDeadline, "canceling statement due to statement timeout");
 }
@@ -85,7 +88,8 @@ boost::asio::awaitable<SessionImpl::Reply> SessionImpl::route_and_call(proto::Ex
   const Clock& clock = gateway_->clock;
   const GatewayParameters& parameters = gateway_->parameters;
   const Instant until = deadline();
-  Instant patience = clock.now() + parameters.patience;
+  const Instant since = clock.now();
+  Instant patience = since + parameters.patience;
   Duration pause = parameters.retry_min;
   for (;;) {
     const std::optional<DatabaseRow> row = gateway_->ports.find_database(database_);
@@ -101,6 +105,9 @@ boost::asio::awaitable<SessionImpl::Reply> SessionImpl::route_and_call(proto::Ex
     }
     if (interrupted()) co_return cancelled();
     const Instant now = clock.now();
+    if (wanted && !known.route && now - since >= kAppears && gateway_->ports.partitions.has_range &&
+        !gateway_->ports.partitions.has_range(range))
+      co_return Error(Errc::kSerialization, "the partition was dropped meanwhile; run the statement again");
     if (now >= until) co_return timed_out();
     if (until == Instant::max() && now >= patience) {
       gateway_->counters.no_leaseholder.fetch_add(1);

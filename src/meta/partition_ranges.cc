@@ -1,7 +1,6 @@
 #include "meta/partition_ranges.h"
 
 #include <algorithm>
-#include <atomic>
 #include <boost/json.hpp>
 #include <limits>
 
@@ -19,12 +18,6 @@ constexpr std::size_t kCreatorsAtOnce = 16;
 const KeyValue* find(const Snapshot& seen, const std::string& key) {
   const auto it = seen.find(key);
   return it == seen.end() ? nullptr : &it->second;
-}
-
-std::string next_request(liveness::Peer owner) {
-  static std::atomic<std::uint64_t> requests{0};
-  return owner.node.to_string() + "." + owner.incarnation.to_string() + "." +
-         std::to_string(requests.fetch_add(1, std::memory_order_relaxed));
 }
 
 Result<std::uint64_t> last_number(const Snapshot& seen) {
@@ -160,7 +153,7 @@ PartitionedRecord first_record(const NewPartitioned& table) {
           .scheme = table.scheme,
           .partitions = {},
           .pending = {},
-          .request = next_request(table.owner),
+          .request = table.request,
           .owner = table.owner,
           .since_micros = table.wall_micros};
 }

@@ -18,6 +18,7 @@ struct NewPartitioned {
   std::string table;
   std::string scheme;               ///< fragments::encode() text.
   std::vector<std::int64_t> slots;  ///< Its partitions from the beginning.
+  std::string request;              ///< Names this CREATE TABLE for ever.
   liveness::Peer owner;
   std::int64_t wall_micros{0};
 };

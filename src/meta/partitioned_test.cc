@@ -22,7 +22,7 @@ class PartitionedTest : public testing_support::SimMetaTest {
     database_ = wait<DatabaseRecord>([&](auto done) { create_database(store_, "d", kOne, 1, std::move(done)); })->id;
   }
   Result<PartitionedRecord> create(std::size_t partitions, Creators creators = {kOne, kTwo}, std::string name = "t") {
-    NewPartitioned table{database_, "d", name, "{}", {}, {NodeId(1), Incarnation(3)}, 7};
+    NewPartitioned table{database_, "d", name, "{}", {}, std::to_string(++requests_), {NodeId(1), Incarnation(3)}, 7};
     for (std::size_t i = 0; i < partitions; ++i) table.slots.push_back(static_cast<std::int64_t>(i));
     return wait<PartitionedRecord>([&](auto done) { create_partitioned(store_, table, creators, std::move(done)); });
   }
@@ -54,6 +54,7 @@ class PartitionedTest : public testing_support::SimMetaTest {
   }
 
   DatabaseId database_;
+  int requests_{0};
 };
 
 TEST_F(PartitionedTest, CreatesManyRangesInTurnsAlthoughAnswersGetLost) {

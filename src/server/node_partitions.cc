@@ -21,12 +21,13 @@ gateway::PartitionPorts Node::partition_ports() {
   };
   ports.self = self();
   ports.wall_micros = [this] { return clock_.wall_micros(); };
+  ports.has_range = [this](RangeId range) { return state_->ranges().find(meta::keys::range(range)) != nullptr; };
   ports.tables = [this](const std::string& database) { return state_->partitioned(database); };
   ports.create = [this](const std::string& database, const std::string& table, const std::string& scheme,
-                        const std::vector<std::int64_t>& slots, Callback<Record> done) {
+                        const std::vector<std::int64_t>& slots, const std::string& request, Callback<Record> done) {
     const auto row = state_->find_database(database);
     if (!row) return done(no_database(database));
-    meta::create_partitioned(*meta_, {row->id, database, table, scheme, slots, self(), clock_.wall_micros()},
+    meta::create_partitioned(*meta_, {row->id, database, table, scheme, slots, request, self(), clock_.wall_micros()},
                              state_->creators({member_.node, member_.incarnation, member_.store_uuid}),
                              std::move(done));
   };

@@ -39,7 +39,8 @@ void FakePartitions::publish(const std::string& database) {
 
 Result<meta::PartitionedRecord> FakePartitions::create(const std::string& database, const std::string& table,
                                                        const std::string& scheme,
-                                                       const std::vector<std::int64_t>& slots) {
+                                                       const std::vector<std::int64_t>& slots,
+                                                       const std::string& request) {
   const std::lock_guard lock(mutex_);
   if (records_.contains({database, table}))
     return Error(Errc::kDuplicateTable, "relation \"" + table + "\" already exists");
@@ -49,7 +50,7 @@ Result<meta::PartitionedRecord> FakePartitions::create(const std::string& databa
                 .scheme = scheme,
                 .partitions = {},
                 .pending = {},
-                .request = std::to_string(next_request_++),
+                .request = request,
                 .owner = {}};
   for (const std::int64_t slot : slots) record.partitions.push_back({slot, RangeId(next_range_++), false});
   return records_[{database, table}] = record;
@@ -73,8 +74,8 @@ gateway::PartitionPorts FakePartitions::ports() {
   gateway::PartitionPorts ports;
   ports.tables = [this](const std::string& database) { return tables(database); };
   ports.create = [this](const std::string& database, const std::string& table, const std::string& scheme,
-                        const std::vector<std::int64_t>& slots,
-                        Callback<Record> done) { done(create(database, table, scheme, slots)); };
+                        const std::vector<std::int64_t>& slots, const std::string& request,
+                        Callback<Record> done) { done(create(database, table, scheme, slots, request)); };
   ports.add = [this](const std::string& database, const std::string& table, std::int64_t slot, Callback<Record> done) {
     done(change(database, table, [&](const Record& now) -> Result<Record> {
       Record next = now;

@@ -24,7 +24,7 @@ class FakePartitions {
  private:
   using Record = meta::PartitionedRecord;
   Result<Record> create(const std::string& database, const std::string& table, const std::string& scheme,
-                        const std::vector<std::int64_t>& slots);
+                        const std::vector<std::int64_t>& slots, const std::string& request);
   Result<Record> change(const std::string& database, const std::string& table,
                         const gateway::PartitionPorts::Change& change);
   void publish(const std::string& database);
@@ -32,7 +32,7 @@ class FakePartitions {
   mutable std::mutex mutex_;
   std::map<std::pair<std::string, std::string>, Record> records_;
   std::map<std::string, std::shared_ptr<const gateway::PartitionedTables>> known_;
-  std::uint64_t next_range_{1000}, next_request_{1};
+  std::uint64_t next_range_{1000};
   std::atomic<int> spared_{0}, failing_{0};
 };
 

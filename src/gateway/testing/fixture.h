@@ -70,6 +70,7 @@ class GatewayTest : public ::testing::Test, public ChannelFactory {
     ports.node = NodeId(1);
     ports.incarnation = Incarnation(11);
     ports.partitions.tables = [](const std::string&) { return nullptr; };
+    ports.partitions.has_range = [](RangeId range) { return range.value < 90; };
     ports.find_database = [this](const std::string& name) -> std::optional<DatabaseRow> {
       if (name != known_) return std::nullopt;
       return DatabaseRow{DatabaseId(2), name, kRange};
