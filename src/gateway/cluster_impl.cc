@@ -11,8 +11,8 @@ namespace outlast::gateway {
 ClusterImpl::ClusterImpl(ClusterPorts ports, RouteTable& routes, ChannelFactory& channels, const Clock& clock,
                          GatewayParameters parameters)
     : gateway_(std::make_shared<Gateway>(std::move(ports), routes, channels, clock, parameters)),
-      partitioning_(gateway_->ports.partitions,
-                    [gateway = gateway_] { return std::make_unique<SessionImpl>(gateway); }) {}
+      partitioning_(std::make_shared<Partitioning>(
+          gateway_->ports.partitions, [gateway = gateway_] { return std::make_unique<SessionImpl>(gateway); })) {}
 
 std::unique_ptr<Session> ClusterImpl::open_session() {
   auto session = std::make_unique<SessionImpl>(gateway_);
@@ -65,6 +65,34 @@ boost::asio::awaitable<Result<void>> ClusterImpl::set_replication_factor(std::st
   co_return co_await await_callback<void>([gateway, database, replicas](Callback<void> done) {
     gateway->ports.set_replication_factor(database, replicas, std::move(done));
   });
+}
+
+boost::asio::awaitable<Result<void>> ClusterImpl::create_partitioned(std::string database, NewPartitionedTable table) {
+  const std::shared_ptr<Partitioning> partitioning = partitioning_;
+  co_return co_await partitioning->create(std::move(database), std::move(table));
+}
+
+boost::asio::awaitable<Result<void>> ClusterImpl::change_partitioned(std::string database, std::string table,
+                                                                     TableChange change) {
+  const std::shared_ptr<Partitioning> partitioning = partitioning_;
+  co_return co_await partitioning->change(std::move(database), std::move(table), std::move(change));
+}
+
+boost::asio::awaitable<Result<void>> ClusterImpl::drop_partitioned(std::string database, std::string table) {
+  const std::shared_ptr<Partitioning> partitioning = partitioning_;
+  co_return co_await partitioning->drop(std::move(database), std::move(table));
+}
+
+boost::asio::awaitable<Result<PartitionRow>> ClusterImpl::add_partition(std::string database, std::string table,
+                                                                        std::int64_t slot) {
+  const std::shared_ptr<Partitioning> partitioning = partitioning_;
+  co_return co_await partitioning->add(std::move(database), std::move(table), slot);
+}
+
+boost::asio::awaitable<Result<void>> ClusterImpl::finish_partitioned(meta::PartitionedRecord record) {
+  const std::shared_ptr<Partitioning> partitioning = partitioning_;
+  const std::string database = record.database_name;
+  co_return co_await partitioning->finish(database, std::move(record));
 }
 
 boost::asio::awaitable<Result<std::vector<ListingRow>>> ClusterImpl::list(Listing what) {

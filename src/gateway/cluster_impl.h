@@ -69,10 +69,14 @@ class ClusterImpl final : public Cluster {
   std::shared_ptr<const PartitionedTables> partitioned(const std::string& database) const override {
     return gateway_->ports.partitions.tables(database);
   }
-  std::optional<NodeId> leader(RangeId range) const override {
-    const auto known = gateway_->routes.find(range);
-    return known.route ? std::optional(known.route->node) : std::nullopt;
-  }
+  boost::asio::awaitable<Result<void>> create_partitioned(std::string database, NewPartitionedTable table) override;
+  boost::asio::awaitable<Result<void>> change_partitioned(std::string database, std::string table,
+                                                          TableChange change) override;
+  boost::asio::awaitable<Result<void>> drop_partitioned(std::string database, std::string table) override;
+  boost::asio::awaitable<Result<PartitionRow>> add_partition(std::string database, std::string table,
+                                                             std::int64_t slot) override;
+  /// Partitioning::finish.
+  boost::asio::awaitable<Result<void>> finish_partitioned(meta::PartitionedRecord record);
   boost::asio::awaitable<Result<void>> create_database(std::string name) override;
   boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
   boost::asio::awaitable<Result<void>> set_replication_factor(std::string database, int replicas) override;
@@ -88,7 +92,7 @@ class ClusterImpl final : public Cluster {
 
  private:
   std::shared_ptr<Gateway> gateway_;
-  Partitioning partitioning_;
+  const std::shared_ptr<Partitioning> partitioning_;
 };
 
 }  // namespace outlast::gateway

@@ -70,9 +70,8 @@ PartitionKeeper::Ports Node::partition_keeper_ports() {
   };
   ports.is_gone = [this](liveness::Peer peer) { return !liveness_->find(peer); };
   ports.finish = [this](Record record, Callback<void> done) {
-    const std::string database = record.database_name;
     boost::asio::co_spawn(
-        io_.first(), cluster_->partitioning().finish(database, std::move(record)),
+        io_.first(), cluster_->finish_partitioned(std::move(record)),
         [this, done = std::move(done)](const std::exception_ptr& failed, Result<void> ended) mutable {
           if (failed) ended = Error(Errc::kInternal, "finishing a partitioned table failed");
           loop_.post([done = std::move(done), ended = std::move(ended)]() mutable { done(std::move(ended)); });
