@@ -3,6 +3,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "base/parse.h"
+#include "placement/roles.h"
 
 namespace outlast::cli {
 namespace {
@@ -84,11 +85,12 @@ Duration least_drain_wait(const HaproxyOptions& options) {
 Result<std::string> haproxy_config(const proto::NodeStatusReply& nodes, const HaproxyOptions& options) {
   std::string servers;
   for (const proto::NodeStatus& node : nodes.nodes()) {
-    if (node.membership() == "decommissioned") continue;
+    const auto roles = placement::parse_roles(node.roles());
+    if (node.membership() == "decommissioned" || (roles.ok() && !roles->frontend)) continue;
     ASSIGN_OR_RETURN(const std::string line, server_line(node));
     servers += line;
   }
-  if (servers.empty()) return Error(Errc::kInvalidArgument, "the cluster has no node to balance over");
+  if (servers.empty()) return Error(Errc::kInvalidArgument, "the cluster has no frontend to balance over");
   const Duration more = least_drain_wait(options) + std::max<Duration>(options.inter, 1s);
   return fmt::format(kTemplate, fmt::arg("bind", options.bind), fmt::arg("inter", time(options.inter)),
                      fmt::arg("fall", options.fall), fmt::arg("rise", options.rise),

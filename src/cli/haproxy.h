@@ -20,7 +20,7 @@ struct HaproxyOptions {
 /// node out by then. One check more than `fall`, because the first may just have passed. Pure.
 Duration least_drain_wait(const HaproxyOptions& options);
 
-/// A configuration for HAProxy 2.4 and later in front of all nodes that are not decommissioned. Pure.
+/// A configuration for HAProxy 2.4 and later in front of all frontends that are not decommissioned. Pure.
 /// Errors: kInvalidArgument when no node is left, or one has no address that a balancer could use.
 Result<std::string> haproxy_config(const proto::NodeStatusReply& nodes, const HaproxyOptions& options);
 

@@ -35,6 +35,18 @@ TEST(HaproxyConfig, HasALineForEachNodeAndChecksReadinessOverHttp) {
     EXPECT_NE(text->find(line), std::string::npos) << line;
 }
 
+TEST(HaproxyConfig, OnlyFrontendsTakeClients) {
+  proto::NodeStatusReply nodes = three_nodes();
+  nodes.mutable_nodes(0)->set_roles("frontend");
+  nodes.mutable_nodes(1)->set_roles("backend,compute");
+  nodes.mutable_nodes(1)->clear_sql_address();
+  const auto text = haproxy_config(nodes, {});
+  ASSERT_TRUE(text.ok()) << text.error().message;
+  EXPECT_NE(text->find("server node1"), std::string::npos);
+  EXPECT_EQ(text->find("server node2"), std::string::npos);
+  EXPECT_NE(text->find("server node3"), std::string::npos) << "a program that says nothing of roles has all";
+}
+
 TEST(HaproxyConfig, NeverCutsTheSessionsOfANodeThatDrains) {
   const auto text = haproxy_config(three_nodes(), {});
   ASSERT_TRUE(text.ok());

@@ -18,6 +18,7 @@ struct NodeFacts {
   pid_t pid{0};         ///< Supervisor: the process that was started.
   pid_t worker_pid{0};  ///< Changes with every worker.
   std::string listen_addr, sql_addr, http_addr;
+  std::string roles;  ///< "frontend,backend,compute"; empty: an older program, which has all.
 };
 Result<NodeFacts> parse_node_facts(std::string_view json);
 

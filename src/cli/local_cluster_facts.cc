@@ -45,12 +45,14 @@ Result<NodeFacts> parse_node_facts(std::string_view text) {
     const json::value value = json::parse(json::string_view(text.data(), text.size()));
     const json::object& o = value.as_object();
     const auto word = [&o](const char* key) { return std::string(o.at(key).as_string()); };
+    const json::value* const roles = o.if_contains("roles");
     return NodeFacts{.node = NodeId(number<std::uint32_t>(o, "node_id")),
                      .pid = number<pid_t>(o, "pid"),
                      .worker_pid = number<pid_t>(o, "worker_pid"),
                      .listen_addr = word("listen_addr"),
                      .sql_addr = word("sql_addr"),
-                     .http_addr = word("http_addr")};
+                     .http_addr = word("http_addr"),
+                     .roles = roles == nullptr ? std::string() : std::string(roles->as_string())};
   } catch (const std::exception& e) {
     return unreadable("NODE.json", e);
   }

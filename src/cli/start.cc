@@ -1,17 +1,10 @@
-// start, start-single-node, init, stop and the hidden worker.
-#include <signal.h>
-#include <unistd.h>
+// start, start-single-node, init and the hidden worker.
 
 #include <cstdio>
-#include <fstream>
 #include <memory>
-#include <thread>
 
 #include "base/parse.h"
 #include "cli/groups.h"
-#include "cli/local_cluster.h"
-#include "cli/supervisor_link.h"
-#include "rpc/client.h"
 #include "server/check.h"
 #include "server/init.h"
 #include "server/supervise.h"
@@ -83,12 +76,14 @@ std::vector<Option> start_options(StartOptions& o) {
 }
 
 Option roles_option(std::string& roles) {
-  return {.name = "--roles",
-          .value_name = "LIST",
-          .target = &roles,
-          .help =
-              "all of them, or `none`: a collector that takes records in and passes them on, without a database "
-              "(docs/ingest.md)"};
+  return {
+      .name = "--roles",
+      .value_name = "LIST",
+      .target = &roles,
+      .help =
+          "what this node does: frontend (SQL and HTTP for clients, leads the cluster when elected), backend (stores "
+          "replicas), compute (runs parts of queries, stores nothing), one or more of them; or `none`: a collector "
+          "that takes records in and passes them on, without a database (docs/ingest.md)"};
 }
 
 Option meta_option(std::string& meta, bool required) {
@@ -190,60 +185,6 @@ int start_node(StartCommand& command, bool single) {
   complete(options, single);
   return command.check ? check_only(options) : server::supervise(options);
 }
-
-struct StopOptions {
-  std::string store, host;
-  Duration timeout{std::chrono::minutes(10)};
-};
-
-Result<void> ask_supervisor_to_stop(const std::string& store, pid_t worker) {
-  auto link = SupervisorLink::connect(store);
-  if (!link.ok() && worker != 0 && ::kill(worker, 0) == 0)
-    return Error(Errc::kUnavailable, "nobody supervises the collector at --store=" + store + " now, and its process " +
-                                         std::to_string(worker) +
-                                         " serves on: end that with SIGTERM, or start the collector again first");
-  if (!link.ok()) return link.error();
-  TRY(link->send(handover::ControlMessage::Kind::kStop, "{}"));
-  ASSIGN_OR_RETURN(const auto answer, link->receive(std::chrono::seconds(5)));
-  if (answer) return {};
-  return Error(Errc::kDeadline, "the supervisor at --store=" + store + " does not answer: see its log");
-}
-
-/// Until the process is gone.
-Result<void> wait_for_end(pid_t pid, Duration timeout) {
-  const auto end = std::chrono::steady_clock::now() + timeout;
-  while (pid != 0 && ::kill(pid, 0) == 0) {
-    if (std::chrono::steady_clock::now() > end)
-      return Error(Errc::kDeadline, "the node (process " + std::to_string(pid) + ") still drains after " +
-                                        format_duration(timeout) +
-                                        ": its log and, of a node with a database, `GET /api/drain` say what it waits "
-                                        "for; ask again to go on waiting");
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return {};
-}
-
-/// Asks the node to stop and waits until its supervisor has let go of the store.
-int stop_node(const StopOptions& o) {
-  NodeFacts node;
-  node.listen_addr = o.host;
-  if (o.host.empty()) {
-    std::ifstream in(o.store + "/NODE.json");
-    const std::string text((std::istreambuf_iterator<char>(in)), {});
-    Result<NodeFacts> facts = parse_node_facts(text);
-    if (!facts.ok())
-      return fail(Error(Errc::kInvalidArgument, "there is no node to stop at --store=" + o.store +
-                                                    ": name a store that is in use, or --host=HOST:PORT"));
-    node = *facts;
-  }
-  const bool collector = node.listen_addr.empty();
-  const auto asked = collector ? ask_supervisor_to_stop(o.store, node.worker_pid)
-                               : rpc::AdminClient(node.listen_addr).stop(std::chrono::seconds(5));
-  if (!asked.ok()) return fail(asked.error());
-  if (const auto ended = wait_for_end(node.pid, o.timeout); !ended.ok()) return fail(ended.error());
-  std::puts("ok");
-  return kDone;
-}
 }  // namespace
 
 void add_start(Commands& all) {
@@ -324,25 +265,6 @@ void add_init(Commands& all) {
          std::printf("cluster %s initialised\n", cluster->c_str());
          return static_cast<int>(kDone);
        }});
-}
-
-void add_stop(Commands& all) {
-  auto o = std::make_shared<StopOptions>();
-  all.push_back(
-      {.path = "stop",
-       .summary = "Stop a node gracefully",
-       .details =
-           "Hands the node's leases to other nodes, ends its sessions (57P01) and waits until the process is gone.",
-       .options = {{.name = "--store",
-                    .value_name = "DIR",
-                    .target = &o->store,
-                    .help = "the store of the node on this machine"},
-                   {.name = "--host",
-                    .value_name = "HOST:PORT",
-                    .target = &o->host,
-                    .help = "or its --listen-addr; then only asks, without waiting"},
-                   {.name = "--timeout", .value_name = "TIME", .target = &o->timeout, .help = "how long to wait"}},
-       .run = [o] { return stop_node(*o); }});
 }
 
 }  // namespace outlast::cli

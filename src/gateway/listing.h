@@ -10,7 +10,7 @@
 namespace outlast::gateway {
 
 /// What SHOW lists of the cluster.
-enum class Listing : std::uint8_t { kNodes, kRanges, kTasks, kPartitions };
+enum class Listing : std::uint8_t { kNodes, kRanges, kTasks, kFrontends, kBackends, kComputeNodes };
 
 struct ListingColumn {
   enum class Kind : std::uint8_t { kText, kInteger, kBoolean } kind{Kind::kText};
@@ -18,7 +18,7 @@ struct ListingColumn {
 };
 using ListingRow = std::vector<executor::Value>;
 
-/// SHOW `word`; nullopt for a word that lists nothing.
+/// SHOW `word`, small letters, "compute nodes" included; nullopt for a word that lists nothing.
 std::optional<Listing> find_listing(std::string_view word);
 /// The columns of every row, in this order. A value is of its column's kind, a boolean an integer 0 or 1, or null.
 std::span<const ListingColumn> listing_columns(Listing listing);

@@ -23,6 +23,7 @@ constexpr std::pair<Kind, std::string_view> kNames[] = {{Kind::kIncarnation, "in
                                                         {Kind::kReload, "reload"},
                                                         {Kind::kEndSourceOnly, "end_source_only"},
                                                         {Kind::kSourceOnly, "source_only"},
+                                                        {Kind::kLeaveFrontend, "leave_frontend"},
                                                         {Kind::kListener, "listener"}};
 constexpr std::size_t kPacketMax = 64 * 1024;
 

@@ -28,6 +28,7 @@ struct ControlMessage {
                      ///< can only change with a restart, to be put in force and answered.
     kEndSourceOnly,  ///< Supervisor: store what the inputs have buffered, and what comes.
     kSourceOnly,     ///< Worker to a supervisor that adopts it, before its listeners: nothing is stored here yet.
+    kLeaveFrontend,  ///< Supervisor: SIGUSR1, the frontend's graceful exit; the worker ends if it is nothing else.
     kListener,       ///< Worker to a supervisor that adopts it: `fd` is the listening socket named by `text`.
   };
   Kind kind{Kind::kUnknown};

@@ -121,10 +121,19 @@ void Supervisor::on_signal(int signal) {
       return;
     case lifecycle::SignalAction::kEndSourceOnly:
       return end_source_only();
-    case lifecycle::SignalAction::kIgnore:
     case lifecycle::SignalAction::kFrontendExit:
+      return leave_frontend();
+    case lifecycle::SignalAction::kIgnore:
       return;
   }
+}
+
+/// The worker knows its roles; when it ends for it, that is a stop like any other that it was asked for by name.
+void Supervisor::leave_frontend() {
+  if (!worker_ || worker_->control_fd < 0) return;
+  const ControlMessage leave{.kind = ControlMessage::Kind::kLeaveFrontend, .node = {}, .incarnation = {}, .text = {}};
+  if (auto told = send_control(worker_->control_fd, leave); !told.ok())
+    spdlog::error("supervisor: the frontend's exit: {}", told.error().message);
 }
 
 /// Every worker is told, each time: one that starts hears it when it comes to listen, one that is started from now on

@@ -69,7 +69,7 @@ struct SupervisorOptions {
 /// Keeps one worker running, starts it again when it ends by itself, replaces it by a new one on demand (protocol A8)
 /// and itself after that; owns the listening sockets so that a killed worker takes no queued connection with it. One
 /// thread; run() blocks. SIGTERM and SIGINT stop the worker gracefully; a further SIGTERM is ignored, a SIGINT while
-/// stopping kills it. SIGUSR2 restarts, SIGHUP reloads, SIGWINCH ends source-only.
+/// stopping kills it. SIGUSR1 is passed on, SIGUSR2 restarts, SIGHUP reloads, SIGWINCH ends source-only.
 class Supervisor {
  public:
   explicit Supervisor(SupervisorOptions options);
@@ -102,6 +102,7 @@ class Supervisor {
   std::optional<Instant> next_deadline() const;
   void become_newer();
   void end_source_only();
+  void leave_frontend();
 
   // supervisor_worker.cc: the one worker outside of restarts, and how children end
   bool by_policy() const;

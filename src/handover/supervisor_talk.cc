@@ -99,6 +99,7 @@ void Supervisor::on_message(Child& child, ControlMessage& message) {
     case Kind::kRestartStatus:
     case Kind::kEndSourceOnly:
     case Kind::kSourceOnly:
+    case Kind::kLeaveFrontend:
     case Kind::kListener:
       return;
   }

@@ -28,6 +28,13 @@ struct DrainSettings {
   Duration query_wait{std::chrono::seconds(10)};  ///< Longest stay in kTransactionWait, and once more in kFragmentWait.
   Duration lease_transfer_wait{std::chrono::seconds(5)};  ///< Between two progress lines; decides nothing.
   Duration handover_wait{std::chrono::seconds(10)};  ///< handover.transaction_wait: kTransactionWait of a handover.
+  // Of graceful exits (ExitPlan).
+  Duration detection_wait{std::chrono::seconds(15)};  ///< min_graceful_exit_time_second: a balancer notices by then.
+  Duration frontend_wait{std::chrono::seconds(60)};   ///< max_graceful_exit_time_second: longest exit of a frontend.
+  Duration fragments_wait{std::chrono::seconds(20)};  ///< loop_count_wait_fragments_finish, 10 s each.
+  /// graceful_exit_wait_for_frontend_heartbeat: nothing is refused before the leader frontend knows of the exit …
+  bool await_acknowledgement{false};
+  Duration acknowledgement_wait{std::chrono::seconds(15)};  ///< … or so long has passed: it may be away itself.
   /// What a graceful end may take at most, lease transfers aside: the seed's sum.
   Duration sum() const { return drain_wait + connection_wait + 2 * query_wait + lease_transfer_wait; }
 };
@@ -45,11 +52,21 @@ struct DrainLoad {
   std::uint64_t buffers{0};                ///< Of sinks, not empty.
   bool office{false};                      ///< This node is the leader frontend.
   bool metadata{true};                     ///< The metadata store answers.
+  bool acknowledged{false};                ///< The leader frontend knows that the process ends (DrainRequest::ends).
   Duration tail{std::chrono::seconds(1)};  ///< Expected time for what is left of leases and step-out.
 
   std::uint64_t work() const { return connections + transactions + foreign_transactions + fragments + loads + jobs; }
   /// The seed's "remaining": everything that has to go before the drain is complete.
   std::uint64_t remaining() const { return work() + leases + insync + inputs + buffers + (office ? 1 : 0); }
+};
+
+/// A graceful exit in StarRocks' manner (docs/graceful-exit.md): these waits take the place of server.shutdown.*, the
+/// order of the phases and what has to leave before the end stay the same.
+struct ExitPlan {
+  bool frontend{false};   ///< Balancers get detection_wait, sessions finish what runs until frontend_wait is over.
+  bool fragments{false};  ///< Of a backend or compute node: what runs here for others gets fragments_wait.
+  bool any() const { return frontend || fragments; }
+  friend bool operator==(const ExitPlan&, const ExitPlan&) = default;
 };
 
 /// How a drain was asked for.
@@ -63,13 +80,20 @@ struct DrainRequest {
   bool leave{false};
   bool inputs_closed{false};        ///< With `leave`: they are, by the worker before this one.
   std::optional<Instant> deadline;  ///< The process is killed then: waits are cut short to leave `tail` for the leases.
+  bool ends{false};                 ///< The process ends with it, and everybody is told so.
+  ExitPlan exit;
+  std::optional<Duration> limit;  ///< With `exit.frontend`: instead of frontend_wait.
+  /// Only sessions and the leader frontend's office leave: the process goes on with its other roles.
+  bool frontend_only{false};
 };
 
 /// What the node has to do while the machine is where it is.
 struct DrainOrders {
   bool ready{true};  ///< What the readiness probe answers.
   WorkSet refused;
-  bool shed_leases{false};        ///< Leases and office leave; no lease or learner comes.
+  bool shed_leases{false};        ///< Leases leave; no lease or learner comes.
+  bool resign{false};             ///< The leader frontend's office leaves and is not taken again.
+  bool ends{false};               ///< The process is about to end: the liveness record says so.
   bool close_idle{false};         ///< Sessions without a transaction are closed now, busy ones at its end.
   bool close_all{false};          ///< Whatever session is left is closed.
   bool roll_back_foreign{false};  ///< Other gateways' transactions and fragments here are ended (40001).
@@ -82,11 +106,12 @@ struct DrainOrders {
 /// What holds a drain where it is.
 enum class DrainBlocker : std::uint8_t {
   kNone,
-  kWait,  ///< A wait that has not passed yet.
+  kWait,             ///< A wait that has not passed yet.
+  kAcknowledgement,  ///< The leader frontend has not said yet that it knows of the exit.
   kConnections,
   kTransactions,
-  kForeignWork,  ///< Other gateways' transactions, fragments, loads, jobs.
-  kLeases,
+  kForeignWork,    ///< Other gateways' transactions, fragments, loads, jobs.
+  kLeases,         ///< Or the office, until somebody else has it.
   kMetadata,       ///< Leases cannot move while the metadata store is out of reach.
   kSingleReplica,  ///< Only unmovable leases are left: add a replica, or force.
   kInputs,         ///< Of ingest: senders are connected, or what came finds no room.
@@ -120,11 +145,13 @@ class DrainMachine {
     Instant at;
   };
 
-  /// kServing to kUnready. While a drain is under way it only adds `force`, `leave` and an earlier deadline; one that
-  /// is complete goes on for `leave`. A rehearsal under way becomes the drain, either of them a handover, which keeps
-  /// the inputs closed that a leaving drain had closed. kInvalidState after stop(), and for a rehearsal while a drain
-  /// is under way.
+  /// kServing to kUnready. While a drain is under way it only adds `force`, `leave`, `ends`, the exit's plan and an
+  /// earlier deadline; one that is complete goes on for `leave`. A rehearsal under way and an exit of the frontend
+  /// alone become the drain, all of them a handover, which keeps the inputs closed that a leaving drain had closed.
+  /// kInvalidState after stop(), and for a rehearsal or an exit of the frontend while a drain is under way.
   Result<void> drain(DrainRequest request, Instant now);
+  /// drain() would begin one, instead of adding to the one under way.
+  bool begins(const DrainRequest& request) const;
   /// Back to kServing, whatever the phase; closed sessions stay closed, leases return by placement. Repeating it
   /// changes nothing. kInvalidState after stop().
   Result<void> undrain(Instant now);
@@ -140,6 +167,7 @@ class DrainMachine {
   DrainEnd end() const { return end_; }
   bool draining() const { return phase_ != DrainPhase::kServing; }
   bool rehearsing() const { return draining() && request_.rehearsal; }
+  bool frontend_only() const { return draining() && request_.frontend_only; }
   bool stopping() const { return stopping_; }
   const DrainRequest& request() const { return request_; }
   /// Why advance() does not take the next step.
@@ -152,6 +180,11 @@ class DrainMachine {
  private:
   void enter(DrainPhase next, Instant now);
   DrainEnd verdict(const DrainLoad& load) const;
+  std::optional<Duration> wait_of_phase(const DrainSettings& settings) const;
+  Instant frontend_until(const DrainSettings& settings, const DrainLoad& load) const;
+  bool awaits_acknowledgement(Instant now, const DrainSettings& settings, const DrainLoad& load) const;
+  bool overdue(Instant now, const DrainSettings& settings, const DrainLoad& load) const;
+  WorkSet refused() const;
   bool ingest_left(const DrainLoad& load) const;
 
   DrainPhase phase_{DrainPhase::kServing};

@@ -17,13 +17,13 @@ std::set<Peer> peers_in(const std::vector<KeyValue>& kvs, std::string_view prefi
   return out;
 }
 
-/// Incarnations with a record in phase live.
+/// Incarnations with a record, standby workers left out.
 std::set<Peer> live_in(const std::vector<KeyValue>& kvs) {
   std::set<Peer> out;
   for (const KeyValue& kv : kvs) {
     const auto peer = keys::parse_peer(kv.key, keys::kLive);
     const auto record = decode_live_record(kv.value);
-    if (peer && record.ok() && record->phase == Phase::kLive) out.insert(*peer);
+    if (peer && record.ok() && record->phase != Phase::kStandby) out.insert(*peer);
   }
   return out;
 }

@@ -94,7 +94,8 @@ std::string encode(const NodeRecord& record) {
                              {"started", record.started_micros},
                              {"membership", std::string(to_string(record.membership))},
                              {"log_format", record.log_format},
-                             {"frontend", record.frontend ? 1 : 0}};
+                             {"roles", placement::to_string(record.roles)},
+                             {"frontend", record.roles.frontend ? 1 : 0}};
   if (record.membership_by) {
     fields["membership_by"] = record.membership_by.value;
     fields["membership_since"] = record.membership_since_micros;
@@ -121,11 +122,15 @@ Result<NodeRecord> decode_node_record(std::string_view text) {
   record.store.unmarked = fields.number("store_unmarked") != 0;
   record.membership_by = NodeId(static_cast<NodeId::rep>(fields.number("membership_by")));
   record.membership_since_micros = fields.signed_number("membership_since");
-  record.frontend = fields.number("frontend", 1) != 0;
+  record.roles.frontend = fields.number("frontend", 1) != 0;  // all that the first programs knew of roles
+  const std::string roles = fields.text("roles");
   const std::string membership = fields.text("membership", "active");
   const std::string locality = fields.text("locality");
   TRY(fields.check());
   ASSIGN_OR_RETURN(record.membership, parse_membership(membership));
+  if (!roles.empty()) {
+    ASSIGN_OR_RETURN(record.roles, placement::parse_roles(roles));
+  }
   if (!locality.empty()) {
     ASSIGN_OR_RETURN(record.locality, placement::parse_locality(locality));
   }

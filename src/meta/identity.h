@@ -6,6 +6,7 @@
 #include "meta/store.h"
 #include "placement/locality.h"
 #include "placement/membership.h"
+#include "placement/roles.h"
 
 namespace outlast::meta {
 
@@ -41,7 +42,7 @@ struct NodeRecord {
   std::uint32_t log_format{1};
   StoreReport store;
   placement::Locality locality;
-  bool frontend{true};  ///< Clients may connect there.
+  placement::Roles roles;  ///< All of them in the records of the first programs.
   friend bool operator==(const NodeRecord&, const NodeRecord&) = default;
 };
 std::string encode(const NodeRecord& record);

@@ -216,11 +216,14 @@ TEST_F(RecordsTest, ADecommissionedNodeBeginsNothing) {
 TEST_F(RecordsTest, ANodeSaysWhereItStands) {
   NodeRecord record{.node = NodeId(3), .store_uuid = "s"};
   record.locality = *placement::parse_locality("region=a,zone=b");
-  record.frontend = false;
+  record.roles = {.frontend = false, .backend = true, .compute = false};
   record.membership_by = NodeId(2);
   record.membership_since_micros = -4;
   EXPECT_EQ(*decode_node_record(encode(record)), record);
-  EXPECT_TRUE(decode_node_record(R"({"node":3})")->frontend) << "records of earlier programs";
+  EXPECT_TRUE(decode_node_record(R"({"node":3})")->roles.all()) << "records of earlier programs";
+  const auto old = decode_node_record(R"({"node":3,"frontend":0})");
+  EXPECT_TRUE(!old->roles.frontend && old->roles.backend && old->roles.compute);
+  EXPECT_EQ(decode_node_record(R"({"node":3,"roles":"queen"})").error().code, Errc::kInvalidArgument);
   EXPECT_EQ(decode_node_record(R"({"node":3,"locality":"region"})").error().code, Errc::kInvalidArgument);
 }
 

@@ -62,7 +62,7 @@ void warn_of_roles(Preflight& out, const ClusterView& view, const std::set<NodeI
   bool frontend_stays = false, frontend_leaves = false, input_stays = false, input_leaves = false;
   for (const NodeView& node : view.nodes) {
     const bool leaves = leaving.contains(node.id);
-    if (!leaves && !node.counts()) continue;
+    if (!leaves && !node.stays()) continue;
     (leaves ? frontend_leaves : frontend_stays) |= node.frontend;
     (leaves ? input_leaves : input_stays) |= node.inputs > 0;
     if (leaves && node.health == NodeView::Health::kDead)

@@ -138,7 +138,8 @@ std::optional<NodeId> Targets::choose(const RangeView& range, NodeId replaced, s
 Targets::Shortage Targets::shortage(const RangeView& range, NodeId replaced, std::span<const NodeId> others) const {
   Shortage out;
   for (const Entry& each : entries_) {
-    if (each.leaves || each.node->health != NodeView::Health::kLive || each.node->membership != Membership::kActive)
+    if (each.leaves || each.node->health != NodeView::Health::kLive || each.node->membership != Membership::kActive ||
+        !each.node->backend)
       continue;
     ++out.live;
     if (range.find(each.node->id) != nullptr || std::ranges::find(others, each.node->id) != others.end())

@@ -33,12 +33,15 @@ struct NodeView {
   Locality locality;
   Disk disk;
   bool frontend{true};      ///< Clients may connect here.
+  bool backend{true};       ///< Stores replicas.
   std::uint32_t inputs{0};  ///< Inputs of ingest that are configured here.
 
-  /// Belongs here for good and may come back: what counts when asking whether the cluster is large enough.
-  bool counts() const {
+  /// Belongs here for good and may come back.
+  bool stays() const {
     return membership == Membership::kActive && health != Health::kDead && !store_failed && !store_uuid.empty();
   }
+  /// And may have replicas: what counts when asking whether the cluster is large enough.
+  bool counts() const { return backend && stays(); }
   /// New replicas and leases may go here.
   bool takes_replicas() const { return counts() && health == Health::kLive && !draining; }
 };

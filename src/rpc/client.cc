@@ -101,6 +101,13 @@ void Client::statements(const Addressee& to, Duration timeout, Callback<proto::S
   call<proto::StatementsRequest, proto::StatementsReply>(to, {}, timeout, &Async::Statements, std::move(done));
 }
 
+void Client::exiting(const Addressee& to, const proto::ExitingRequest& request, Duration timeout,
+                     Callback<proto::ExitingReply> done) {
+  call<proto::ExitingRequest, proto::ExitingReply>(
+      to, request, timeout, &Async::Exiting,
+      [done = std::move(done)](Result<proto::ExitingReply> reply) mutable { done(unpacked(std::move(reply))); });
+}
+
 AdminClient::AdminClient(const std::string& address)
     : address_(address),
       stub_(proto::Admin::NewStub(
@@ -175,10 +182,8 @@ Result<proto::RollingRestartReply> AdminClient::rolling_restart(const proto::Rol
                                                                 Duration timeout) {
   return ask<proto::RollingRestartReply>(*stub_, &proto::Admin::Stub::RollingRestart, request, timeout, address_);
 }
-Result<void> AdminClient::stop(Duration timeout) {
-  auto reply = ask<proto::StopReply>(*stub_, &proto::Admin::Stub::Stop, proto::StopRequest(), timeout, address_);
-  if (!reply.ok()) return reply.error();
-  return {};
+Result<proto::StopReply> AdminClient::stop(const proto::StopRequest& request, Duration timeout) {
+  return ask<proto::StopReply>(*stub_, &proto::Admin::Stub::Stop, request, timeout, address_);
 }
 
 }  // namespace outlast::rpc

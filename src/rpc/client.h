@@ -33,6 +33,8 @@ class Client {
   void restart(const Addressee& to, const proto::RestartRequest& request, Duration timeout,
                Callback<proto::RestartReply> done);
   void statements(const Addressee& to, Duration timeout, Callback<proto::StatementsReply> done);
+  void exiting(const Addressee& to, const proto::ExitingRequest& request, Duration timeout,
+               Callback<proto::ExitingReply> done);
 
  private:
   template <class Request, class Reply>
@@ -67,7 +69,7 @@ class AdminClient {
   Result<proto::MaintenanceReply> maintenance(const proto::MaintenanceRequest& request, Duration timeout);
   Result<proto::SafeToStopReply> safe_to_stop(const proto::SafeToStopRequest& request, Duration timeout);
   Result<proto::RollingRestartReply> rolling_restart(const proto::RollingRestartRequest& request, Duration timeout);
-  Result<void> stop(Duration timeout);
+  Result<proto::StopReply> stop(const proto::StopRequest& request, Duration timeout);
 
  private:
   std::string address_;

@@ -118,6 +118,12 @@ class Server::PeerService final : public proto::Peer::CallbackService {
       return finish(context, to_status(peer.error()));
     return answer(context, services_.statements, *request, reply);
   }
+  ServerUnaryReactor* Exiting(CallbackServerContext* context, const proto::ExitingRequest* request,
+                              proto::ExitingReply* reply) override {
+    if (const Result<Hello> peer = admitted(context, services_); !peer.ok())
+      return finish(context, to_status(peer.error()));
+    return answer(context, services_.exiting, *request, reply);
+  }
 
  private:
   Services services_;
@@ -183,9 +189,9 @@ class Server::AdminService final : public proto::Admin::CallbackService {
                                      proto::RollingRestartReply* reply) override {
     return answer(context, services_.rolling_restart, *request, reply);
   }
-  ServerUnaryReactor* Stop(CallbackServerContext* context, const proto::StopRequest*, proto::StopReply*) override {
-    services_.stop();
-    return finish(context, grpc::Status::OK);
+  ServerUnaryReactor* Stop(CallbackServerContext* context, const proto::StopRequest* request,
+                           proto::StopReply* reply) override {
+    return answer(context, services_.stop, *request, reply);
   }
 
  private:

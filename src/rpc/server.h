@@ -37,7 +37,8 @@ struct Services {
   Ask<proto::StatementsRequest, proto::StatementsReply> statements;
   Ask<proto::SafeToStopRequest, proto::SafeToStopReply> safe_to_stop;
   Ask<proto::RollingRestartRequest, proto::RollingRestartReply> rolling_restart;
-  std::function<void()> stop;
+  Ask<proto::ExitingRequest, proto::ExitingReply> exiting;
+  Ask<proto::StopRequest, proto::StopReply> stop;
   /// Membership of the caller: an error refuses it (decommissioned nodes).
   std::function<Result<void>(const Hello&)> admit;
 };

@@ -101,7 +101,7 @@ void compare_listeners(const StartOptions& options, storage::Disk& disk, CheckRe
                               std::string(now->get_string()) +
                               ": a restart keeps that socket; stop the node and start it to change it");
   };
-  if (!is_collector(options)) compare("--sql-addr", "sql_addr", options.sql_addr);
+  if (takes_clients(options)) compare("--sql-addr", "sql_addr", options.sql_addr);
   compare("--http-addr", "http_addr", options.http_addr);
 }
 

@@ -139,9 +139,9 @@ TEST_F(CollectorCheckTest, RefusesWhatItCannotDo) {
 
 TEST_F(CollectorCheckTest, RolesAreAllOrNone) {
   options_.meta = "embedded:" + dir_.path() + "/meta";
-  for (const char* roles : {"frontend", "frontend,backend", "none,frontend", "", "everything"}) {
+  for (const char* roles : {"none,frontend", "", "everything", "frontend,"}) {
     options_.roles = roles;
-    EXPECT_NE(refusal().find("is not possible"), std::string::npos) << roles;
+    EXPECT_NE(refusal().find("is no list of roles"), std::string::npos) << roles;
   }
   options_.roles = "compute,frontend,backend";
   EXPECT_EQ(refusal(), "");

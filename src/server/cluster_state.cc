@@ -45,7 +45,7 @@ void ClusterState::attach(meta::LivenessDriver& driver, meta::Office& office) {
 std::optional<Incarnation> ClusterState::live(NodeId node) const {
   if (gone_for_good(node)) return std::nullopt;
   const auto view = driver_->current(node);
-  if (!view || view->state != State::kLive || view->phase != meta::Phase::kLive) return std::nullopt;
+  if (!view || view->state != State::kLive || view->phase == meta::Phase::kStandby) return std::nullopt;
   return view->peer.incarnation;
 }
 
@@ -59,8 +59,13 @@ meta::DrainMirror::EntryPtr ClusterState::drain_of(NodeId node) const {
   return view ? meta::drain_of(*drains_, view->peer) : nullptr;
 }
 
+bool ClusterState::exiting(NodeId node) const {
+  const auto view = driver_->current(node);
+  return view && view->phase == meta::Phase::kLeaving;
+}
+
 bool ClusterState::draining(NodeId node) const {
-  return drain_of(node) != nullptr;
+  return drain_of(node) != nullptr || exiting(node);
 }
 
 bool ClusterState::stepping_out(NodeId node) const {
@@ -75,6 +80,8 @@ Result<std::vector<meta::Compare>> ClusterState::admit_replica(NodeId node) cons
     return Error(Errc::kInvalidState, "node " + node.to_string() + " is " +
                                           std::string(meta::to_string(entry->value.membership)) +
                                           ": it gets no replicas");
+  if (!entry->value.roles.backend)
+    return Error(Errc::kInvalidState, "node " + node.to_string() + " is no backend: it gets no replicas");
   return std::vector{meta::Compare::unchanged(entry->key, entry->mod_revision)};
 }
 
@@ -202,7 +209,8 @@ placement::ClusterView ClusterState::placement_view() const {
     node.draining = draining(record.node);
     node.store_failed = !record.store.failure.empty();
     node.locality = record.locality;
-    node.frontend = record.frontend;
+    node.frontend = record.roles.frontend;
+    node.backend = record.roles.backend;
     if (const auto status = statuses_->find(meta::keys::status(record.node))) {
       node.disk = status->value.disk;
       node.inputs = status->value.inputs;
@@ -256,6 +264,30 @@ void ClusterState::describe(const meta::NodeRecord& record, proto::NodeStatus& o
   }
 }
 
+void ClusterState::describe_presence(const meta::NodeRecord& record, proto::NodeStatus& out) const {
+  out.set_roles(placement::to_string(record.roles));
+  const bool leaves = exiting(record.node) || drain_of(record.node) != nullptr;
+  const bool there =
+      driver_->current(record.node).has_value() && out.liveness() != "fenced" && out.liveness() != "dead";
+  const std::string heard = out.is_live() ? "" : "no heartbeat is seen; ";
+  if (record.membership == meta::Membership::kDecommissioned) {
+    out.set_status_code("DISCONNECTED");
+    out.set_err_msg("the node is decommissioned");
+  } else if (there && leaves) {
+    out.set_status_code("SHUTDOWN");
+    out.set_err_msg(heard + (exiting(record.node) ? "the process is exiting" : "the node is draining"));
+  } else if (there && out.is_live()) {
+    out.set_status_code("OK");
+    if (!record.store.failure.empty()) out.set_err_msg("its disk failed: " + record.store.failure);
+  } else {
+    out.set_status_code("DISCONNECTED");
+    out.set_err_msg(there ? "no heartbeat is seen" : "its process has ended, or was fenced for its silence");
+  }
+  const std::lock_guard lock(mutex_);
+  if (const auto it = seen_live_.find(record.node); it != seen_live_.end())
+    out.set_last_heartbeat_micros(loop_.wall_micros() - (loop_.now() - it->second) / std::chrono::microseconds(1));
+}
+
 proto::NodeStatusReply ClusterState::node_status() const {
   std::map<NodeId, std::pair<std::uint64_t, std::uint64_t>> counts;  // replicas, leases
   for (const auto& entry : ranges_->snapshot()) {
@@ -269,6 +301,7 @@ proto::NodeStatusReply ClusterState::node_status() const {
     const NodeId node = entry->value.node;
     proto::NodeStatus& out = *reply.add_nodes();
     describe(entry->value, out);
+    describe_presence(entry->value, out);
     out.set_replicas(counts[node].first);
     out.set_leases(counts[node].second);
     out.set_is_leader_frontend(leader && leader->node == node);

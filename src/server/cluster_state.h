@@ -36,6 +36,8 @@ class ClusterState final : public replication::NodeDirectory {
 
   std::optional<Incarnation> live(NodeId node) const override;
   std::string store_of(NodeId node) const override;
+  /// Its present process is about to end: phase leaving. Never means dead.
+  bool exiting(NodeId node) const;
   bool draining(NodeId node) const override;
   bool stepping_out(NodeId node) const override;
   Result<std::vector<meta::Compare>> admit_replica(NodeId node) const override;
@@ -101,6 +103,8 @@ class ClusterState final : public replication::NodeDirectory {
   gateway::RouteTable routes_;
   meta::LivenessDriver* driver_{nullptr};
   meta::Office* office_{nullptr};
+  /// Status code, sentence and last heartbeat: from the same record as everything else about its liveness.
+  void describe_presence(const meta::NodeRecord& record, proto::NodeStatus& out) const;
   mutable std::mutex mutex_;
   std::map<NodeId, Instant> seen_live_;                                             // under mutex_
   std::map<DatabaseId, std::shared_ptr<const gateway::PartitionedTables>> tables_;  // under mutex_

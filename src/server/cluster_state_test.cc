@@ -140,6 +140,46 @@ TEST_F(ClusterStateTest, PlacementKnowsTheReplicationFactorOfADatabase) {
   EXPECT_EQ(view.ranges[1].replication_factor, 5);
 }
 
+TEST_F(ClusterStateTest, AProcessThatEndsIsShutDownAndNotDeadUntilItIsGone) {
+  EXPECT_EQ(status(kTwo.node).status_code(), "OK");
+  EXPECT_EQ(status(kTwo.node).err_msg(), "");
+  two_->set_phase(meta::Phase::kLeaving);
+  advance(1s);
+  EXPECT_EQ(status(kTwo.node).status_code(), "SHUTDOWN");
+  EXPECT_TRUE(state_.exiting(kTwo.node) && state_.draining(kTwo.node)) << "it is given nothing new";
+  EXPECT_TRUE(state_.live(kTwo.node)) << "and what it has is its own";
+  two_->set_phase(meta::Phase::kLive);
+  advance(1s);
+  EXPECT_EQ(status(kTwo.node).status_code(), "OK");
+  two_->set_phase(meta::Phase::kLeaving);
+  two_->fence_self("stopped", [](const Result<void>&) {});
+  advance(1s);
+  EXPECT_EQ(status(kTwo.node).status_code(), "DISCONNECTED");
+  EXPECT_FALSE(state_.draining(kTwo.node));
+}
+
+TEST_F(ClusterStateTest, AProcessThatIsSilentWhileItEndsIsNoOtherThanOneThatIsNot) {
+  two_->set_phase(meta::Phase::kLeaving);
+  advance(1s);
+  two_.reset();
+  advance(3s);
+  EXPECT_EQ(status(kTwo.node).liveness(), "suspect");
+  EXPECT_EQ(status(kTwo.node).status_code(), "SHUTDOWN");
+  advance(60s);
+  EXPECT_EQ(status(kTwo.node).status_code(), "DISCONNECTED");
+}
+
+TEST_F(ClusterStateTest, OnlyBackendsAreGivenReplicas) {
+  put(meta::keys::node(kTwo.node),
+      encode(meta::NodeRecord{
+          .node = kTwo.node, .store_uuid = "s2", .roles = {.frontend = true, .backend = false, .compute = true}}));
+  EXPECT_EQ(state_.admit_replica(kTwo.node).error().code, Errc::kInvalidState);
+  EXPECT_TRUE(state_.admit_replica(kOne.node).ok());
+  const placement::NodeView two = state_.placement_view().nodes.at(1);
+  EXPECT_TRUE(two.frontend && !two.backend);
+  EXPECT_EQ(status(kTwo.node).roles(), "frontend,compute");
+}
+
 TEST_F(ClusterStateTest, ANodeTellsOfItsDiskSeldomAndOfItsBuffersAtOnce) {
   NodeStatusWriter writer(store_, loop_);
   meta::NodeStatusRecord now{.peer = kOne, .disk = {.capacity_bytes = 1'000, .available_bytes = 500}};

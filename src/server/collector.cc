@@ -122,7 +122,7 @@ void Collector::own() {
 
 /// A disk that is full must not keep records from being taken in.
 void Collector::write_facts(int supervisor_pid) const {
-  const NodeFile file{NodeId(), incarnation_, supervisor_pid, getpid(), "", "", http_addr_};
+  const NodeFile file{NodeId(), incarnation_, supervisor_pid, getpid(), "", "", http_addr_, "none"};
   if (auto written = write_node_file(store_->path(), file); !written.ok()) spdlog::error("{}", written.error().message);
   spdlog::info("the collector serves: {}", encode(file));
   std::printf("%s\n", encode(file).c_str());

@@ -28,6 +28,20 @@ json::array targets(const proto::DrainStatus& drain) {
   for (const auto& one : drain.moved_to()) out.push_back(json::object{{"node", one.node()}, {"leases", one.leases()}});
   return out;
 }
+json::object ledger(const proto::DrainStatus::Ledger& l) {
+  return {{"done", l.done()},
+          {"failed", l.failed()},
+          {"cancelled", l.cancelled()},
+          {"unknown", l.unknown()},
+          {"refused", l.refused()}};
+}
+/// Null: nobody had to, the process does not end.
+json::value acknowledged(const proto::DrainStatus& d) {
+  if (d.acknowledged_by() != 0)
+    return json::object{{"by", d.acknowledged_by()}, {"after_ms", d.acknowledged_ms()}, {"why_not", nullptr}};
+  if (d.not_acknowledged().empty()) return nullptr;
+  return json::object{{"by", nullptr}, {"after_ms", nullptr}, {"why_not", d.not_acknowledged()}};
+}
 json::array blocking(const proto::DrainStatus& drain) {
   json::array out;
   for (const auto& one : drain.blocking())
@@ -57,6 +71,8 @@ json::object to_json(const proto::DrainStatus::Remaining& r) {
           {"unmovable_leases", r.unmovable_leases()},
           {"insync_replicas", r.insync()},
           {"leader_frontend", r.office()},
+          {"loads", r.loads()},
+          {"jobs", r.jobs()},
           {"inputs", r.inputs()},
           {"buffer_bytes", r.buffer_bytes()},
           {"total", r.total()}};
@@ -94,11 +110,12 @@ json::object to_json(const proto::DrainStatus& d) {
       {"moved_to", targets(d)},
       {"connections_closed", json::object{{"at_safe_points", d.sessions_shed()}, {"cut", d.sessions_cut()}}},
       {"connections_refused", d.sessions_refused()},
-      {"statements", json::object{{"done", d.ledger().done()},
-                                  {"failed", d.ledger().failed()},
-                                  {"cancelled", d.ledger().cancelled()},
-                                  {"unknown", d.ledger().unknown()},
-                                  {"refused", d.ledger().refused()}}},
+      {"plan", d.plan()},
+      {"acknowledged", acknowledged(d)},
+      {"statements", ledger(d.ledger())},
+      {"fragments", ledger(d.fragments())},
+      {"loads", ledger(d.loads())},
+      {"jobs", ledger(d.jobs())},
       {"blocking", blocking(d)},
       {"warnings", std::move(warnings)},
       {"metadata", d.metadata()}};

@@ -32,9 +32,26 @@ void describe(const lifecycle::DrainLoad& load, proto::DrainStatus::Remaining& o
   out.set_leases(load.leases);
   out.set_unmovable_leases(load.unmovable_leases);
   out.set_insync(load.insync);
+  out.set_loads(load.loads);
+  out.set_jobs(load.jobs);
   out.set_inputs(load.inputs);
   out.set_office(load.office);
   out.set_total(load.remaining());
+}
+
+void describe(const lifecycle::Ledger::Line& line, proto::DrainStatus::Ledger& out) {
+  out.set_done(line.of(Outcome::kDone));
+  out.set_failed(line.of(Outcome::kFailed));
+  out.set_cancelled(line.of(Outcome::kCancelled));
+  out.set_unknown(line.of(Outcome::kUnknown));
+  out.set_refused(line.refused);
+}
+
+std::string plan_of(const lifecycle::DrainRequest& request) {
+  if (request.frontend_only) return "frontend only";
+  if (!request.exit.any()) return "full";
+  if (request.exit.frontend && request.exit.fragments) return "frontend and fragments";
+  return request.exit.frontend ? "frontend" : "fragments";
 }
 
 void add_blocking(proto::DrainStatus& out, std::string kind, std::string name, std::string why, std::uint64_t age = 0) {
@@ -100,12 +117,16 @@ proto::DrainStatus NodeDrain::describe(const DrainView& view) const {
   out.set_sessions_cut(metrics.sessions_cut - cut_before_);
   const lifecycle::Ledger ledger = parts_.sql.gate().ledger().since(ledger_before_);
   out.set_sessions_refused(ledger.of(WorkKind::kConnection).refused);
-  const auto& statements = ledger.of(WorkKind::kStatement);
-  out.mutable_ledger()->set_done(statements.of(Outcome::kDone));
-  out.mutable_ledger()->set_failed(statements.of(Outcome::kFailed));
-  out.mutable_ledger()->set_cancelled(statements.of(Outcome::kCancelled));
-  out.mutable_ledger()->set_unknown(statements.of(Outcome::kUnknown));
-  out.mutable_ledger()->set_refused(statements.refused);
+  server::describe(ledger.of(WorkKind::kStatement), *out.mutable_ledger());
+  server::describe(ledger.of(WorkKind::kFragment), *out.mutable_fragments());
+  server::describe(ledger.of(WorkKind::kLoad), *out.mutable_loads());
+  server::describe(ledger.of(WorkKind::kJob), *out.mutable_jobs());
+  out.set_plan(plan_of(view.request));
+  if (const auto by = notice_.acknowledged_by()) {
+    out.set_acknowledged_by(by->value);
+    out.set_acknowledged_ms(since_begin(notice_.acknowledged_at()));
+  }
+  if (view.request.ends) out.set_not_acknowledged(notice_.not_acknowledged());
   describe_blocking(view, out);
   return out;
 }
@@ -135,7 +156,11 @@ std::vector<std::string> NodeDrain::warnings(const DrainView& view) const {
       ingest != nullptr && !drainer_.draining() && drainer_.is_recorded_to_leave())
     out.emplace_back("the inputs stay closed until the metadata store has heard that the node stays");
   const Duration sum = view.settings.sum();
-  if (!view.request.deadline || view.end != DrainEnd::kNone) return out;
+  if (view.request.ends && view.phase > lifecycle::DrainPhase::kUnready && !view.load.acknowledged &&
+      view.settings.await_acknowledgement)
+    out.push_back("the leader frontend did not say within " + format_duration(view.settings.acknowledgement_wait) +
+                  " that it knows of the exit (" + notice_.not_acknowledged() + "): it went on without");
+  if (!view.request.deadline || view.request.exit.any() || view.end != DrainEnd::kNone) return out;
   const Duration given = *view.request.deadline - parts_.loop.now() + view.elapsed;
   if (sum <= given) return out;
   out.push_back("the settings server.shutdown.* allow " + format_duration(sum) + " and the deadline leaves " +
@@ -184,6 +209,8 @@ void NodeDrain::report(const std::string& event, const DrainView& view) const {
                     {"node", status.node()}, {"phase", status.phase()},
                     {"by", status.by()},     {"elapsed_ms", status.elapsed_ms()},
                     {"remaining", details},  {"blocker", status.blocker()}};
+  if (view.request.ends || view.request.frontend_only) line["plan"] = status.plan();
+  if (status.acknowledged_by() != 0) line["acknowledged_by"] = status.acknowledged_by();
   if (status.warnings_size() > 0) line["warning"] = status.warnings(0);
   spdlog::info("{}", json::serialize(line));
 }
@@ -213,7 +240,9 @@ void NodeDrain::keep_receipt(const DrainView& view) {
     spdlog::warn("the drain's receipt is not kept: {}", kept.error().message);
   meta::append_event(parts_.meta,
                      {.time_micros = parts_.loop.wall_micros(),
-                      .type = view.request.rehearsal ? "node_drain_rehearsed" : "node_drained",
+                      .type = view.request.rehearsal       ? "node_drain_rehearsed"
+                              : view.request.frontend_only ? "node_frontend_left"
+                                                           : "node_drained",
                       .node = parts_.self.node,
                       .details = receipt},
                      [](const Result<void>&) {});

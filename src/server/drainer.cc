@@ -20,17 +20,17 @@ Drainer::~Drainer() {
 }
 
 Result<void> Drainer::drain(lifecycle::DrainRequest request, std::string by) {
-  const bool begins = !machine_.draining() || (machine_.rehearsing() && !request.rehearsal) ||
-                      (request.handover && !machine_.request().handover);
+  const bool begins = machine_.begins(request);
   TRY(machine_.drain(request, loop_.now()));
   if (begins) {
     by_ = std::move(by);
     since_micros_ = loop_.wall_micros();
     progress_at_ = loop_.now();
     at_start_ = ports_.load();
-    ports_.report(request.handover    ? "leaving for a new worker"
-                  : request.rehearsal ? "rehearsal of a drain"
-                                      : "drain request received with doDrain = true",
+    ports_.report(request.handover     ? "leaving for a new worker"
+                  : request.exit.any() ? "graceful exit begins"
+                  : request.rehearsal  ? "rehearsal of a drain"
+                                       : "drain request received with doDrain = true",
                   view());
   }
   look();
@@ -99,6 +99,7 @@ void Drainer::schedule(Instant at) {
 }
 
 DrainWish Drainer::wish() const {
+  if (machine_.frontend_only()) return {};  // ranges and their work stay
   return {.draining = machine_.draining(),
           .force = machine_.request().force,
           .step_out = machine_.orders().step_out,

@@ -70,6 +70,8 @@ class Drainer {
   const std::string& by() const { return by_; }
   bool draining() const { return machine_.draining(); }
   bool rehearsing() const { return machine_.rehearsing(); }
+  bool frontend_only() const { return machine_.frontend_only(); }
+  bool begins(const lifecycle::DrainRequest& request) const { return machine_.begins(request); }
   bool handing_over() const { return machine_.draining() && machine_.request().handover; }
   const lifecycle::DrainRequest& request() const { return machine_.request(); }
   lifecycle::DrainOrders orders() const { return machine_.orders(); }

@@ -39,6 +39,15 @@ asio::awaitable<Response> nodes(std::shared_ptr<HttpPorts> ports, Request) {
   co_return json_response(list);
 }
 
+asio::awaitable<Response> nodes_and_work(std::shared_ptr<HttpPorts> ports, Request) {
+  const Result<proto::NodeStatusReply> reply = co_await gateway::await_callback<proto::NodeStatusReply>(
+      [ports](Callback<proto::NodeStatusReply> done) { ports->nodes_and_work(std::move(done)); });
+  if (!reply.ok()) co_return Response::error(reply.error());
+  json::array list;
+  for (const proto::NodeStatus& node : reply->nodes()) list.push_back(to_json(node));
+  co_return json_response({{"nodes", std::move(list)}});
+}
+
 asio::awaitable<Response> ranges(std::shared_ptr<HttpPorts> ports, Request) {
   const Result<proto::RangesReply> reply = co_await gateway::await_callback<proto::RangesReply>(
       [ports](Callback<proto::RangesReply> done) { ports->ranges(std::move(done)); });
@@ -87,6 +96,7 @@ void add_probe_routes(http::Server& server, ProbePorts ports) {
 void add_routes(http::Server& server, HttpPorts ports) {
   const auto shared = std::make_shared<HttpPorts>(std::move(ports));
   get(server, "/api/nodes", shared, nodes);
+  get(server, "/api/v1/nodes", shared, nodes_and_work);
   get(server, "/api/ranges", shared, ranges);
   get(server, "/api/ranges/", shared, range_detail);
 }

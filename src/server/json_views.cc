@@ -3,6 +3,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 #include <ctime>
+#include <sstream>
 
 namespace outlast::server {
 namespace json = boost::json;
@@ -38,6 +39,9 @@ std::string time_text(std::int64_t micros) {
 }
 
 json::object to_json(const proto::NodeStatus& n) {
+  json::array roles;
+  std::istringstream words(n.roles());
+  for (std::string role; std::getline(words, role, ',');) roles.emplace_back(role);
   return {{"id", n.id()},
           {"address", n.address()},
           {"sql_address", n.sql_address()},
@@ -65,6 +69,11 @@ json::object to_json(const proto::NodeStatus& n) {
           {"maintenance_until", time_or_null(n.maintenance_until_micros())},
           {"is_fenced_for_good", n.is_fenced_for_good()},
           {"is_leader_frontend", n.is_leader_frontend()},
+          {"roles", std::move(roles)},
+          {"status_code", n.status_code()},
+          {"err_msg", n.err_msg()},
+          {"last_heartbeat", time_or_null(n.last_heartbeat_micros())},
+          {"running_queries", n.has_running_queries() ? json::value(n.running_queries()) : json::value(nullptr)},
           {"store_failure", n.store_failure()}};
 }
 

@@ -1,6 +1,8 @@
 #include "server/listings.h"
 
-#include "fragments/scheme.h"
+#include "base/parse.h"
+#include "placement/membership.h"
+#include "placement/roles.h"
 #include "server/json_views.h"
 
 namespace outlast::server {
@@ -36,6 +38,29 @@ Value nodes_of(const proto::TaskStatus& task) {
   for (const auto& node : task.nodes()) nodes.push_back(node.node());
   return listed(nodes);
 }
+// StarRocks writes booleans so.
+Value yes(bool value) {
+  return std::string(value ? "true" : "false");
+}
+Value host_of(const std::string& address) {
+  return address.substr(0, address.rfind(':'));
+}
+Value port_of(const std::string& address) {
+  const auto port = parse_int(std::string_view(address).substr(address.rfind(':') + 1));
+  return port.ok() ? Value(*port) : Value(Null());
+}
+/// A node that leaves is never taken for dead.
+bool is_alive(const proto::NodeStatus& node) {
+  return node.status_code() != "DISCONNECTED";
+}
+Value running(const proto::NodeStatus& node) {
+  return number_or_null(node.has_running_queries(), node.running_queries());
+}
+bool has_role(const proto::NodeStatus& node, bool placement::Roles::* role) {
+  if (node.membership() == to_string(placement::Membership::kDecommissioned)) return false;
+  const auto roles = placement::parse_roles(node.roles());
+  return !roles.ok() || *roles.*role;
+}
 }  // namespace
 
 std::vector<gateway::ListingRow> listing_rows(const proto::NodeStatusReply& nodes) {
@@ -45,6 +70,41 @@ std::vector<gateway::ListingRow> listing_rows(const proto::NodeStatusReply& node
                     text_or_null(n.locality()), number(n.is_available()), number(n.is_live()), n.liveness(),
                     number(n.replicas()), number(n.leases()), number(n.is_decommissioning()), n.membership(),
                     number(n.is_draining()), number(n.is_leader_frontend())});
+  return rows;
+}
+
+std::vector<gateway::ListingRow> frontend_rows(const proto::NodeStatusReply& nodes) {
+  std::vector<gateway::ListingRow> rows;
+  for (const proto::NodeStatus& n : nodes.nodes())
+    if (has_role(n, &placement::Roles::frontend))
+      rows.push_back({number(n.id()), "node" + std::to_string(n.id()), host_of(n.address()), port_of(n.http_address()),
+                      port_of(n.sql_address()), port_of(n.address()), n.is_leader_frontend() ? "LEADER" : "FOLLOWER",
+                      yes(n.is_leader_frontend()), yes(is_alive(n)), time_or_null(n.last_heartbeat_micros()),
+                      n.err_msg(), time_text(n.started_at_micros()), n.build(), running(n), n.status_code()});
+  return rows;
+}
+
+std::vector<gateway::ListingRow> backend_rows(const proto::NodeStatusReply& nodes) {
+  std::vector<gateway::ListingRow> rows;
+  for (const proto::NodeStatus& n : nodes.nodes())
+    if (has_role(n, &placement::Roles::backend))
+      rows.push_back({number(n.id()), host_of(n.address()), port_of(n.address()), port_of(n.address()),
+                      port_of(n.http_address()), time_text(n.started_at_micros()),
+                      time_or_null(n.last_heartbeat_micros()), yes(is_alive(n)), yes(n.is_decommissioning()),
+                      number(n.replicas()), number_or_null(n.disk_capacity() > 0, n.disk_available()),
+                      number_or_null(n.disk_capacity() > 0, n.disk_capacity()), n.err_msg(), n.build(), running(n),
+                      n.locality(), n.status_code()});
+  return rows;
+}
+
+std::vector<gateway::ListingRow> compute_node_rows(const proto::NodeStatusReply& nodes) {
+  std::vector<gateway::ListingRow> rows;
+  for (const proto::NodeStatus& n : nodes.nodes())
+    if (has_role(n, &placement::Roles::compute))
+      rows.push_back({number(n.id()), host_of(n.address()), port_of(n.address()), port_of(n.address()),
+                      port_of(n.http_address()), time_text(n.started_at_micros()),
+                      time_or_null(n.last_heartbeat_micros()), yes(is_alive(n)), yes(n.is_decommissioning()),
+                      n.err_msg(), n.build(), running(n), n.status_code()});
   return rows;
 }
 

@@ -8,9 +8,14 @@
 
 namespace outlast::server {
 
-// Rows of SHOW NODES, RANGES, TASKS and PARTITIONS, in the columns of gateway::listing_columns().
+// Rows of SHOW NODES, RANGES, TASKS, FRONTENDS, BACKENDS and COMPUTE NODES, in the columns of
+// gateway::listing_columns().
 
 std::vector<gateway::ListingRow> listing_rows(const proto::NodeStatusReply& nodes);
+/// Of the nodes with that role; a decommissioned one is none any more.
+std::vector<gateway::ListingRow> frontend_rows(const proto::NodeStatusReply& nodes);
+std::vector<gateway::ListingRow> backend_rows(const proto::NodeStatusReply& nodes);
+std::vector<gateway::ListingRow> compute_node_rows(const proto::NodeStatusReply& nodes);
 std::vector<gateway::ListingRow> listing_rows(const proto::RangesReply& ranges);
 /// What only the leader frontend knows is null in a task whose progress nobody told.
 std::vector<gateway::ListingRow> listing_rows(const proto::TasksReply& tasks);

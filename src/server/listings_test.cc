@@ -34,6 +34,9 @@ TEST(Listings, AWordNamesOne) {
   EXPECT_EQ(gateway::find_listing("nodes"), Listing::kNodes);
   EXPECT_EQ(gateway::find_listing("ranges"), Listing::kRanges);
   EXPECT_EQ(gateway::find_listing("tasks"), Listing::kTasks);
+  EXPECT_EQ(gateway::find_listing("frontends"), Listing::kFrontends);
+  EXPECT_EQ(gateway::find_listing("backends"), Listing::kBackends);
+  EXPECT_EQ(gateway::find_listing("compute nodes"), Listing::kComputeNodes);
   EXPECT_EQ(gateway::find_listing("node"), std::nullopt);
 }
 
@@ -48,6 +51,41 @@ TEST(Listings, NodesFitTheirColumns) {
   EXPECT_EQ(at(Listing::kNodes, rows[0], "id"), Value(std::int64_t{4}));
   EXPECT_EQ(at(Listing::kNodes, rows[0], "membership"), Value(std::string("decommissioning")));
   EXPECT_EQ(at(Listing::kNodes, rows[0], "is_decommissioning"), Value(std::int64_t{1}));
+}
+
+TEST(Listings, EachRoleHasItsOwnListingWithStarRocksColumns) {
+  proto::NodeStatusReply reply;
+  const auto add = [&reply](const char* roles, const char* code) {
+    auto& node = *reply.add_nodes();
+    node.set_id(static_cast<std::uint32_t>(reply.nodes_size()));
+    node.set_roles(roles);
+    node.set_status_code(code);
+    node.set_address("10.0.0.7:26258");
+    node.set_membership("active");
+    return &node;
+  };
+  auto* const leader = add("frontend", "OK");
+  leader->set_is_leader_frontend(true);
+  leader->set_sql_address("10.0.0.7:26257");
+  add("backend", "SHUTDOWN")->set_running_queries(3);
+  add("compute", "DISCONNECTED");
+  add("", "OK");  // an older program has every role
+  add("frontend,backend,compute", "OK")->set_membership("decommissioned");
+
+  const auto frontends = frontend_rows(reply), backends = backend_rows(reply), compute = compute_node_rows(reply);
+  expect_fits(Listing::kFrontends, frontends);
+  expect_fits(Listing::kBackends, backends);
+  expect_fits(Listing::kComputeNodes, compute);
+  ASSERT_TRUE(frontends.size() == 2 && backends.size() == 2 && compute.size() == 2);
+  EXPECT_EQ(at(Listing::kFrontends, frontends[0], "Role"), Value(std::string("LEADER")));
+  EXPECT_EQ(at(Listing::kFrontends, frontends[0], "QueryPort"), Value(std::int64_t{26257}));
+  EXPECT_EQ(at(Listing::kFrontends, frontends[1], "Role"), Value(std::string("FOLLOWER")));
+  EXPECT_EQ(at(Listing::kBackends, backends[0], "StatusCode"), Value(std::string("SHUTDOWN")));
+  EXPECT_EQ(at(Listing::kBackends, backends[0], "Alive"), Value(std::string("true"))) << "exiting is not dead";
+  EXPECT_EQ(at(Listing::kBackends, backends[0], "NumRunningQueries"), Value(std::int64_t{3}));
+  EXPECT_EQ(at(Listing::kBackends, backends[0], "IP"), Value(std::string("10.0.0.7")));
+  EXPECT_EQ(at(Listing::kBackends, backends[1], "NumRunningQueries"), Value(Null()));
+  EXPECT_EQ(at(Listing::kComputeNodes, compute[0], "Alive"), Value(std::string("false")));
 }
 
 TEST(Listings, ARangeWithoutALeaseholderSaysNull) {

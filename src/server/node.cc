@@ -36,6 +36,7 @@ constexpr Duration kStopSessions = 1s, kStopLeases = 1s;
 
 Node::Node(WorkerOptions options)
     : options_(std::move(options)),
+      roles_(roles_of(options_.start)),
       grace_(options_.start.grace),
       max_connections_(options_.start.max_connections),
       source_only_(options_.source_only) {}
@@ -104,6 +105,7 @@ void Node::start_http() {
   add_metrics();
   HttpPorts ports;
   ports.nodes = [this] { return serving_ ? state_->node_status() : proto::NodeStatusReply(); };
+  ports.nodes_and_work = [this](Callback<proto::NodeStatusReply> done) { nodes_and_work(std::move(done)); };
   add_range_ports(ports);
   http_ = std::make_unique<http::Server>(io_.first());
   add_probe_routes(*http_, {.not_ready = [this] { return not_ready(); }, .metrics = &metrics_});
@@ -262,7 +264,7 @@ void Node::start_gateway() {
     return true;
   };
   sql_ = std::make_unique<sql::SqlServer>(io_.executors(), *cluster_, clock_, options);
-  sql_addr_ = handover::address_of(handover::kSqlFd);
+  if (roles_.frontend) sql_addr_ = handover::address_of(handover::kSqlFd);
 }
 
 /// The node's record, NODE.json, and the SQL port.
@@ -271,7 +273,8 @@ Result<void> Node::announce() {
   record.node = member_.node;
   record.store_uuid = member_.store_uuid;
   record.rpc_addr = rpc_addr_;
-  record.sql_addr = handover::address_of(handover::kSqlFd);
+  record.roles = roles_;
+  if (roles_.frontend) record.sql_addr = handover::address_of(handover::kSqlFd);
   record.http_addr = http_addr_;
   record.build = program_version();
   record.log_format = storage::kLogFormat;
@@ -294,7 +297,7 @@ void Node::start_placement() {
     });
     housekeeping_ = std::make_unique<meta::Housekeeping>(*meta_, loop_, *office_);
     status_writer_ = std::make_unique<NodeStatusWriter>(*meta_, loop_);
-    office_->stand();
+    if (roles_.frontend) office_->stand();
     placer_->start();
     start_partition_keeper();
     housekeeping();
@@ -316,8 +319,19 @@ Result<void> Node::start() {
   return {};
 }
 
+/// Nobody else may serve what lies in this store.
+Result<void> Node::check_replicas_fit_roles() const {
+  std::size_t here = 0;
+  for (const auto& entry : state_->ranges().snapshot()) here += entry->value.find(member_.node) != nullptr ? 1 : 0;
+  if (roles_.backend || here == 0) return {};
+  return Error(Errc::kInvalidState, "node " + member_.node.to_string() + " has " + std::to_string(here) +
+                                        " replicas and is no backend: start it with the role backend, and decommission "
+                                        "it if it is to store nothing");
+}
+
 /// With the store: everything that was not done in standby.
 Result<void> Node::own_node() {
+  TRY(check_replicas_fit_roles());
   TRY(start_replicas());
   if (!options_.standby) {
     start_gateway();
@@ -329,10 +343,10 @@ Result<void> Node::own_node() {
   owning_ = true;
   if (!options_.standby) {
     serving_ = true;
-    TRY(sql_->listen(fcntl(handover::kSqlFd, F_DUPFD_CLOEXEC, 0)));
+    if (roles_.frontend) TRY(sql_->listen(fcntl(handover::kSqlFd, F_DUPFD_CLOEXEC, 0)));
   }
   const NodeFile file{member_.node, member_.incarnation, options_.supervisor_pid, getpid(), rpc_addr_,
-                      sql_addr_,    http_addr_};
+                      sql_addr_,    http_addr_,          to_string(roles_)};
   TRY(write_node_file(store_->path(), file));
   allow_adoption();
   loop_.run_and_wait([this] {
@@ -367,7 +381,13 @@ void Node::drain_to_stop() {
   spdlog::info("initiating graceful shutdown of server");
   ending_soon_ = true;
   (void)wait_on<void>(loop_, [this](Callback<void> done) {
-    drain_->drain_for_stop(grace_, [done = std::move(done)]() mutable { done({}); });
+    NodeDrain::Stop how;
+    {
+      const std::lock_guard lock(mutex_);
+      how = stop_;
+    }
+    if (how.grace == Duration::zero()) how.grace = grace_;
+    drain_->drain_for_stop(how, [done = std::move(done)]() mutable { done({}); });
   });
 }
 
@@ -419,8 +439,10 @@ void Node::housekeeping() {
 
 void Node::ensure_default_database() {
   if (!office_->holds() || !state_->databases().empty()) return;
-  meta::create_database(*meta_, "defaultdb", {member_.node, member_.incarnation, member_.store_uuid},
-                        loop_.wall_micros(), [](const Result<meta::DatabaseRecord>&) {});
+  auto first = creator();
+  if (!first.ok()) return;
+  meta::create_database(*meta_, "defaultdb", *std::move(first), loop_.wall_micros(),
+                        [](const Result<meta::DatabaseRecord>&) {});
 }
 
 /// Metadata that lost its state concerns many ranges at once: the log names each, the events the first few.
@@ -499,6 +521,10 @@ int work(const WorkerOptions& options) {
   if (options.standby) fcntl(handover::kHandoverFd, F_SETFD, FD_CLOEXEC);
   if (auto log = open_log(options.start.log_file, options.start.log_level, "worker"); !log.ok()) {
     std::fprintf(stderr, "outlast: %s\n", log.error().message.c_str());
+    return handover::kExitFatal;
+  }
+  if (auto allowed = check_roles(options.start); !allowed.ok()) {
+    std::fprintf(stderr, "outlast: %s\n", allowed.error().message.c_str());
     return handover::kExitFatal;
   }
   return is_collector(options.start) ? Collector(options).run() : Node(options).run();

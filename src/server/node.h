@@ -74,6 +74,7 @@ class Node {
   Result<void> start();
   Result<void> start_standby();
   Result<void> own_node();
+  Result<void> check_replicas_fit_roles() const;
   Result<void> take_store();
   Result<void> open_store_and_meta();
   void start_http();
@@ -90,12 +91,10 @@ class Node {
   void drain(proto::DrainRequest request, Callback<proto::DrainStatus> done);
   void restart(const proto::RestartRequest& request, Callback<proto::RestartReply> done);
   proto::StatementsReply statements() const;
+  std::uint64_t running_queries() const;
   void add_metrics();
   gateway::ClusterPorts cluster_ports();
-  gateway::PartitionPorts partition_ports();
-  PartitionKeeper::Ports partition_keeper_ports();
-  void discard(const meta::PartitionedRecord& record, Callback<void> done);
-  void start_partition_keeper();
+  void nodes_and_work(Callback<proto::NodeStatusReply> done);
   void list(gateway::Listing what, Callback<std::vector<gateway::ListingRow>> done);
   rpc::Services services();
   tasks::Placer::Ports placer_ports();
@@ -146,12 +145,23 @@ class Node {
   void close_store();
   std::string handover_plan() const;
   void drain_to_stop();
+  // How it ends (node_exit.cc).
+  bool another(bool placement::Roles::* role) const;
+  std::string last_of(const placement::Roles& leaving) const;
+  Result<proto::StopReply> stop_as_asked(const proto::StopRequest& request);
+  void exit_with(NodeDrain::Stop how);
+  void leave_frontend();
+  void ask_leader(Callback<NodeId> done);
+  bool knows_of_exit(liveness::Peer peer) const;
+  void add_exit_services(rpc::Services& services);
+  Result<meta::Creator> creator() const;
   void stop_gracefully();
   void say(const std::string& what);
   std::string not_ready() const;
   liveness::Peer self() const { return {member_.node, member_.incarnation}; }
 
   const WorkerOptions options_;
+  const placement::Roles roles_;
   SystemClock clock_;
   AsioLoop loop_;
   IoThreads io_{2};
@@ -205,6 +215,7 @@ class Node {
   std::condition_variable ended_;
   Ending ending_{Ending::kNone};  // under mutex_
   Step step_{Step::kNone};        // under mutex_
+  NodeDrain::Stop stop_;          // under mutex_; of Ending::kStop
   std::atomic<bool> serving_{false}, ending_soon_{false}, stopping_{false}, left_{false};
   std::atomic<bool> retired_{false};  ///< The node is decommissioned.
   std::atomic<Duration> grace_;       ///< Of options_, or as it was read again.

@@ -15,11 +15,17 @@ using sql::SqlServer;
 namespace {
 constexpr Duration kAgain = 500ms;  ///< After what failed: leases that did not move, an office that is still ours.
 /// What a deadline keeps free for the leases that are left, and for stepping out.
+constexpr Duration kFragmentsLoop = 10s;  ///< One turn of loop_count_wait_fragments_finish.
 constexpr Duration kTailEach = 3ms, kTailLeast = 1s;
 }  // namespace
 
 NodeDrain::NodeDrain(Parts parts)
-    : parts_(std::move(parts)), last_receipt_(read_receipt(parts_.store)), drainer_(parts_.loop, ports()) {
+    : parts_(std::move(parts)),
+      last_receipt_(read_receipt(parts_.store)),
+      notice_(parts_.loop, {.set_phase = parts_.set_phase,
+                            .ask_leader = parts_.ask_leader,
+                            .acknowledged = [this] { drainer_.nudge(); }}),
+      drainer_(parts_.loop, ports()) {
   parts_.state.ranges().on_change([this, alive = std::weak_ptr(alive_)](const meta::RangeMirror::Change& change) {
     if (!alive.expired()) on_range(change);
   });
@@ -61,6 +67,7 @@ void NodeDrain::begin_receipt() {
   moved_to_.clear();
   leases_moved_ = moves_failed_ = 0;
   foreign_before_.reset();
+  left_office_ = parts_.office.holds();
   ledger_before_ = parts_.sql.gate().ledger();
   shed_before_ = parts_.sql.metrics().sessions_shed;
   cut_before_ = parts_.sql.metrics().sessions_cut;
@@ -72,14 +79,30 @@ lifecycle::DrainSettings NodeDrain::settings() const {
           .connection_wait = all.duration("server.shutdown.connection_wait"),
           .query_wait = all.duration("server.shutdown.query_wait"),
           .lease_transfer_wait = all.duration("server.shutdown.lease_transfer_wait"),
-          .handover_wait = all.duration("handover.transaction_wait")};
+          .handover_wait = all.duration("handover.transaction_wait"),
+          .detection_wait = std::chrono::seconds(all.number("min_graceful_exit_time_second")),
+          .frontend_wait = std::chrono::seconds(all.number("max_graceful_exit_time_second")),
+          .fragments_wait = kFragmentsLoop * all.number("loop_count_wait_fragments_finish"),
+          .await_acknowledgement = all.flag("graceful_exit_wait_for_frontend_heartbeat")};
+}
+
+/// Another node that is there and does not leave.
+bool NodeDrain::stays(NodeId node) const {
+  return node != parts_.self.node && parts_.state.live(node) && !parts_.state.draining(node);
 }
 
 /// Another node that may be given leases.
 bool NodeDrain::could_lead(NodeId node) const {
-  if (node == parts_.self.node || !parts_.state.live(node) || parts_.state.draining(node)) return false;
   const auto record = parts_.state.nodes().find(meta::keys::node(node));
-  return record && record->value.membership == meta::Membership::kActive;
+  return record && record->value.roles.backend && record->value.membership == meta::Membership::kActive && stays(node);
+}
+
+/// Another node takes the office when it is free.
+bool NodeDrain::others_stand() const {
+  return std::ranges::any_of(parts_.state.nodes().snapshot(), [this](const auto& entry) {
+    return entry->value.roles.frontend && entry->value.membership == meta::Membership::kActive &&
+           stays(entry->value.node);
+  });
 }
 
 bool NodeDrain::alone() const {
@@ -123,14 +146,20 @@ lifecycle::DrainLoad NodeDrain::load() const {
   out.connections = sessions.all();
   out.transactions = sessions.busy + sessions.in_transaction;
   out.foreign_transactions = foreign.transactions;
-  out.fragments = foreign.statements;
+  const lifecycle::Ledger work = parts_.sql.gate().ledger();
+  // At its leaseholder a fragment is a statement of another gateway, too.
+  out.fragments = std::max<std::uint64_t>(foreign.statements, work.of(WorkKind::kFragment).open());
+  out.loads = work.of(WorkKind::kLoad).open();
+  out.jobs = work.of(WorkKind::kJob).open();
   out.leases = leases.held;
   out.unmovable_leases = leases.unmovable;
   out.insync = leases.insync;
   const NodeIngest::Load ingest = ingest_load();
   out.inputs = ingest.inputs_open;
   out.buffers = ingest.buffers;
-  out.office = parts_.office.holds() && !alone();
+  const bool vacant = left_office_ && !parts_.office.leader();
+  out.office = (parts_.office.holds() || vacant) && others_stand();
+  out.acknowledged = notice_.acknowledged_by().has_value();
   out.metadata = parts_.meta.connected();
   out.tail = expected(out);
   return out;
@@ -148,6 +177,8 @@ Duration NodeDrain::expected(const lifecycle::DrainLoad& load) {
 
 void NodeDrain::carry_out(const DrainOrders& orders) {
   parts_.unready = !orders.ready;
+  notice_.give(orders.ends);
+  refuse(orders);
   carry_out_sessions(orders);
   carry_out_ingest(orders);
   if (drainer_.draining()) say_progress();
@@ -156,10 +187,30 @@ void NodeDrain::carry_out(const DrainOrders& orders) {
     parts_.executor.end_foreign_work(replication::gateway_number(parts_.self.node, parts_.self.incarnation),
                                      *foreign_before_);
   }
+  if (orders.resign) resign();
   if (orders.shed_leases) return shed_leases();
   if (mover_) mover_->stop();
   foreign_before_.reset();
-  parts_.office.stand();
+  if (!orders.resign && parts_.roles.frontend) parts_.office.stand();
+}
+
+/// New work that another node can do as well. What is led here is a statement, and goes on (protocol A7).
+void NodeDrain::refuse(const DrainOrders& orders) {
+  lifecycle::Gate& gate = parts_.sql.gate();
+  const std::string me = "node " + parts_.self.node.to_string();
+  for (const WorkKind kind : {WorkKind::kFragment, WorkKind::kLoad, WorkKind::kJob}) {
+    if (!orders.refused.contains(kind)) {
+      if (!gate.is_open(kind)) gate.open(kind);
+    } else if (gate.is_open(kind)) {
+      gate.close(kind, Error(Errc::kNotReady, "INTERNAL_ERROR: " + me + " is exiting: run it on another node"));
+    }
+  }
+}
+
+void NodeDrain::resign() {
+  if (!parts_.office.holds() || !others_stand() || parts_.loop.now() < resign_again_) return;
+  resign_again_ = parts_.loop.now() + kAgain;
+  parts_.office.resign([](const Result<void>&) {});
 }
 
 void NodeDrain::carry_out_sessions(const DrainOrders& orders) {
@@ -197,10 +248,6 @@ void NodeDrain::carry_out_ingest(const DrainOrders& orders) {
 /// Round after round, until no lease is left that somebody could take.
 void NodeDrain::shed_leases() {
   give_up_what_nobody_can_take();
-  if (parts_.office.holds() && !alone() && parts_.loop.now() >= resign_again_) {
-    resign_again_ = parts_.loop.now() + kAgain;
-    parts_.office.resign([](const Result<void>&) {});
-  }
   if (mover_ || parts_.loop.now() < mover_rest_ || !parts_.meta.connected()) return;
   const Leases leases = this->leases();
   if (leases.held == leases.unmovable) {

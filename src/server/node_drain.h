@@ -11,6 +11,7 @@
 #include "replication/replicas.h"
 #include "server/cluster_state.h"
 #include "server/drainer.h"
+#include "server/exit_notice.h"
 #include "server/node_ingest.h"
 #include "sql/sql_server.h"
 
@@ -31,20 +32,31 @@ class NodeDrain {
     executor::Executor& executor;
     sql::SqlServer& sql;
     liveness::Peer self;
+    placement::Roles roles;
     std::function<NodeIngest*()> ingest;  ///< Null: there is none.
     std::string store;                    ///< Directory: the last receipt is kept there.
     std::atomic<bool>& unready;           ///< Set while the readiness probe is to fail.
     std::function<void()> end_process;
     std::function<void(const std::string&)> say;  ///< What the process manager may show.
+    std::function<void(bool leaving)> set_phase;  ///< As ExitNotice::Ports, both.
+    std::function<void(Callback<NodeId>)> ask_leader;
+  };
+  /// How the process is to end.
+  struct Stop {
+    Duration grace{0};              ///< Until it is killed; 0 = nobody said.
+    lifecycle::ExitPlan exit;       ///< None: the full drain.
+    std::optional<Duration> limit;  ///< Of a frontend's exit, instead of the setting.
   };
   explicit NodeDrain(Parts parts);
   ~NodeDrain();
 
   /// One call of the Admin service or of POST /api/drain; answers with the status after it.
   void handle(const proto::DrainRequest& request, Callback<proto::DrainStatus> done);
-  /// The drain that ends with the process, whatever else was asked for: `done` runs when it may end. `grace`: how long
-  /// the process has before it is killed; 0 = nobody said.
-  void drain_for_stop(Duration grace, Task done);
+  /// The drain that ends with the process, whatever else was asked for: `done` runs when it may end. Asked for again it
+  /// is added to.
+  void drain_for_stop(const Stop& how, Task done);
+  /// The frontend's graceful exit of a process that goes on with its other roles. kInvalidState: see DrainMachine.
+  Result<void> leave_frontend(std::optional<Duration> limit);
   /// The leaving of a handover (protocol A8): `done` runs when no session and nothing that another node could take is
   /// left. Takes the place of an operator's drain, which the new worker has to carry on: to_carry_on().
   void hand_over(Task done);
@@ -71,13 +83,17 @@ class NodeDrain {
   lifecycle::DrainSettings settings() const;
   lifecycle::DrainLoad load() const;
   Leases leases() const;
+  bool stays(NodeId node) const;
   bool could_lead(NodeId node) const;
   bool alone() const;
+  bool others_stand() const;
   Result<void> rehearse(Duration time, const std::string& by);
   void end_rehearsal();
   void begin_receipt();
   void carry_out(const lifecycle::DrainOrders& orders);
   void carry_out_sessions(const lifecycle::DrainOrders& orders);
+  void refuse(const lifecycle::DrainOrders& orders);
+  void resign();
   void carry_out_ingest(const lifecycle::DrainOrders& orders);
   Result<void> drain(const proto::DrainRequest& request);
   Result<void> undrain(const proto::DrainRequest& request);
@@ -107,7 +123,8 @@ class NodeDrain {
   std::uint64_t rounds_{0}, ended_rounds_{0};
   Instant said_at_{};
   Instant resign_again_{};
-  Instant mover_rest_{};  ///< After a round that left some behind.
+  bool left_office_{false};  ///< It was ours when this drain began: somebody else has to take it.
+  Instant mover_rest_{};     ///< After a round that left some behind.
   std::map<RangeId, replication::LeaseNotMoved> not_moved_;
   std::map<NodeId, std::uint64_t> moved_to_;
   std::uint64_t leases_moved_{0}, moves_failed_{0};
@@ -120,6 +137,7 @@ class NodeDrain {
   std::optional<Instant> foreign_before_;  ///< Other gateways' work that began earlier is ended.
   std::string last_receipt_;               ///< JSON; empty: this store never saw a drain's end.
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+  ExitNotice notice_;
   Drainer drainer_;
 };
 

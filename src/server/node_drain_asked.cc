@@ -29,7 +29,8 @@ Result<void> NodeDrain::drain(const proto::DrainRequest& request) {
   const std::string by = request.by().empty() ? "an operator" : request.by();
   if (request.deadline_ms() > 0) wanted.deadline = parts_.loop.now() + std::chrono::milliseconds(request.deadline_ms());
   if (drainer_.handing_over() && !operators_) operators_ = {wanted, by};  // the new worker's
-  if (!drainer_.draining() || drainer_.rehearsing()) begin_receipt();
+  wanted.ends = request.shutdown();
+  if (drainer_.begins(wanted)) begin_receipt();
   TRY(drainer_.drain(wanted, by));
   if (request.shutdown()) drainer_.when_drained([this] { parts_.end_process(); }, false);
   return {};
@@ -49,13 +50,19 @@ Result<void> NodeDrain::undrain(const proto::DrainRequest& request) {
   return {};
 }
 
-void NodeDrain::drain_for_stop(Duration grace, Task done) {
+void NodeDrain::drain_for_stop(const Stop& how, Task done) {
   stopping_ = true;
-  if (!drainer_.draining() || drainer_.rehearsing()) begin_receipt();
-  lifecycle::DrainRequest wanted;
-  if (grace > Duration::zero()) wanted.deadline = parts_.loop.now() + grace;
-  (void)drainer_.drain(wanted, "the process's stop");
+  lifecycle::DrainRequest wanted{.ends = true, .exit = how.exit, .limit = how.limit};
+  if (how.grace > Duration::zero()) wanted.deadline = parts_.loop.now() + how.grace;
+  if (drainer_.begins(wanted)) begin_receipt();
+  (void)drainer_.drain(wanted, how.exit.any() ? "a graceful exit" : "the process's stop");
   drainer_.when_drained(std::move(done), true);
+}
+
+Result<void> NodeDrain::leave_frontend(std::optional<Duration> limit) {
+  const lifecycle::DrainRequest wanted{.exit = {.frontend = true}, .limit = limit, .frontend_only = true};
+  if (drainer_.begins(wanted)) begin_receipt();
+  return drainer_.drain(wanted, "the frontend's graceful exit");
 }
 
 void NodeDrain::hand_over(Task done) {
@@ -79,14 +86,17 @@ std::optional<proto::HandoverDrain> NodeDrain::to_carry_on() const {
   out.set_by(operators_->by);
   out.set_force(operators_->request.force || drainer_.request().force);
   out.set_leave(leaving());
+  out.set_frontend_only(operators_->request.frontend_only);
   out.set_inputs_closed(drainer_.orders().close_inputs);
   return out;
 }
 
 void NodeDrain::carry_on(const proto::HandoverDrain& drain) {
   begin_receipt();
-  (void)drainer_.drain({.force = drain.force(), .leave = drain.leave(), .inputs_closed = drain.inputs_closed()},
-                       drain.by());
+  lifecycle::DrainRequest wanted{
+      .force = drain.force(), .leave = drain.leave(), .inputs_closed = drain.inputs_closed()};
+  wanted.exit.frontend = wanted.frontend_only = drain.frontend_only();
+  (void)drainer_.drain(wanted, drain.by());
 }
 
 Result<void> NodeDrain::rehearse(Duration time, const std::string& by) {

@@ -15,7 +15,8 @@ std::string encode(const NodeFile& file) {
                                                     {"worker_pid", file.worker_pid},
                                                     {"listen_addr", file.listen_addr},
                                                     {"sql_addr", file.sql_addr},
-                                                    {"http_addr", file.http_addr}});
+                                                    {"http_addr", file.http_addr},
+                                                    {"roles", file.roles}});
 }
 
 Result<void> replace_file(const std::string& path, const std::string& text) {

@@ -12,6 +12,7 @@ struct NodeFile {
   Incarnation incarnation;
   int supervisor_pid{0}, worker_pid{0};
   std::string listen_addr, sql_addr, http_addr;
+  std::string roles{};
 };
 std::string encode(const NodeFile& file);
 /// A line of text for people and scripts: readers see the old one or the new one.

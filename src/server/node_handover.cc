@@ -55,7 +55,8 @@ void Node::watch_supervisor() {
   events.lost = [this] { supervisor_lost(); };
   events.stop = [this] { end(Ending::kStop); };
   events.adopted = [this](int pid) {
-    const NodeFile file{member_.node, member_.incarnation, pid, getpid(), rpc_addr_, sql_addr_, http_addr_};
+    const NodeFile file{member_.node, member_.incarnation, pid,        getpid(),
+                        rpc_addr_,    sql_addr_,           http_addr_, to_string(roles_)};
     if (auto written = write_node_file(store_->path(), file); !written.ok())
       spdlog::warn("{}", written.error().message);
   };
@@ -79,6 +80,8 @@ void Node::on_supervisor(ControlMessage message) {
       return restarts_.reloaded(std::move(message.text));
     case ControlMessage::Kind::kEndSourceOnly:
       return end_source_only();
+    case ControlMessage::Kind::kLeaveFrontend:
+      return leave_frontend();
     case ControlMessage::Kind::kPlan:
       return tell_supervisor(ControlMessage::Kind::kPlan, handover_plan());
     default:
@@ -204,7 +207,7 @@ HandoverOut::Ports Node::handover_out_ports() {
 void Node::allow_adoption() {
   Introduction me{.node = member_.node,
                   .incarnation = member_.incarnation,
-                  .sockets = {.sql = handover::kSqlFd, .http = handover::kHttpFd, .inputs = {}},
+                  .sockets = {.sql = roles_.frontend ? handover::kSqlFd : -1, .http = handover::kHttpFd, .inputs = {}},
                   .source_only = source_only_};
   if (ingest_) me.sockets.inputs = ingest_->sockets();
   if (auto allowed = link_->allow_adoption(store_->path(), std::move(me)); !allowed.ok())
@@ -219,6 +222,7 @@ void Node::accept_clients(bool accept) {
     return;
   }
   http_->start(fcntl(handover::kHttpFd, F_DUPFD_CLOEXEC, 0));
+  if (!roles_.frontend) return;
   if (auto listening = sql_->listen(fcntl(handover::kSqlFd, F_DUPFD_CLOEXEC, 0)); !listening.ok())
     spdlog::error("{}", listening.error().message);
 }

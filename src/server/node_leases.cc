@@ -19,19 +19,24 @@ void Node::report_damage(RangeId range, const Error& why) {
 
 void Node::start_drain() {
   loop_.run_and_wait([this] {
-    drain_ = std::make_unique<NodeDrain>(NodeDrain::Parts{.loop = loop_,
-                                                          .meta = *meta_,
-                                                          .state = *state_,
-                                                          .office = *office_,
-                                                          .replicas = *replicas_,
-                                                          .executor = *executor_,
-                                                          .sql = *sql_,
-                                                          .self = self(),
-                                                          .ingest = [this] { return ingest_.get(); },
-                                                          .store = store_->path(),
-                                                          .unready = draining_now_,
-                                                          .end_process = [this] { end(Ending::kStop); },
-                                                          .say = [this](const std::string& what) { say(what); }});
+    drain_ = std::make_unique<NodeDrain>(NodeDrain::Parts{
+        .loop = loop_,
+        .meta = *meta_,
+        .state = *state_,
+        .office = *office_,
+        .replicas = *replicas_,
+        .executor = *executor_,
+        .sql = *sql_,
+        .self = self(),
+        .roles = roles_,
+        .ingest = [this] { return ingest_.get(); },
+        .store = store_->path(),
+        .unready = draining_now_,
+        .end_process = [this] { end(Ending::kStop); },
+        .say = [this](const std::string& what) { say(what); },
+        .set_phase =
+            [this](bool leaving) { liveness_->set_phase(leaving ? meta::Phase::kLeaving : meta::Phase::kLive); },
+        .ask_leader = [this](Callback<NodeId> done) { ask_leader(std::move(done)); }});
     drain_->check_grace(options_.start.grace);
     if (const proto::HandoverDrain* const drain = handover_in_ ? handover_in_->drain() : nullptr)
       drain_->carry_on(*drain);

@@ -13,8 +13,9 @@ gateway::ClusterPorts Node::cluster_ports() {
   ports.partitions = partition_ports();
   ports.find_database = [this](const std::string& name) { return state_->find_database(name); };
   ports.create_database = [this](std::string name, Callback<gateway::DatabaseRow> done) {
-    const meta::Creator creator{member_.node, member_.incarnation, member_.store_uuid};
-    meta::create_database(*meta_, std::move(name), creator, clock_.wall_micros(),
+    auto first = creator();
+    if (!first.ok()) return done(std::move(first).error());
+    meta::create_database(*meta_, std::move(name), *std::move(first), clock_.wall_micros(),
                           [done = std::move(done)](Result<meta::DatabaseRecord> made) mutable {
                             if (!made.ok()) return done(std::move(made).error());
                             done(gateway::DatabaseRow{made->id, made->name, made->range});
@@ -87,7 +88,7 @@ rpc::Services Node::services() {
   services.maintenance = [this](const proto::MaintenanceRequest& request, Callback<proto::MaintenanceReply> done) {
     maintenance(request, std::move(done));
   };
-  services.stop = [this] { end(Ending::kStop); };
+  add_exit_services(services);
   services.admit = [this](const rpc::Hello& hello) -> Result<void> {
     if (!owning_) return Error(Errc::kNotReady, "the node is starting; ask another one, or again");
     if (retired_) return Error(Errc::kFenced, retired_sentence());

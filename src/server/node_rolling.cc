@@ -142,6 +142,15 @@ void Node::restart(const proto::RestartRequest& request, Callback<proto::Restart
   answer(std::move(status));
 }
 
+/// Of own sessions, and for other gateways.
+std::uint64_t Node::running_queries() const {
+  if (!owning_) return sql_->load().busy;
+  const executor::ForeignWork foreign =
+      executor_->foreign_work(replication::gateway_number(member_.node, member_.incarnation));
+  const std::uint64_t fragments = sql_->gate().open_work(lifecycle::WorkKind::kFragment);
+  return sql_->load().busy + std::max<std::uint64_t>(foreign.statements, fragments);
+}
+
 proto::StatementsReply Node::statements() const {
   proto::StatementsReply reply;
   const sql::SqlMetrics& sql = sql_->metrics();
@@ -153,6 +162,7 @@ proto::StatementsReply Node::statements() const {
   for (const auto& [state, count] : sql.errors())
     if (lifecycle::is_clusters_fault(state)) errors += count;
   reply.set_errors(errors);
+  reply.set_running(running_queries());
   return reply;
 }
 

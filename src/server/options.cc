@@ -1,9 +1,19 @@
 #include "server/options.h"
 
-#include <set>
-#include <sstream>
-
 namespace outlast::server {
+
+bool takes_clients(const StartOptions& options) {
+  return !is_collector(options) && roles_of(options).frontend;
+}
+
+placement::Roles roles_of(const StartOptions& options) {
+  return placement::parse_roles(options.roles).value();
+}
+
+bool same_roles(const StartOptions& a, const StartOptions& b) {
+  const auto first = placement::parse_roles(a.roles), second = placement::parse_roles(b.roles);
+  return first.ok() && second.ok() ? *first == *second : a.roles == b.roles;
+}
 
 Result<void> check_roles(const StartOptions& options) {
   if (is_collector(options)) {
@@ -12,13 +22,11 @@ Result<void> check_roles(const StartOptions& options) {
                  "--roles=none is a collector, which has no metadata and belongs to no cluster: leave --meta and "
                  "--single-node out, or leave --roles out for a node with a database");
   }
-  std::set<std::string> roles;
-  std::istringstream words(options.roles);
-  for (std::string role; std::getline(words, role, ',');) roles.insert(role);
-  if (roles != std::set<std::string>{"backend", "compute", "frontend"})
-    return Error(Errc::kInvalidArgument, "--roles=" + options.roles +
-                                             " is not possible: a node has all roles (frontend,backend,compute), or "
-                                             "none of them, which makes it a collector without a database");
+  if (auto roles = placement::parse_roles(options.roles); !roles.ok())
+    return Error(Errc::kInvalidArgument,
+                 "--roles: " + roles.error().message + "; or `none`, which makes a collector without a database");
+  if (options.single_node && !roles_of(options).all())
+    return Error(Errc::kInvalidArgument, "--single-node is all of a cluster and needs all roles: leave --roles out");
   if (!options.meta.empty()) return {};
   return Error(Errc::kInvalidArgument, "--meta is required: on the command line, or as `meta` in the file of --config");
 }

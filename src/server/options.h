@@ -5,13 +5,14 @@
 
 #include "base/loop.h"
 #include "base/result.h"
+#include "placement/roles.h"
 
 namespace outlast::server {
 
 /// `outlast start`, as read from the command line. Addresses are host:port, port 0 = any free one.
 struct StartOptions {
   std::string store;
-  std::string roles{"frontend,backend,compute"};  ///< All of them, or "none": see is_collector().
+  std::string roles{"frontend,backend,compute"};  ///< Some of them, or "none": see is_collector().
   std::string meta;                               ///< "embedded:DIR" or "etcd://…".
   std::string listen_addr{"127.0.0.1:26258"};     ///< Node to node, and the CLI.
   std::string sql_addr{"127.0.0.1:26257"};
@@ -37,6 +38,11 @@ struct StartOptions {
 inline bool is_collector(const StartOptions& options) {
   return options.roles == "none";
 }
+/// Has a SQL port.
+bool takes_clients(const StartOptions& options);
+/// Of a node that is no collector and whose options were checked.
+placement::Roles roles_of(const StartOptions& options);
+bool same_roles(const StartOptions& a, const StartOptions& b);
 /// `roles`, and `meta` as they ask for. kInvalidArgument.
 Result<void> check_roles(const StartOptions& options);
 

@@ -67,7 +67,7 @@ std::vector<std::string> words_of(const StartOptions& o) {
                                     "--log-level=" + o.log_level,
                                     "--max-connections=" + std::to_string(o.max_connections),
                                     "--grace=" + format_duration(o.grace)};
-  if (is_collector(o)) words.emplace_back("--roles=none");
+  if (is_collector(o) || !roles_of(o).all()) words.push_back("--roles=" + o.roles);
   if (!o.meta.empty()) words.push_back("--meta=" + o.meta);
   if (!o.log_file.empty()) words.push_back("--log-file=" + o.log_file);
   if (!o.locality.empty()) words.push_back("--locality=" + o.locality);
@@ -108,7 +108,7 @@ std::vector<std::string> own_arguments() {
 Result<handover::CommandLines> lines_of_restart(const StartOptions& options) {
   if (options.read_again) {
     const auto fresh = options.read_again();
-    if (fresh.ok() && is_collector(*fresh) != is_collector(options))
+    if (fresh.ok() && !same_roles(*fresh, options))
       return Error(Errc::kInvalidArgument, "roles was \"" + options.roles + "\" and is \"" + fresh->roles +
                                                "\" now: that takes a stop and a start, a restart cannot change it");
   }
@@ -117,7 +117,7 @@ Result<handover::CommandLines> lines_of_restart(const StartOptions& options) {
 
 /// Those that a process manager passed, and our own for the rest.
 Result<handover::Listeners> bind_listeners(handover::Listeners given, const StartOptions& options) {
-  if (given.sql < 0 && !is_collector(options)) {
+  if (given.sql < 0 && takes_clients(options)) {
     ASSIGN_OR_RETURN(given.sql, handover::listen_on(options.sql_addr));
   }
   if (given.http < 0) {
@@ -191,9 +191,10 @@ int supervise(const StartOptions& options) {
   handover::raise_fd_limit();
   std::optional<handover::SupervisorState> passed = handover::take_passed_state();
   const bool collector = is_collector(options);
-  const handover::Listeners given = handover::inherited_listeners(collector ? "" : options.sql_addr, options.http_addr);
   if (auto log = open_log(options.log_file, options.log_level, "supervisor"); !log.ok()) return fail(log.error());
   if (auto allowed = check_roles(options); !allowed.ok()) return fail(allowed.error());
+  const handover::Listeners given =
+      handover::inherited_listeners(takes_clients(options) ? options.sql_addr : "", options.http_addr);
   if (auto allowed = check_addresses(options); !allowed.ok()) return fail(allowed.error());
   if (auto known = placement::parse_locality(options.locality); !known.ok()) return fail(known.error());
   auto lock = passed ? Result<int>(passed->lock_fd) : lock_supervisor(options.store);

@@ -63,7 +63,7 @@ void DecommissionTask::look_at_nodes(const placement::ClusterView& view) {
   bool frontend_stays = false, input_stays = false;
   for (const NodeView& node : view.nodes) {
     const auto it = std::ranges::find(seen_.nodes, node.id, &LeavingNode::node);
-    const bool stays = node.counts() && it == seen_.nodes.end();
+    const bool stays = node.stays() && it == seen_.nodes.end();
     frontend_stays |= stays && node.frontend;
     input_stays |= stays && node.inputs > 0;
     if (it == seen_.nodes.end()) continue;
@@ -74,7 +74,7 @@ void DecommissionTask::look_at_nodes(const placement::ClusterView& view) {
     it->presence = presence_of(node.health);
     // One that was asked to stay, or will be, is counted as staying by the next task.
     const lifecycle::DecommissionRecord::Node* wanted = record().find(node.id);
-    if (wanted == nullptr || wanted->leave || !node.counts()) continue;
+    if (wanted == nullptr || wanted->leave || !node.stays()) continue;
     frontend_stays |= node.frontend;
     input_stays |= node.inputs > 0;
   }

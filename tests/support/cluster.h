@@ -32,6 +32,8 @@ class ClusterTest : public testing::Test {
   void use_meta(const std::string& url);
   /// More words for every `start`, and another program; before the first node is started.
   void use_start(std::vector<std::string> words, const std::string& program = "");
+  /// Each node's --roles, by its number; before the first node is started.
+  void use_roles(std::vector<std::string> roles);
   /// Collectors (--roles=none) instead of nodes, with these words for every `start`; before the first is started.
   void use_collectors(std::vector<std::string> words);
   /// Starts and initialises nodes and waits until all are ready.

@@ -52,6 +52,13 @@ void ClusterTest::use_start(std::vector<std::string> words, const std::string& p
       .binary = program.empty() ? OUTLAST_BINARY : program, .dir = dir_, .start_args = std::move(words)});
 }
 
+void ClusterTest::use_roles(std::vector<std::string> roles) {
+  cluster_ = std::make_unique<cli::LocalCluster>(cli::LocalClusterOptions{
+      .binary = OUTLAST_BINARY, .dir = dir_, .node_args = [roles = std::move(roles)](int node) {
+        return std::vector{"--roles=" + roles.at(static_cast<std::size_t>(node))};
+      }});
+}
+
 void ClusterTest::use_collectors(std::vector<std::string> words) {
   cluster_ = std::make_unique<cli::LocalCluster>(cli::LocalClusterOptions{
       .binary = OUTLAST_BINARY, .dir = dir_, .collectors = true, .start_args = std::move(words)});

@@ -226,7 +226,7 @@ TEST_F(CollectorTest, WhatACollectorCannotDoIsASentence) {
   EXPECT_EQ(check("--roles=none --config=" + config_).code, 0);
   expect_refused(check("--roles=none"), "would have nothing to do");
   expect_refused(check("--roles=none --meta=embedded:/x --config=" + config_), "leave --meta");
-  expect_refused(check("--roles=frontend --meta=embedded:/x"), "--roles=frontend is not possible");
+  expect_refused(check("--roles=leader --meta=embedded:/x"), "\"leader\" is no list of roles");
   expect_refused(check("--config=" + config_), "--meta is required");
 }
 

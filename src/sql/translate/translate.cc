@@ -39,6 +39,17 @@ std::string unquoted(std::string_view value) {
   return out;
 }
 
+/// SHOW COMPUTE NODES: two words, which PostgreSQL's grammar does not have. nullopt: something else.
+std::optional<Translated> compute_nodes(std::string_view text) {
+  std::string_view rest = trimmed(text);
+  Translated out;
+  out.source = std::string(rest);
+  if (take_word(rest) != "show" || take_word(rest) != "compute" || take_word(rest) != "nodes" || !rest.empty())
+    return std::nullopt;
+  out.kind = StatementKind::kShow, out.tag = "SHOW", out.returns_rows = true, out.name = "compute nodes";
+  return out;
+}
+
 /// SET / RESET / SHOW CLUSTER SETTING: not PostgreSQL's grammar, so they are read here. nullopt: something else.
 std::optional<Result<Translated>> cluster_setting(std::string_view text) {
   std::string_view rest = trimmed(text);
@@ -208,6 +219,10 @@ Result<std::vector<Translated>> translate(std::string_view text, const std::vect
                                           const SessionNames& names) {
   std::vector<Translated> out;
   if (text.find('\0') != text.npos) return Error(Errc::kSyntax, "the statement contains a zero byte");
+  if (auto nodes = compute_nodes(text)) {
+    out.push_back(*std::move(nodes));
+    return out;
+  }
   if (auto setting = cluster_setting(text)) {
     if (!setting->ok()) return std::move(*setting).error();
     out.push_back(std::move(**setting));
