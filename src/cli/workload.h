@@ -1,5 +1,6 @@
 #pragma once
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -25,6 +26,8 @@ struct WorkloadPlan {
   bool naive{false};     ///< Clients repeat nothing, and count an error of any kind as a failure.
   Duration lifetime{0};  ///< Longest life of a connection: its client closes it between transactions. 0: no limit.
   Duration pause{0};     ///< Mean pause of a client between two transactions.
+  std::function<bool(std::size_t url)>
+      in_service{};  ///< As a balancer sees it: no new connection elsewhere. Empty: all.
   std::string database(int index) const { return "load_" + std::to_string(index % databases + 1); }
 };
 inline constexpr std::int64_t kOpeningBalance = 1000;

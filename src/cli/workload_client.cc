@@ -66,6 +66,8 @@ bool WorkloadClient::ensure_connected() {
   auto since = Clock::now();
   std::string why;
   for (std::size_t tries = 0; !stopping_; ++tries) {
+    for (std::size_t i = 1; i < plan_.urls.size() && plan_.in_service && !plan_.in_service(next_url_); ++i)
+      next_url_ = (next_url_ + 1) % plan_.urls.size();
     auto made = PgConnection::connect(plan_.urls[next_url_], journal_.database, kConnectTimeout);
     if (made.ok()) {
       connection_.emplace(std::move(made).value());

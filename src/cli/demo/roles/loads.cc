@@ -115,18 +115,23 @@ LabelCounts count_labels(const std::vector<LoadRun>& runs, bool persistent, cons
 
 void run_sender(const LoadSender& sender, LoadRuns& runs, const std::atomic<bool>& stopping) {
   std::size_t next = 0;
+  const auto choose = [&] {
+    for (std::size_t i = 1; i < sender.addresses.size() && !sender.in_service(next); ++i)
+      next = (next + 1) % sender.addresses.size();
+    return sender.addresses[next];
+  };
   for (int count = 1; !stopping; ++count) {
     LoadRun run{
         .label = fmt::format("{}_{}", sender.prefix, count), .rows = sender.rows, .persistent = sender.persistent};
     const auto until = Steady::now() + kPatience;
     for (;;) {
-      const auto answer = send_once(sender, sender.addresses[next], run.label);
+      const auto answer = send_once(sender, choose(), run.label);
       const LoadAnswer means = answer.ok() ? judge_load(*answer) : LoadAnswer::kRetry;
       run.done = means == LoadAnswer::kDone;
       if (run.done) break;
       run.last = answer.ok() ? fmt::format("{} {}", answer->status, answer->body) : answer.error().message;
       next = (next + 1) % sender.addresses.size();
-      if (!sender.persistent || means == LoadAnswer::kRefused || Steady::now() > until) break;
+      if (!sender.persistent || means == LoadAnswer::kRefused || Steady::now() > until || sender.give_up()) break;
       ++run.repeats;
       std::this_thread::sleep_for(kRetryEvery);
     }

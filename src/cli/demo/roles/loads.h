@@ -64,11 +64,13 @@ struct LabelCounts {
 LabelCounts count_labels(const std::vector<LoadRun>& runs, bool persistent, const std::vector<LabelRows>& there);
 
 struct LoadSender {
-  std::vector<std::string> addresses;  ///< HTTP, of the frontends.
-  std::string path;                    ///< "/api/db/table/_stream_load"
-  std::string prefix;                  ///< Of its labels.
+  std::vector<std::string> addresses;                   ///< HTTP, of the frontends.
+  std::function<bool(std::size_t address)> in_service;  ///< As a balancer sees it.
+  std::string path;                                     ///< "/api/db/table/_stream_load"
+  std::string prefix;                                   ///< Of its labels.
   bool persistent{true};
   int rows{200};
+  std::function<bool()> give_up;  ///< Nothing will ever answer again.
   Duration pause{std::chrono::milliseconds(200)};
 };
 /// Sends one label after another until `stopping`, and leaves none without its end. Blocks.

@@ -3,6 +3,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace outlast::cli {
 namespace {
@@ -38,11 +39,11 @@ bool cancelled(const QueryRun& run, const std::vector<ExitTurn>& exits) {
 /// A frontend that lets us in, from the next one on.
 std::optional<PgConnection> connect(const QueryClientOptions& options, std::size_t& next,
                                     const std::atomic<bool>& stopping) {
-  while (!stopping) {
-    auto made = PgConnection::connect(options.urls[next], options.database, kConnectTimeout);
-    next = (next + 1) % options.urls.size();
-    if (made.ok()) return std::move(made).value();
-    std::this_thread::sleep_for(kIdle);
+  for (; !stopping; std::this_thread::sleep_for(kIdle)) {
+    const std::size_t at = std::exchange(next, (next + 1) % options.urls.size());
+    if (!options.in_service(at)) continue;
+    if (auto made = PgConnection::connect(options.urls[at], options.database, kConnectTimeout); made.ok())
+      return std::move(made).value();
   }
   return std::nullopt;
 }

@@ -77,6 +77,7 @@ QueryCounts count_queries(const std::vector<QueryRun>& runs, QueryLength length,
 /// one that was cancelled once more. Blocks until `stopping` and its query is over.
 struct QueryClientOptions {
   std::vector<std::string> urls;
+  std::function<bool(std::size_t url)> in_service;  ///< As a balancer sees it.
   std::string database;
   HeavyQuery query;
   Duration limit;  ///< statement_timeout.

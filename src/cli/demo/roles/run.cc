@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "cli/demo/proof.h"
+#include "cli/http_get.h"
 
 namespace outlast::cli {
 namespace {
@@ -17,6 +18,7 @@ constexpr int kPartitions = 6;
 constexpr int kInsertRows = 500;
 constexpr Duration kLifetime = 500ms;  ///< Of a short client's connection: it leaves before a frontend tells it to.
 constexpr Duration kPause = 10ms;
+constexpr Duration kHealthEvery = 200ms, kHealthLimit = 500ms;
 constexpr Duration kMediumLimit = 60s;
 constexpr Duration kTooLong = 15min;  ///< Of a slow machine's run.
 const std::string kDatabase = "load_1";
@@ -164,11 +166,13 @@ WorkloadPlan RolesDemo::short_plan() const {
           .run = run_,
           .naive = true,
           .lifetime = kLifetime,
-          .pause = kPause};
+          .pause = kPause,
+          .in_service = [this](std::size_t url) { return in_service_[url].load(); }};
 }
 
 void RolesDemo::add_query_client(QueryClass type, std::uint64_t effort, Duration limit) {
   const QueryClientOptions client{.urls = urls(kDatabase),
+                                  .in_service = [this](std::size_t url) { return in_service_[url].load(); },
                                   .database = kDatabase,
                                   .query = heavy_query(type, effort),
                                   .limit = limit,
@@ -190,9 +194,11 @@ void RolesDemo::begin_load() {
   }
   for (const bool persistent : {true, false}) {
     const LoadSender sender{.addresses = http_addresses(),
+                            .in_service = [this](std::size_t address) { return in_service_[address].load(); },
                             .path = fmt::format("/api/{}/loaded/_stream_load", kDatabase),
                             .prefix = persistent ? "connector" : "plain",
-                            .persistent = persistent};
+                            .persistent = persistent,
+                            .give_up = [this] { return abandoned_.load(); }};
     threads_.emplace_back([this, sender] { run_sender(sender, loads_, stopping_); });
   }
   threads_.emplace_back([this] { expiry_ = watch_expiry({urls(kDatabase), kDatabase}, stopping_); });
@@ -201,11 +207,13 @@ void RolesDemo::begin_load() {
 Result<void> RolesDemo::load() {
   LoadRecord record;
   WorkloadRun run(short_plan(), record);
+  look_at_health();
   load_began_ = Steady::now();
   load_began_at_ = std::chrono::system_clock::now();
   run.start();
   begin_load();
   const auto went = run_until_over(record);
+  abandoned_ = !went.ok();
   if (!went.ok()) cluster_.kill_all();  // clients that wait for an answer see their connections end
   end_load();
   run.stop();
@@ -219,6 +227,7 @@ Result<void> RolesDemo::load() {
 Result<void> RolesDemo::run_until_over(const LoadRecord& record) {
   while (goes_on()) {
     if (interrupt_.wait(20ms)) return Error(Errc::kCancelled, "interrupted");
+    look_at_health();
     exits_.step(elapsed());
     let_queries();
     if (board_.wants_update(seconds(elapsed()))) show(record);
@@ -237,6 +246,19 @@ void RolesDemo::let_queries() {
   const bool wanted = turn != nullptr && turn->with_long && !turn->gone;
   queries_.let({QueryLength::kLong, QueryKind::kJoin}, wanted && turn->role == kCompute);
   queries_.let({QueryLength::kLong, QueryKind::kScan}, wanted && turn->role == kBackend);
+}
+
+/// What a balancer does, and tells all clients.
+void RolesDemo::look_at_health() {
+  if (Steady::now() - looked_at_health_ < kHealthEvery) return;
+  looked_at_health_ = Steady::now();
+  for (int i = 0; i < report_.nodes; ++i) {
+    const auto facts = cluster_.facts(i);
+    if (!is_frontend(i)) continue;
+    const Result<HttpAnswer> answer =
+        facts.ok() ? http_get(facts->http_addr, "/api/health", kHealthLimit) : Result<HttpAnswer>(facts.error());
+    in_service_[static_cast<std::size_t>(i)] = answer.ok() && answer->status == 200;
+  }
 }
 
 void RolesDemo::end_load() {

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <map>
@@ -36,7 +37,8 @@ class RolesDemo {
   using Steady = std::chrono::steady_clock;
   Duration elapsed() const { return Steady::now() - load_began_; }
   bool is_frontend(int node) const { return roles_[static_cast<std::size_t>(node)] == NodeRole::kFrontend; }
-  std::vector<std::string> urls(const std::string& database) const;  ///< Of the frontends.
+  /// Of the frontends, which are the first nodes: place i is node i.
+  std::vector<std::string> urls(const std::string& database) const;
   std::vector<std::string> http_addresses() const;
 
   Result<void> start_nodes();
@@ -50,6 +52,7 @@ class RolesDemo {
   Result<void> run_until_over(const LoadRecord& record);
   bool goes_on() const;
   void let_queries();
+  void look_at_health();
   void end_load();
   void show(const LoadRecord& record);
   // What the exits need (run_ports.cc).
@@ -96,7 +99,9 @@ class RolesDemo {
   Steady::time_point load_began_{}, looked_{};
   std::chrono::system_clock::time_point load_began_at_{};
   bool healed_{true};
-  std::atomic<bool> stopping_{false};
+  std::array<std::atomic<bool>, kRolesNodes> in_service_{};  ///< Of the frontends: /api/health answers 200.
+  Steady::time_point looked_at_health_{};
+  std::atomic<bool> stopping_{false}, abandoned_{false};
   std::vector<std::jthread> threads_;
 };
 
