@@ -106,6 +106,7 @@ Result<PartitionedDdl> read_partitioned_ddl(const std::string& text, const gatew
   pgtree::for_each_relation(*pgtree::inner(&node), [&](const PgQuery__RangeVar& relation) {
     if (tables.contains(relation.relname)) named.insert(relation.relname);
   });
+  if (node.node_case == PG_NODE(CREATE_STMT)) named.erase(node.create_stmt->relation->relname);  // "already exists"
   if (named.empty()) return PartitionedDdl{};
   std::map<std::string, fragments::Table> known;
   for (const std::string& name : named) {
