@@ -109,6 +109,7 @@ TEST_F(PartitionedDdl, WhatPartitionsCannotKeepIsRefusedAndLeavesNothing) {
   EXPECT_EQ(state("ALTER TABLE t RENAME TO u"), "42601");
   EXPECT_EQ(state("DROP TABLE t, plain"), "42601");
   EXPECT_EQ(state("TRUNCATE t, plain"), "42601");
+  EXPECT_EQ(state("TRUNCATE t RESTART IDENTITY"), "42601");
   EXPECT_EQ(state("BEGIN"), "");
   EXPECT_EQ(state("ALTER TABLE t ADD COLUMN v int"), "25001");
   EXPECT_EQ(state("ROLLBACK"), "");

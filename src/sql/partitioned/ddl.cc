@@ -44,6 +44,8 @@ Result<PartitionedDdl> read_change(const pgtree::Node& node, const std::set<std:
     return Error(Errc::kSyntax, "truncate table \"" + table +
                                     "\" in a statement of its own: it is partitioned, and no transaction covers "
                                     "several ranges");
+  if (node.node_case == PG_NODE(TRUNCATE_STMT) && node.truncate_stmt->restart_seqs)
+    return Error(Errc::kSyntax, "partitioned tables have no sequences: leave out RESTART IDENTITY");
   if (node.node_case == PG_NODE(RENAME_STMT) && node.rename_stmt->rename_type != PG_QUERY__OBJECT_TYPE__OBJECT_COLUMN)
     return Error(Errc::kSyntax, "partitioned tables cannot be renamed: each partition has the table under its name");
   if (node.node_case == PG_NODE(INDEX_STMT) || node.node_case == PG_NODE(ALTER_TABLE_STMT) ||
