@@ -23,7 +23,7 @@ outlast_room(executor DEPS base storage replication lifecycle proto_exec LIBS Pk
 outlast_room(pgtree DEPS base LIBS PkgConfig::PROTOBUF_C ${PG_QUERY_LIBRARY})
 outlast_room(fragments DEPS base pgtree executor LIBS PkgConfig::SQLITE3 Boost::json)
 outlast_room(gateway DEPS base executor meta)
-outlast_room(compute DEPS base executor gateway LIBS PkgConfig::SQLITE3)
+outlast_room(compute DEPS base lifecycle executor gateway proto_exec LIBS PkgConfig::SQLITE3)
 outlast_room(sql DEPS base pgtree gateway fragments compute lifecycle proto_session LIBS PkgConfig::SQLITE3)
 outlast_room(rpc DEPS base gateway executor replication proto_peer)
 outlast_room(http DEPS base)

@@ -1,10 +1,18 @@
 #include "compute/engine.h"
 
 #include "compute/local_query.h"
+#include "compute/placed_query.h"
 
 namespace outlast::compute {
 
 std::shared_ptr<Query> Engine::make(Plan plan) {
+  if (!ports_.places || plan.fragments.empty()) return make_local(std::move(plan));
+  auto places = ports_.places();
+  if (places.empty()) return make_local(std::move(plan));
+  return std::make_shared<PlacedQuery>(*this, std::move(plan), std::move(places));
+}
+
+std::shared_ptr<Query> Engine::make_local(Plan plan) {
   return std::make_shared<LocalQuery>(*this, std::move(plan));
 }
 

@@ -4,11 +4,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "base/loop.h"
 #include "base/result.h"
 #include "compute/plan.h"
 #include "compute/workspace.h"
+#include "executor/channel.h"
 #include "executor/sql_pool.h"
 #include "gateway/session.h"
 
@@ -24,6 +26,8 @@ struct Parameters {
 struct EnginePorts {
   std::function<std::unique_ptr<gateway::Session>()> open_session;
   Dress dress;
+  /// Nodes that may run a query whole, the best first; each channel is a place to try. May be empty: this node runs it.
+  std::function<std::vector<std::unique_ptr<executor::Channel>>()> places{};
 };
 
 /// A plan that runs. Thread-safety: one coroutine at a time; interrupt() from any thread.
@@ -42,7 +46,10 @@ class Engine {
  public:
   Engine(EnginePorts ports, const Clock& clock, Parameters parameters = {})
       : ports_(std::move(ports)), clock_(clock), parameters_(parameters) {}
+  /// At one of the places, else here.
   std::shared_ptr<Query> make(Plan plan);
+  /// Here.
+  std::shared_ptr<Query> make_local(Plan plan);
 
   const EnginePorts& ports() const { return ports_; }
   const Clock& clock() const { return clock_; }

@@ -85,6 +85,7 @@ boost::asio::awaitable<Result<Rows>> SessionImpl::run(Statement statement) {
   proto::ExecRequest request = statement_request(std::move(statement.sql), statement.internal);
   request.mutable_run()->set_max_rows(statement.max_rows);
   request.mutable_run()->set_takes_lock(statement.takes_lock);
+  request.mutable_run()->set_fragment(statement.fragment);
   for (std::vector<executor::Value>& row : statement.params) {
     proto::Params* params = request.mutable_run()->add_params();
     for (executor::Value& value : row) put_value(*params->add_values(), std::move(value));
