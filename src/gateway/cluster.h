@@ -55,6 +55,10 @@ class Cluster {
   virtual boost::asio::awaitable<Result<void>> reset_setting(std::string name) = 0;
   /// This node, for functions like outlast_node_id() and for the cancel key.
   virtual NodeId node() const = 0;
+  /// This process, as others find it in records: "node/incarnation".
+  virtual std::string process() const = 0;
+  /// True once the process of that name has certainly ended.
+  virtual bool process_gone(const std::string& process) const = 0;
   virtual std::int64_t wall_micros() const = 0;
   /// Empty when new sessions are welcome; else why not (57P03).
   virtual std::string refuse_sessions() const = 0;

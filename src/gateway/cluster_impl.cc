@@ -113,4 +113,18 @@ boost::asio::awaitable<Result<void>> ClusterImpl::reset_setting(std::string name
       [gateway, name](Callback<void> done) { gateway->ports.reset_setting(name, std::move(done)); });
 }
 
+std::string ClusterImpl::process() const {
+  return gateway_->ports.node.to_string() + "/" + gateway_->ports.incarnation.to_string();
+}
+
+bool ClusterImpl::process_gone(const std::string& process) const {
+  const std::size_t slash = process.find('/');
+  if (slash == std::string::npos) return true;  // no process of this or any later version is called so
+  const Result<std::int64_t> node = parse_int(std::string_view(process).substr(0, slash));
+  const Result<std::int64_t> incarnation = parse_int(std::string_view(process).substr(slash + 1));
+  if (!node.ok() || !incarnation.ok()) return true;
+  return gateway_->ports.process_gone(NodeId(static_cast<std::uint32_t>(*node)),
+                                      Incarnation(static_cast<std::uint64_t>(*incarnation)));
+}
+
 }  // namespace outlast::gateway

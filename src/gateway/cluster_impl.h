@@ -30,6 +30,7 @@ struct ClusterPorts {
   std::function<void(std::string, std::string, Callback<void>)> set_setting;
   std::function<void(std::string, Callback<void>)> reset_setting;
   std::function<std::string()> refuse_sessions;
+  std::function<bool(NodeId, Incarnation)> process_gone;
 };
 
 struct GatewayParameters {
@@ -86,6 +87,8 @@ class ClusterImpl final : public Cluster {
   boost::asio::awaitable<Result<void>> set_setting(std::string name, std::string value) override;
   boost::asio::awaitable<Result<void>> reset_setting(std::string name) override;
   NodeId node() const override { return gateway_->ports.node; }
+  std::string process() const override;
+  bool process_gone(const std::string& process) const override;
   std::int64_t wall_micros() const override { return gateway_->clock.wall_micros(); }
   std::string refuse_sessions() const override { return gateway_->ports.refuse_sessions(); }
   const GatewayCounters& counters() const { return gateway_->counters; }

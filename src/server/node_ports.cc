@@ -49,6 +49,9 @@ gateway::ClusterPorts Node::cluster_ports() {
     state_->settings().reset(std::move(name), std::move(done));
   };
   ports.refuse_sessions = [this] { return serving_ && !stopping_ && !retired_ ? std::string() : not_ready(); };
+  ports.process_gone = [this](NodeId node, Incarnation incarnation) {
+    return !liveness_->find({node, incarnation}).has_value();
+  };
   return ports;
 }
 

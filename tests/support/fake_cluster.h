@@ -33,6 +33,10 @@ class FakeCluster final : public gateway::Cluster {
   boost::asio::awaitable<Result<void>> set_setting(std::string name, std::string value) override;
   boost::asio::awaitable<Result<void>> reset_setting(std::string name) override;
   NodeId node() const override { return NodeId(1); }
+  std::string process() const override { return process_; }
+  bool process_gone(const std::string& process) const override { return process != process_; }
+  /// From now on this is another process, and the one before it has ended.
+  void restart(std::string process) { process_ = std::move(process); }
   std::int64_t wall_micros() const override;
   std::string refuse_sessions() const override;
 
@@ -57,6 +61,7 @@ class FakeCluster final : public gateway::Cluster {
   std::map<std::string, gateway::DatabaseRow> databases_;
   std::map<std::string, gateway::SettingRow> settings_;
   std::string refuse_;
+  std::string process_{"1/1"};
   std::atomic<Errc> next_commit_{Errc::kInternal};  ///< kInternal: none.
   std::uint64_t next_id_{1};
   FakePartitions partitions_;

@@ -1,0 +1,43 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "loads/labels.h"
+
+namespace outlast::loads {
+
+/// Rows of a table in the database's own range: one transaction with their label, opened by the first batch. While it
+/// is small it is kept in memory too, and run again unseen when its leaseholder goes. Thread-safety: one coroutine at a
+/// time.
+class Direct {
+ public:
+  Direct(gateway::Cluster& cluster, std::string database, std::string table, std::vector<std::string> columns,
+         bool filter);
+  boost::asio::awaitable<Result<void>> add(Rows rows, Patience::Until until);
+  /// Rows and label together. The state afterwards; kDone, or kAborted when somebody aborted the load before.
+  boost::asio::awaitable<Result<State>> commit(Label label, Labels* labels, Patience::Until until);
+  boost::asio::awaitable<void> abort();
+  std::int64_t kept() const { return kept_; }
+
+ private:
+  boost::asio::awaitable<Result<void>> begin();
+  boost::asio::awaitable<Result<void>> insert(const Rows* rows);
+  boost::asio::awaitable<Result<void>> run_again();
+  boost::asio::awaitable<Result<bool>> commit_once(Label label);
+
+  static constexpr std::size_t kMemory = 16U << 20;
+  gateway::Cluster& cluster_;
+  const std::string database_;
+  std::string insert_sql_;
+  std::unique_ptr<gateway::Session> session_;
+  std::vector<Rows> rows_;  ///< All so far, while `complete_`.
+  std::size_t bytes_{0};
+  bool complete_{true};
+  std::int64_t kept_{0};
+};
+
+/// About what a row takes in memory.
+std::size_t size_of(const Row& row);
+
+}  // namespace outlast::loads

@@ -1,0 +1,285 @@
+#include "loads/load.h"
+
+#include <algorithm>
+#include <random>
+
+#include "loads/shape.h"
+
+namespace outlast::loads {
+namespace asio = boost::asio;
+using executor::Value;
+using namespace std::chrono_literals;
+
+namespace {
+constexpr Duration kAbortTime = 5s, kApplyTime = 30s;
+constexpr std::size_t kWaitingBatches = 8;  ///< In memory at most, for all partitions together.
+
+std::int64_t new_number() {
+  std::random_device chance;
+  const auto high = static_cast<std::uint64_t>(chance()) << 32U;
+  return static_cast<std::int64_t>((high | chance()) >> 12U) + 1;  // JSON's numbers are exact up to 53 bits
+}
+
+Patience::Until from_now(Duration time) {
+  return std::chrono::steady_clock::now() + time;
+}
+
+Result<RangeId> home_of(const gateway::Cluster& cluster, const std::string& database) {
+  for (const gateway::DatabaseRow& row : cluster.databases())
+    if (row.name == database) return row.range;
+  return Error(Errc::kUndefinedDatabase, "database \"" + database + "\" does not exist");
+}
+
+Error ended_by_others(State state) {
+  return {Errc::kInvalidState, "the load is " + std::string(to_string(state)) +
+                                   " already: its time was over, or somebody ended it; load it again"};
+}
+}  // namespace
+
+Load::Load(gateway::Cluster& cluster, LoadOptions options)
+    : cluster_(cluster),
+      options_(std::move(options)),
+      labels_(cluster, options_.database),
+      until_(from_now(options_.timeout)) {
+  label_.txn = new_number();
+  label_.label = options_.label.empty() ? "load-" + std::to_string(label_.txn) : options_.label;
+  label_.table = options_.table;
+  label_.owner = cluster.process();
+  label_.created = label_.changed = cluster.wall_micros();
+  label_.expires = label_.created + options_.timeout / 1us;
+}
+
+asio::awaitable<Result<Opened>> Load::open(gateway::Cluster& cluster, LoadOptions options) {
+  std::unique_ptr<Load> load(new Load(cluster, std::move(options)));
+  if (auto looked = co_await load->look_at_table(); !looked.ok()) co_return std::move(looked).error();
+  auto taken = co_await load->claim_label();
+  if (!taken.ok()) co_return std::move(taken).error();
+  if (taken->has_value()) co_return Opened{nullptr, *std::move(taken)};
+  co_return Opened{std::move(load), std::nullopt};
+}
+
+/// Columns, partitions, and by which of the two ways rows go.
+asio::awaitable<Result<void>> Load::look_at_table() {
+  auto session = co_await labels_.session();
+  if (!session.ok()) co_return std::move(session).error();
+  auto shape = co_await read_shape(**session, options_.table, std::nullopt);
+  if (!shape.ok()) co_return std::move(shape).error();
+  table_.name = options_.table;
+  for (const Shape::Column& column : shape->columns)
+    if (!column.generated) table_.columns.push_back({column.name, column.declared});
+  if (options_.columns.empty())
+    for (const fragments::Column& column : table_.columns) options_.columns.push_back(column.name);
+  for (const std::string& name : options_.columns)
+    if (table_.column(name) == nullptr)
+      co_return Error(Errc::kUndefinedColumn,
+                      "column \"" + name + "\" of relation \"" + options_.table + "\" does not exist");
+  const auto tables = cluster_.partitioned(options_.database);
+  const auto found = tables == nullptr ? gateway::PartitionedTables::const_iterator() : tables->find(options_.table);
+  if (tables == nullptr || found == tables->end()) {
+    if (!options_.two_steps) {
+      direct_.emplace(cluster_, options_.database, options_.table, options_.columns, options_.max_filter_ratio > 0);
+      co_return Result<void>();
+    }
+    auto home = home_of(cluster_, options_.database);
+    if (!home.ok()) co_return std::move(home).error();
+    if (auto text = staging_sql(*shape); !text.ok()) co_return std::move(text).error();
+    label_.parts.push_back({*home});
+    co_return Result<void>();
+  }
+  auto scheme = fragments::decode_scheme(found->second.scheme);
+  if (!scheme.ok()) co_return std::move(scheme).error();
+  table_.scheme = *std::move(scheme);
+  for (const gateway::PartitionRow& part : found->second.partitions) {
+    table_.partitions.push_back({part.slot, part.range});
+    if (table_.scheme->kind == fragments::Scheme::Kind::kHash) label_.parts.push_back({part.range});
+  }
+  auto router = fragments::RowRouter::make(table_, options_.columns);
+  if (!router.ok()) co_return std::move(router).error();
+  router_.emplace(*std::move(router));
+  co_return Result<void>();
+}
+
+/// nullopt: the label is ours.
+asio::awaitable<Result<std::optional<Label>>> Load::claim_label() {
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    auto ours = co_await labels_.insert(label_, until_);
+    if (!ours.ok()) co_return std::move(ours).error();
+    if (*ours) co_return std::optional<Label>();
+    auto existing = co_await labels_.find(label_.label, until_);
+    if (!existing.ok()) co_return std::move(existing).error();
+    if (!existing->has_value()) continue;
+    Label& other = **existing;
+    const Reuse reuse = judge_reuse(other, {cluster_.wall_micros(), cluster_.process_gone(other.owner)});
+    if (reuse == Reuse::kFree) continue;
+    if (reuse != Reuse::kAbortFirst) co_return std::move(*existing);
+    other.error = "its owner left it";
+    auto state = co_await labels_.move(other, {State::kPreparing, State::kPrepared}, State::kAborted, until_);
+    if (!state.ok()) co_return std::move(state).error();
+    if (*state != State::kAborted) continue;
+    if (auto swept = co_await sweep_aborted(cluster_, options_.database, other, until_); !swept.ok())
+      co_return std::move(swept).error();
+  }
+  co_return Error(Errc::kLockTimeout, "label \"" + label_.label + "\" changes hands all the time; try again");
+}
+
+void Load::count_unread(const std::string& reason) {
+  ++label_.counts.total;
+  ++label_.counts.filtered;
+  if (first_reason_.empty()) first_reason_ = reason;
+}
+
+asio::awaitable<Result<void>> Load::add(Rows rows) {
+  if (failed_) co_return *failed_;
+  Result<void> done;
+  if (direct_) {
+    label_.counts.total += static_cast<std::int64_t>(rows.size());
+    if (!rows.empty()) done = co_await direct_->add(std::move(rows), until_);
+  } else {
+    for (Row& row : rows) {
+      done = co_await take(std::move(row));
+      if (!done.ok()) break;
+    }
+    if (done.ok()) done = co_await flush(false);
+  }
+  if (!done.ok()) failed_ = done.error();
+  co_return done;
+}
+
+/// One row to the partition that it belongs to.
+asio::awaitable<Result<void>> Load::take(Row row) {
+  RangeId range;
+  if (router_) {
+    auto routed = router_->route(row);
+    if (!routed.ok() && options_.max_filter_ratio > 0) {
+      count_unread(routed.error().message);
+      co_return Result<void>();
+    }
+    if (!routed.ok()) co_return std::move(routed).error();
+    auto found = co_await range_of(*routed);
+    if (!found.ok()) co_return std::move(found).error();
+    range = *found;
+  } else {
+    range = label_.parts.front().range;
+  }
+  ++label_.counts.total;
+  auto target = co_await target_in(range);
+  if (!target.ok()) co_return std::move(target).error();
+  const std::size_t bytes = size_of(row);
+  (*target)->bytes += bytes;
+  waiting_ += bytes;
+  (*target)->rows.push_back(std::move(row));
+  co_return Result<void>();
+}
+
+asio::awaitable<Result<RangeId>> Load::range_of(fragments::RowRouter::Target routed) {
+  if (routed.partition) co_return routed.partition->range;
+  auto made = co_await cluster_.add_partition(options_.database, options_.table, routed.slot);
+  if (!made.ok()) co_return std::move(made).error();
+  table_.partitions.push_back({routed.slot, made->range});
+  co_return made->range;
+}
+
+/// The label names a range before anything is staged there, so that it is swept if the load is left behind.
+asio::awaitable<Result<Load::Target*>> Load::target_in(RangeId range) {
+  Target& target = targets_[range];
+  if (target.staging) co_return &target;
+  const bool named = std::ranges::any_of(label_.parts, [&](const Part& part) { return part.range == range; });
+  if (!named) {
+    label_.parts.push_back({range});
+    auto state = co_await labels_.move(label_, {State::kPreparing}, State::kPreparing, until_);
+    if (!state.ok()) co_return std::move(state).error();
+    if (*state != State::kPreparing) co_return ended_by_others(*state);
+  }
+  auto staging = std::make_unique<Staging>(
+      cluster_, Staging::Load{options_.database, options_.table, label_.txn, options_.max_filter_ratio > 0}, range);
+  if (auto opened = co_await staging->open(until_); !opened.ok()) co_return std::move(opened).error();
+  target.staging = std::move(staging);
+  co_return &target;
+}
+
+/// Full batches, or all that waits.
+asio::awaitable<Result<void>> Load::flush(bool all) {
+  all = all || waiting_ >= kWaitingBatches * options_.batch_bytes;
+  std::vector<asio::awaitable<Result<void>>> work;
+  for (auto& [range, target] : targets_)
+    if (!target.rows.empty() && (all || target.bytes >= options_.batch_bytes)) work.push_back(flush_one(&target));
+  co_return co_await run_all(std::move(work));
+}
+
+asio::awaitable<Result<void>> Load::flush_one(Target* target) {
+  waiting_ -= std::exchange(target->bytes, 0);
+  co_return co_await target->staging->add(options_.columns, std::exchange(target->rows, {}), until_);
+}
+
+void Load::count_kept() {
+  Counts& counts = label_.counts;
+  counts.loaded = direct_ ? direct_->kept() : 0;
+  for (const auto& [range, target] : targets_) counts.loaded += target.staging->part().rows;
+  const std::int64_t unread = counts.filtered;
+  counts.filtered = counts.total - counts.loaded;
+  if (counts.filtered > unread && first_reason_.empty()) first_reason_ = "a constraint of the table";
+}
+
+asio::awaitable<Result<void>> Load::prepare() {
+  if (failed_) co_return *failed_;
+  auto done = direct_ ? Result<void>() : co_await flush(true);
+  if (done.ok()) {
+    count_kept();
+    done = check_filtered(label_.counts, options_.max_filter_ratio, first_reason_);
+  }
+  if (done.ok() && !direct_) done = co_await prepare_parts();
+  if (!done.ok()) failed_ = done.error();
+  co_return done;
+}
+
+asio::awaitable<Result<void>> Load::prepare_parts() {
+  std::vector<asio::awaitable<Result<void>>> work;
+  label_.parts.clear();
+  for (auto& [range, target] : targets_) {
+    label_.parts.push_back(target.staging->part());
+    work.push_back(target.staging->prepare(until_));
+  }
+  if (auto prepared = co_await run_all(std::move(work)); !prepared.ok()) co_return prepared;
+  if (options_.two_steps) label_.expires = cluster_.wall_micros() + options_.timeout / 1us;
+  auto state = co_await labels_.move(label_, {State::kPreparing, State::kPrepared}, State::kPrepared, until_);
+  if (!state.ok()) co_return std::move(state).error();
+  if (*state != State::kPrepared) co_return ended_by_others(*state);
+  label_.state = State::kPrepared;
+  co_return Result<void>();
+}
+
+asio::awaitable<Result<Label>> Load::commit() {
+  if (failed_) co_return *failed_;
+  if (!direct_) {
+    auto until = std::max(until_, from_now(kAbortTime));
+    auto state = co_await labels_.move(label_, {State::kPrepared}, State::kCommitted, until);
+    if (!state.ok()) co_return unknown_outcome();
+    if (*state != State::kCommitted && *state != State::kDone) co_return ended_by_others(*state);
+    label_.state = *state;
+    co_return co_await apply_committed(cluster_, options_.database, label_, from_now(kApplyTime));
+  }
+  auto state = co_await direct_->commit(label_, &labels_, std::max(until_, from_now(kAbortTime)));
+  if (!state.ok()) co_return std::move(state).error();
+  if (*state != State::kDone) co_return ended_by_others(*state);
+  count_kept();
+  label_.state = State::kDone;
+  co_return label_;
+}
+
+asio::awaitable<Result<Label>> Load::finish() {
+  if (auto prepared = co_await prepare(); !prepared.ok()) co_return std::move(prepared).error();
+  co_return co_await commit();
+}
+
+asio::awaitable<void> Load::abort(std::string reason) {
+  failed_ = Error(Errc::kInvalidState, "the load was aborted");
+  if (direct_) co_await direct_->abort();
+  label_.error = std::move(reason);
+  auto state =
+      co_await labels_.move(label_, {State::kPreparing, State::kPrepared}, State::kAborted, from_now(kAbortTime));
+  if (!state.ok() || *state != State::kAborted) co_return;  // the keeper's
+  label_.state = State::kAborted;
+  if (!label_.parts.empty()) (void)co_await sweep_aborted(cluster_, options_.database, label_, from_now(kAbortTime));
+}
+
+}  // namespace outlast::loads

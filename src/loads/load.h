@@ -1,0 +1,109 @@
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fragments/write.h"
+#include "gateway/cluster.h"
+#include "loads/direct.h"
+#include "loads/labels.h"
+#include "loads/staging.h"
+
+namespace outlast::loads {
+
+struct LoadOptions {
+  std::string database, table;
+  std::string label;                 ///< Empty: one is made up.
+  std::vector<std::string> columns;  ///< Those that the rows have, in order; empty: all that can be given.
+  Duration timeout{std::chrono::minutes(10)};
+  double max_filter_ratio{0};         ///< Of all rows, how many may be left out because they do not fit the table.
+  bool two_steps{false};              ///< prepare() and commit() come apart: rows of any table are staged.
+  std::size_t batch_bytes{1U << 20};  ///< Rows wait in memory for a batch of this size, for each partition.
+};
+
+class Load;
+struct Opened {
+  std::unique_ptr<Load> load;     ///< Null: the label is taken,
+  std::optional<Label> existing;  ///< by this load.
+};
+
+/// Rows on their way into a table, all or none of them, exactly once per label (protocol A9). A table in one range gets
+/// them in one transaction; rows for several ranges are staged beside their tables and moved there after the commit
+/// point. Whoever drops a Load before its end leaves it to the keeper, which aborts what was not committed.
+/// Thread-safety: one coroutine at a time, on a strand. Lifetime: the cluster outlives it.
+class Load {
+ public:
+  /// kUndefinedDatabase, kUndefinedTable, kUndefinedColumn; kSyntax when the rows lack the partition column.
+  static boost::asio::awaitable<Result<Opened>> open(gateway::Cluster& cluster, LoadOptions options);
+
+  const std::vector<std::string>& columns() const { return options_.columns; }
+  const Label& label() const { return label_; }
+  /// Values as SQLite stores them. The first error of a row ends the load, unless it filters. Whatever the error:
+  /// nothing of the load is seen, abort() says so to the label.
+  boost::asio::awaitable<Result<void>> add(Rows rows);
+  /// A row that could not even be read.
+  void count_unread(const std::string& reason);
+  void count_bytes(std::size_t bytes) { label_.counts.bytes += static_cast<std::int64_t>(bytes); }
+  /// prepare() and commit().
+  boost::asio::awaitable<Result<Label>> finish();
+  /// All rows are safe; nothing is visible. Ends adding. kInvalidArgument for too many filtered rows.
+  boost::asio::awaitable<Result<void>> prepare();
+  /// kDone: the rows are visible. kCommitted: they will be, a partition could not take them yet and Label::error says
+  /// why; the keeper goes on. kUnknownOutcome: ask for the label.
+  boost::asio::awaitable<Result<Label>> commit();
+  boost::asio::awaitable<void> abort(std::string reason);
+
+ private:
+  struct Target {
+    std::unique_ptr<Staging> staging;
+    Rows rows;
+    std::size_t bytes{0};
+  };
+  Load(gateway::Cluster& cluster, LoadOptions options);
+  boost::asio::awaitable<Result<void>> look_at_table();
+  boost::asio::awaitable<Result<std::optional<Label>>> claim_label();
+  boost::asio::awaitable<Result<void>> take(Row row);
+  boost::asio::awaitable<Result<Target*>> target_in(RangeId range);
+  boost::asio::awaitable<Result<RangeId>> range_of(fragments::RowRouter::Target routed);
+  boost::asio::awaitable<Result<void>> flush(bool all);
+  boost::asio::awaitable<Result<void>> flush_one(Target* target);
+  boost::asio::awaitable<Result<void>> prepare_parts();
+  void count_kept();
+
+  gateway::Cluster& cluster_;
+  LoadOptions options_;
+  Labels labels_;
+  Label label_;
+  Patience::Until until_;
+  std::string first_reason_;
+  fragments::Table table_;
+  std::optional<fragments::RowRouter> router_;  ///< The table is partitioned.
+  std::optional<Direct> direct_;
+  std::map<RangeId, Target> targets_;
+  std::size_t waiting_{0};       ///< Bytes of rows in memory.
+  std::optional<Error> failed_;  ///< Nothing more is taken.
+};
+
+/// What to do with a label without the Load that made it: through any node.
+boost::asio::awaitable<Result<std::optional<Label>>> find_label(gateway::Cluster& cluster, std::string database,
+                                                                std::string label);
+/// A prepared load. kInvalidState when it is not prepared; kNotFound.
+boost::asio::awaitable<Result<Label>> commit_label(gateway::Cluster& cluster, std::string database, std::string label);
+boost::asio::awaitable<Result<Label>> abort_label(gateway::Cluster& cluster, std::string database, std::string label,
+                                                  std::string reason);
+
+/// After the commit point, by whoever gets there: the rows of all parts into their tables, then DONE. Repeatable.
+boost::asio::awaitable<Result<Label>> apply_committed(gateway::Cluster& cluster, std::string database, Label label,
+                                                      Patience::Until until);
+/// Of an aborted load: nothing of it stays anywhere. Repeatable.
+boost::asio::awaitable<Result<void>> sweep_aborted(gateway::Cluster& cluster, std::string database, Label label,
+                                                   Patience::Until until);
+
+/// Of an ended one: its ranges and then its label forget it.
+boost::asio::awaitable<Result<void>> forget_ended(gateway::Cluster& cluster, std::string database, Label label,
+                                                  Patience::Until until);
+
+}  // namespace outlast::loads

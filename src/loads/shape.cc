@@ -1,0 +1,85 @@
+#include "loads/shape.h"
+
+#include <algorithm>
+
+#include "loads/steps.h"
+
+namespace outlast::loads {
+namespace asio = boost::asio;
+
+namespace {
+
+Shape::Key* key_named(std::vector<std::pair<std::string, Shape::Key>>& keys, const std::string& name) {
+  for (auto& [known, key] : keys)
+    if (known == name) return &key;
+  return nullptr;
+}
+
+/// Rows: index, origin, partial, column or NULL, collation.
+void take_keys(const Rows& rows, Shape& shape) {
+  std::vector<std::pair<std::string, Shape::Key>> keys;
+  for (const Row& row : rows) {
+    const std::string index = text_of(row[0]), column = text_of(row[3]);
+    if (number_of(row[2]) != 0 || column.empty())
+      shape.not_staged = "the unique index \"" + index + "\" is partial or over an expression";
+    Shape::Key* key = key_named(keys, index);
+    if (key == nullptr) key = &keys.emplace_back(index, Shape::Key()).second;
+    key->by_index = text_of(row[1]) == "c";
+    key->columns.push_back({column, text_of(row[4])});
+  }
+  for (auto& [name, key] : keys) shape.keys.push_back(std::move(key));
+}
+
+/// Rows: type, text.
+void take_texts(const Rows& rows, Shape& shape) {
+  for (const Row& row : rows) {
+    if (text_of(row[0]) == "table")
+      shape.create_sql = text_of(row[1]);
+    else
+      shape.triggers.push_back(text_of(row[1]));
+  }
+}
+
+/// Rows: name, type, position in the primary key, hidden.
+void take_columns(const Rows& rows, Shape& shape, bool key_has_index) {
+  std::vector<std::string> primary;
+  for (const Row& row : rows) {
+    const std::int64_t hidden = number_of(row[3]);
+    shape.columns.push_back({text_of(row[0]), text_of(row[1]), hidden != 0});
+    if (number_of(row[2]) > 0) primary.push_back(text_of(row[0]));
+  }
+  if (primary.size() == 1 && !key_has_index) shape.keys.push_back({.columns = {{primary.front(), ""}}});
+}
+
+}  // namespace
+
+asio::awaitable<Result<Shape>> read_shape(gateway::Session& session, std::string table, std::optional<RangeId> range) {
+  Shape shape;
+  shape.table = table;
+  const Row name{executor::Value(table)};
+  auto texts = co_await read_rows(
+      session, own_statement("SELECT type, sql FROM sqlite_schema WHERE tbl_name = ?1 AND (type = 'table' OR type = "
+                             "'trigger' AND name NOT GLOB 'outlast_stage_*') ORDER BY type, name",
+                             range, name));
+  if (!texts.ok()) co_return std::move(texts).error();
+  take_texts(*texts, shape);
+  if (shape.create_sql.empty()) co_return Error(Errc::kUndefinedTable, "relation \"" + table + "\" does not exist");
+  auto keys = co_await read_rows(
+      session, own_statement("SELECT l.name, l.origin, l.partial, c.name, c.coll FROM pragma_index_list(?1) l, "
+                             "pragma_index_xinfo(l.name) c WHERE l.\"unique\" AND c.key ORDER BY l.seq, c.seqno",
+                             range, name));
+  if (!keys.ok()) co_return std::move(keys).error();
+  take_keys(*keys, shape);
+  const bool primary = std::ranges::any_of(*keys, [](const Row& row) { return text_of(row[1]) == "pk"; });
+  auto columns = co_await read_rows(
+      session, own_statement("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?1)", range, name));
+  if (!columns.ok()) co_return std::move(columns).error();
+  take_columns(*columns, shape, primary);
+  auto foreign = co_await read_rows(session, own_statement("SELECT 1 FROM pragma_foreign_key_list(?1)", range, name));
+  if (!foreign.ok()) co_return std::move(foreign).error();
+  if (!foreign->empty())
+    shape.not_staged = "it has foreign keys, and what they name may go before the load is committed";
+  co_return shape;
+}
+
+}  // namespace outlast::loads

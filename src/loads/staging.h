@@ -1,0 +1,74 @@
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gateway/cluster.h"
+#include "loads/label.h"
+#include "loads/steps.h"
+
+namespace outlast::loads {
+
+/// One range's part of a load. Each step is one local transaction that may be repeated: what it did already it does not
+/// do again. The range remembers each load in outlast_load_txn (staging → prepared → applied, or aborted); what comes
+/// late for a load that has ended is refused there.
+/// Thread-safety: one coroutine at a time; others may have a Staging of the same load at the same time.
+class Staging {
+ public:
+  struct Load {
+    std::string database, table;
+    std::int64_t txn{0};
+    bool filter{false};  ///< Rows that do not fit are left out and counted, else they end the load.
+  };
+  Staging(gateway::Cluster& cluster, Load load, RangeId range);
+
+  /// The hidden tables, and this load among them. Before the first add().
+  boost::asio::awaitable<Result<void>> open(Patience::Until until);
+  /// The next batch: all of it or nothing. kUniqueViolation, kNotNullViolation, … of rows that do not fit. `columns`:
+  /// which the rows have.
+  boost::asio::awaitable<Result<void>> add(std::vector<std::string> columns, Rows rows, Patience::Until until);
+  /// From here on the rows can be applied, whatever happens to this process.
+  boost::asio::awaitable<Result<void>> prepare(Patience::Until until);
+  /// The staged rows are in the table afterwards, once. Only for a load that is committed.
+  boost::asio::awaitable<Result<void>> apply(Patience::Until until);
+  /// Nothing of the load is left here, nor will be. Only for a load that is aborted.
+  boost::asio::awaitable<Result<void>> sweep(Patience::Until until);
+  /// Of a load whose label is removed: the range need not remember it any more.
+  boost::asio::awaitable<Result<void>> forget(Patience::Until until);
+  /// Batches and rows so far.
+  const Part& part() const { return part_; }
+
+ private:
+  using Attempt = boost::asio::awaitable<Result<void>> (Staging::*)(gateway::Session&);
+  boost::asio::awaitable<Result<void>> repeat(Attempt attempt, Patience::Until until);
+  boost::asio::awaitable<Result<void>> in_transaction(Attempt attempt);
+  boost::asio::awaitable<Result<void>> open_once(gateway::Session& session);
+  boost::asio::awaitable<Result<void>> add_once(gateway::Session& session);
+  boost::asio::awaitable<Result<void>> prepare_once(gateway::Session& session);
+  boost::asio::awaitable<Result<void>> apply_once(gateway::Session& session);
+  boost::asio::awaitable<Result<void>> sweep_once(gateway::Session& session);
+  boost::asio::awaitable<Result<void>> forget_once(gateway::Session& session);
+  boost::asio::awaitable<Result<void>> move_rows(gateway::Session& session, std::int64_t expected);
+  boost::asio::awaitable<Result<void>> unstage(gateway::Session& session);
+  boost::asio::awaitable<Result<void>> make_stage(gateway::Session& session);
+  boost::asio::awaitable<Result<bool>> claim_batch(gateway::Session& session);
+  /// This load's row: state, batches, rows, checksum; empty when the range does not know it.
+  boost::asio::awaitable<Result<Row>> own_row(gateway::Session& session);
+  gateway::Statement statement(std::string sql, Row values = {}) const;
+  executor::Value txn() const { return load_.txn; }
+
+  gateway::Cluster& cluster_;
+  const Load load_;
+  const RangeId range_;
+  const std::string stage_;
+  std::unique_ptr<gateway::Session> session_;
+  Part part_;
+  struct Batch {
+    std::string insert_sql;
+    Rows rows;
+    std::int64_t checksum{0}, kept{0};
+  } batch_;  ///< The one that add() works on.
+};
+
+}  // namespace outlast::loads
