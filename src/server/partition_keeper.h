@@ -54,7 +54,7 @@ class PartitionKeeper {
   std::map<std::string, Seen> seen_;  ///< By key: since when a record has been as it is.
   std::set<std::string> busy_;        ///< Keys of records that are being finished.
   bool dropping_{false};
-  Instant ttl_due_{};
+  std::optional<Instant> ttl_looked_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
