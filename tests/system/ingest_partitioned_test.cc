@@ -47,7 +47,7 @@ TEST_F(IngestPartitionedTest, RecordsGoToThePartitionOfTheirTimeAndOldPartitions
   must(main,
        "CREATE TABLE logs (time timestamptz NOT NULL, host text, tag text, fields json, error text) "
        "PARTITION BY RANGE (time) INTERVAL '1 day' TTL '300 days'");
-  const std::string today = value(0, "defaultdb", "SELECT to_char(now(), 'YYYY-MM-DD')");
+  const std::string today = value(0, "defaultdb", "SELECT current_date");
   ASSERT_EQ(post("{\"time\":\"2024-01-05T08:00:00Z\",\"n\":1}\n{\"time\":\"" + today +
                  "T00:00:00Z\",\"n\":2}\n{\"time\":\"2024-01-05T23:59:59Z\",\"n\":3}\n"),
             200);
