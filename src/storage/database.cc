@@ -99,6 +99,7 @@ Result<LogPosition> DatabaseImpl::checkpoint_locked(int mode) {
   // Published and not assigned: a commit between the two is in the log, but not among the frames to be copied.
   const Lsn covered(shim_->published.load());
   if (covered == mark.lsn && mode == SQLITE_CHECKPOINT_PASSIVE) return mark;
+  files_->before_file_changes();
   int frames = 0, copied = 0;
   const int rc = sqlite3_wal_checkpoint_v2(checkpointer_, "main", mode, &frames, &copied);
   if ((rc & 0xff) == SQLITE_BUSY) return mark;
@@ -132,17 +133,35 @@ Result<LogPosition> DatabaseImpl::copy_locked(const std::string& path) {
   return files_->log->position_at(target);
 }
 
-Result<LogPosition> DatabaseImpl::copy_to(const std::string& path) {
+Result<DatabaseImpl::Held> DatabaseImpl::hold(const std::string& path) {
   const std::lock_guard lock(checkpoint_mutex_);
-  if (auto mark = checkpoint_locked(); !mark.ok() && !comes_and_goes(mark.error())) return mark;
-  return copy_locked(path);
+  auto mark = checkpoint_locked();
+  if (!mark.ok() && !comes_and_goes(mark.error())) return mark.error();
+  Held held;
+  if (is_in_file(mark)) {
+    {
+      ASSIGN_OR_RETURN(const auto file, files_->disk.open(files_->db_path(), OpenMode::kWrite));
+      TRY(ReplicaFiles::trim_to_header(*file));
+    }
+    held.at = *mark;
+    ASSIGN_OR_RETURN(held.file, files_->hold_file(path));
+  } else {
+    ASSIGN_OR_RETURN(held.at, copy_locked(path));
+    ASSIGN_OR_RETURN(held.file, HeldFile::of_copy(files_->disk, path));
+  }
+  return held;
+}
+
+/// No commit has come since: the file is the database at the mark, with nothing of later ones.
+bool DatabaseImpl::is_in_file(const Result<LogPosition>& mark) const {
+  return mark.ok() && mark->lsn.value == shim_->assigned;
 }
 
 Result<Digest> DatabaseImpl::digest(const std::string& path) {
   const std::lock_guard lock(checkpoint_mutex_);
   auto mark = checkpoint_locked();
   if (!mark.ok() && !comes_and_goes(mark.error())) return mark.error();
-  if (mark.ok() && mark->lsn.value == shim_->assigned) {
+  if (is_in_file(mark)) {
     ASSIGN_OR_RETURN(const auto file, files_->disk.open(files_->db_path(), OpenMode::kWrite));
     TRY(ReplicaFiles::trim_to_header(*file));
     ASSIGN_OR_RETURN(const FileDigest digest, digest_file(*file));

@@ -21,8 +21,13 @@ class DatabaseImpl final : public Database, public std::enable_shared_from_this<
   std::uint64_t wal_bytes() const override;
   void fence() override;
 
-  /// Copies the database file to `path`, exactly at the returned position, while commits go on. Checkpoints wait.
-  Result<LogPosition> copy_to(const std::string& path);
+  struct Held {
+    LogPosition at;
+    std::shared_ptr<HeldFile> file;
+  };
+  /// The database file exactly at one position, while commits go on. It is copied to `path` before the next checkpoint
+  /// changes it; at once when what holds that position is not all in the file.
+  Result<Held> hold(const std::string& path);
   /// The digest of the file itself when a checkpoint covers everything; else (a long reader) of a copy at `path`.
   Result<Digest> digest(const std::string& path);
 
@@ -31,6 +36,7 @@ class DatabaseImpl final : public Database, public std::enable_shared_from_this<
   Result<LogPosition> checkpoint_locked(int mode = SQLITE_CHECKPOINT_PASSIVE);
   Result<LogPosition> restart_long_wal(LogPosition mark);
   Result<LogPosition> copy_locked(const std::string& path);
+  bool is_in_file(const Result<LogPosition>& mark) const;
   Error checkpoint_error(int rc);
 
   const std::shared_ptr<ReplicaFiles> files_;

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <system_error>
 
 namespace outlast::storage {
@@ -117,10 +118,24 @@ class PosixFile final : public File {
     if (errno == ENOSYS || errno == ESPIPE) return {};
     return failure("write", path_, errno);
   }
+  Result<bool> write_direct(std::uint64_t offset, std::string_view bytes) override {
+    if (!direct_) direct_.emplace(open_retrying(path_.c_str(), O_WRONLY | O_DIRECT));
+    if (!direct_->ok()) return false;
+    while (!bytes.empty()) {
+      const ssize_t n = ::pwrite(direct_->get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EINVAL) return false;
+      if (n < 0) return failure("write", path_, errno);
+      offset += static_cast<std::uint64_t>(n);
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return true;
+  }
 
  private:
   Fd fd_;
   std::string path_;
+  std::optional<Fd> direct_;
 };
 
 class PosixLock final : public FileLock {

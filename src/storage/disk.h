@@ -30,6 +30,11 @@ class File {
   /// Begins to write this part to the disk. With `wait` it returns when that is done; size and space of the file then
   /// still need sync(). An error is as final as one of sync().
   virtual Result<void> write_back(std::uint64_t, std::uint64_t, bool /*wait*/) { return {}; }
+  /// Writes past the system's cache: nothing is left to be written back, and nothing else leaves the cache for it.
+  /// Offset and size are multiples of kDirectBytes, and so is the address. False: that cannot be done here, write
+  /// otherwise. Like any write it is lasting after sync(). From one thread at a time.
+  virtual Result<bool> write_direct(std::uint64_t, std::string_view) { return false; }
+  static constexpr std::size_t kDirectBytes = 4096;
 };
 
 /// Held as long as the object lives; the kernel drops it with the process.

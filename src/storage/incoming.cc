@@ -1,7 +1,9 @@
 #include "storage/incoming.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "storage/bytes.h"
 #include "storage/log_format.h"
@@ -61,12 +63,32 @@ Result<void> Incoming::note_progress(const std::string& dir, Transfer& transfer)
   return {};
 }
 
+std::string_view AlignedBytes::copy_of(std::string_view bytes) {
+  if (size_ < bytes.size()) {
+    size_ = (bytes.size() + File::kDirectBytes - 1) / File::kDirectBytes * File::kDirectBytes;
+    memory_.reset(static_cast<char*>(std::aligned_alloc(File::kDirectBytes, size_)));
+    if (memory_ == nullptr) throw std::bad_alloc();
+  }
+  std::memcpy(memory_.get(), bytes.data(), bytes.size());
+  return {memory_.get(), bytes.size()};
+}
+
+/// False: it has to be written otherwise.
+Result<bool> Incoming::write_direct(Transfer& transfer, std::string_view data) {
+  if (!transfer.direct || transfer.received % File::kDirectBytes != 0 || data.size() % File::kDirectBytes != 0)
+    return false;
+  ASSIGN_OR_RETURN(transfer.direct, transfer.file->write_direct(transfer.received, transfer.aligned.copy_of(data)));
+  return transfer.direct;
+}
+
 /// The next piece. What is kWrittenBehind older is on the disk when this returns.
 Result<void> Incoming::write(const std::string& dir, Transfer& transfer, std::string_view data) {
   const std::uint64_t offset = transfer.received;
-  TRY(transfer.file->pwrite(offset, data));
+  ASSIGN_OR_RETURN(const bool direct, write_direct(transfer, data));
+  if (!direct) TRY(transfer.file->pwrite(offset, data));
   transfer.received += data.size();
   if (transfer.received - transfer.synced >= sync_every_) return note_progress(dir, transfer);
+  if (direct) return {};
   TRY(transfer.file->write_back(offset, data.size(), false));
   if (offset < transfer.synced + kWrittenBehind) return {};
   return transfer.file->write_back(offset - kWrittenBehind, data.size(), true);
@@ -74,7 +96,7 @@ Result<void> Incoming::write(const std::string& dir, Transfer& transfer, std::st
 
 /// What is on disk by now is looked up again; after a failed sync nobody can know that.
 Error Incoming::give_up(const std::string& dir, Transfer& transfer, Error why) {
-  transfer.file.reset();
+  transfer.close();
   if (why.code == Errc::kIo) (void)remove_tree(disk_, dir);
   return why;
 }
@@ -87,7 +109,7 @@ Result<std::uint64_t> Incoming::receive(const ReplicaIdentity& identity, const S
   const std::lock_guard lock(transfer->mutex);
   const std::string name = name_of(identity, point), dir = dir_of(identity.range);
   if (!transfer->file || transfer->name != name || transfer->size != file_size) {
-    transfer->file.reset();
+    transfer->close();
     auto opened = resume(dir, *transfer, name, file_size);
     if (!opened.ok()) opened = begin(dir, *transfer, name, file_size);
     if (!opened.ok()) return std::move(opened).error();
@@ -113,14 +135,14 @@ Result<std::string> Incoming::seal(const ReplicaIdentity& identity, const Snapsh
   ASSIGN_OR_RETURN(const std::size_t n, transfer->file->pread(0, header, sizeof header));
   const bool fits = std::uint64_t{get_be32(header + 28)} * kPageBytes == transfer->size;
   if (n != sizeof header || std::memcmp(header, "SQLite format 3", 16) != 0 || (point.exact() && !fits)) {
-    transfer->file.reset();
+    transfer->close();
     TRY(remove_tree(disk_, dir));
     return Error(Errc::kCorrupt, "the snapshot for range " + identity.range.to_string() +
                                      " is no database file of its size; it was thrown away, send it again");
   }
   const auto synced = transfer->file->sync();
   if (!synced.ok()) return give_up(dir, *transfer, synced.error());
-  transfer->file.reset();
+  transfer->close();
   return dir;
 }
 
@@ -128,7 +150,7 @@ void Incoming::forget(RangeId range) {
   const std::shared_ptr<Transfer> transfer = of(range);
   {
     const std::lock_guard lock(transfer->mutex);
-    transfer->file.reset();
+    transfer->close();
   }
   const std::lock_guard lock(mutex_);
   transfers_.erase(range);

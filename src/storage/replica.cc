@@ -8,29 +8,17 @@ namespace {
 
 class FileSnapshot final : public SnapshotSource {
  public:
-  FileSnapshot(std::shared_ptr<ReplicaFiles> files, std::string path, std::unique_ptr<File> file,
-               const SnapshotPoint& point, std::uint64_t size)
-      : files_(std::move(files)), path_(std::move(path)), file_(std::move(file)), point_(point), size_(size) {}
-  ~FileSnapshot() override {
-    // What stays behind is removed at the next open of the replica.
-    [[maybe_unused]] const bool removed = files_->disk.remove(path_).ok();
-  }
+  FileSnapshot(std::shared_ptr<ReplicaFiles> files, std::shared_ptr<HeldFile> file, const SnapshotPoint& point)
+      : files_(std::move(files)), file_(std::move(file)), point_(point) {}
   LogPosition position() const override { return point_.at; }
   SnapshotPoint point() const override { return point_; }
-  std::uint64_t file_size() const override { return size_; }
-  Result<std::string> read(std::uint64_t offset, std::size_t bytes) override {
-    std::string out(bytes, '\0');
-    ASSIGN_OR_RETURN(const std::size_t n, file_->pread(offset, out.data(), bytes));
-    out.resize(n);
-    return out;
-  }
+  std::uint64_t file_size() const override { return file_->size(); }
+  Result<std::string> read(std::uint64_t offset, std::size_t bytes) override { return file_->read(offset, bytes); }
 
  private:
-  const std::shared_ptr<ReplicaFiles> files_;
-  const std::string path_;
-  const std::unique_ptr<File> file_;
+  const std::shared_ptr<ReplicaFiles> files_;  ///< Has the disk.
+  const std::shared_ptr<HeldFile> file_;
   const SnapshotPoint point_;
-  const std::uint64_t size_;
 };
 
 /// A file that a crash has torn may end within a page; the receiver's replay replaces that page.
@@ -96,6 +84,7 @@ Result<void> ReplicaImpl::apply_to(Lsn durable) {
   if (target <= applied()) return {};
   ASSIGN_OR_RETURN(const auto file, files_->disk.open(files_->db_path(), OpenMode::kWrite));
   files_->may_hold_pages_upto(target);
+  files_->before_file_changes();
   auto written =
       apply_entries(*files_->log, applied(), target, *file, std::size_t{32} << 20, files_->options.planted.image);
   if (!written.ok()) return damage(written.error());
@@ -122,6 +111,7 @@ Result<std::shared_ptr<Database>> ReplicaImpl::open_database(CommitSink& sink) {
     // Not synced, and the mark stays: after a crash the log does it again. The first checkpoint syncs the file.
     files_->holds_nothing_above(end.lsn);  // everything committed is in this log
     files_->may_hold_pages_upto(end.lsn);
+    files_->before_file_changes();
     auto written =
         apply_entries(*files_->log, applied(), end.lsn, *file, std::size_t{32} << 20, files_->options.planted.image);
     if (!written.ok()) return damage(written.error());
@@ -140,8 +130,10 @@ Result<std::unique_ptr<SnapshotSource>> ReplicaImpl::snapshot() {
   TRY(check_usable());
   const std::string path = snapshot_path();
   SnapshotPoint point;
+  std::shared_ptr<HeldFile> file;
   if (const auto database = database_.lock()) {
-    ASSIGN_OR_RETURN(point, database->copy_to(path));
+    ASSIGN_OR_RETURN(auto held, database->hold(path));
+    point = held.at, file = std::move(held.file);
   } else {
     // A leaseholder that does not serve yet cannot bring its file to the log's end, which need not be committed. As the
     // file is, with the log, it is as good for the receiver as it is here; and it is the only way on when the learner
@@ -150,10 +142,9 @@ Result<std::unique_ptr<SnapshotSource>> ReplicaImpl::snapshot() {
     TRY(files_->disk.copy(files_->db_path(), path));
     ASSIGN_OR_RETURN(const auto copy, files_->disk.open(path, OpenMode::kWrite));
     TRY(point.exact() ? ReplicaFiles::trim_to_header(*copy) : fill_last_page(*copy));
+    ASSIGN_OR_RETURN(file, HeldFile::of_copy(files_->disk, path));
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_->disk.open(path, OpenMode::kRead));
-  ASSIGN_OR_RETURN(const std::uint64_t size, file->size());
-  return std::unique_ptr<SnapshotSource>(std::make_unique<FileSnapshot>(files_, path, std::move(file), point, size));
+  return std::unique_ptr<SnapshotSource>(std::make_unique<FileSnapshot>(files_, std::move(file), point));
 }
 
 Result<Digest> ReplicaImpl::digest() {

@@ -1,6 +1,7 @@
 #include "storage/replica_files.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/crc32c.h"
 #include "storage/bytes.h"
@@ -103,6 +104,24 @@ Result<void> ReplicaFiles::move_mark(const LogPosition& mark) {
     mark_ = mark;
   }
   return offer_log();
+}
+
+Result<std::shared_ptr<HeldFile>> ReplicaFiles::hold_file(const std::string& copy) {
+  ASSIGN_OR_RETURN(std::shared_ptr<HeldFile> held, HeldFile::hold(disk, db_path(), copy));
+  const std::lock_guard lock(mutex_);
+  std::erase_if(held_, [](const auto& each) { return each.expired(); });
+  held_.push_back(held);
+  return held;
+}
+
+void ReplicaFiles::before_file_changes() {
+  std::vector<std::weak_ptr<HeldFile>> held;
+  {
+    const std::lock_guard lock(mutex_);
+    held.swap(held_);
+  }
+  for (const auto& each : held)
+    if (const auto file = each.lock()) file->let_go();
 }
 
 void ReplicaFiles::file_failed(const Error& why) {

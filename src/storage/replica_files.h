@@ -3,7 +3,9 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
+#include "storage/held_file.h"
 #include "storage/range_log.h"
 #include "storage/replica_store.h"
 
@@ -41,6 +43,10 @@ class ReplicaFiles {
   Result<void> move_mark(const LogPosition& mark);
   /// Frees log that the database file does not need, by the retention rule.
   Result<void> offer_log() { return retention_->offer(log, mark().lsn); }
+  /// The database file as it is now. Nobody may change it meanwhile.
+  Result<std::shared_ptr<HeldFile>> hold_file(const std::string& copy);
+  /// To be called before anything in the database file changes.
+  void before_file_changes();
   /// A sync or a write of the database file failed, which is never tried again; the mark says so to later processes.
   void file_failed(const Error& why);
   /// Cuts what lies behind the page count in the database's own header: left by a checkpoint that raced a commit.
@@ -63,6 +69,7 @@ class ReplicaFiles {
   LogPosition mark_;
   Lsn received_holds_;  ///< Of the snapshot that this replica was made from: written into the mark until it is passed.
   std::atomic<std::uint64_t> dirty_upto_{0};
+  std::vector<std::weak_ptr<HeldFile>> held_;
 };
 
 Result<ReplicaIdentity> read_replica_identity(Disk& disk, const std::string& dir);

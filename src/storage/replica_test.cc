@@ -262,6 +262,50 @@ TEST_F(ReplicaTest, ShipsASnapshotInPiecesThroughRestartsWhileCommitsGoOn) {
   EXPECT_EQ(other->digest()->crc, replica_->digest()->crc);
 }
 
+TEST_F(ReplicaTest, SendsTheFileItselfAndACopyOnceACheckpointChangesIt) {
+  fill(100);
+  ASSERT_TRUE(sink_->flush().ok());
+  const std::string file = a() + "/ranges/7/db", copy = a() + "/ranges/7/snapshot.1";
+  auto snapshot = std::move(replica_->snapshot()).value();
+  const std::string before = read_file(disk_, file).value();
+  EXPECT_EQ(snapshot->position().lsn, Lsn(101));
+  EXPECT_EQ(snapshot->read(0, 50'000).value(), before.substr(0, 50'000));
+  EXPECT_FALSE(exists(disk_, copy));
+  fill(50);
+  EXPECT_FALSE(exists(disk_, copy)) << "commits alone do not change the file";
+  ASSERT_TRUE(database_->checkpoint().ok());
+  EXPECT_NE(read_file(disk_, file).value(), before);
+  EXPECT_TRUE(exists(disk_, copy));
+  EXPECT_EQ(snapshot->read(0, before.size() + 1).value(), before);
+  snapshot.reset();
+  EXPECT_FALSE(exists(disk_, copy));
+}
+
+TEST_F(ReplicaTest, ASnapshotOutlivesTheLeadershipThatItBeganIn) {
+  fill(100);
+  ASSERT_TRUE(sink_->flush().ok());
+  const auto snapshot = std::move(replica_->snapshot()).value();
+  const std::string before = read_file(disk_, a() + "/ranges/7/db").value();
+  fill(50);
+  ASSERT_TRUE(sink_->flush().ok());
+  step_down();
+  ASSERT_TRUE(replica_->apply_to(Lsn(1'000)).ok());
+  EXPECT_EQ(snapshot->read(0, before.size() + 1).value(), before);
+}
+
+TEST_F(ReplicaTest, ASnapshotWithoutRoomForItsCopyFailsAndTheCheckpointDoesNot) {
+  fill(100);
+  ASSERT_TRUE(sink_->flush().ok());
+  const auto snapshot = std::move(replica_->snapshot()).value();
+  fill(1);
+  ASSERT_TRUE(sink_->flush().ok());
+  const std::uint64_t next = disk_.points() + 1;
+  disk_.fail_at(next, Errc::kDiskFull);  // the first thing that a checkpoint does now is to copy
+  ASSERT_TRUE(database_->checkpoint().ok());
+  EXPECT_EQ(snapshot->read(0, 1'000).error().code, Errc::kDiskFull);
+  EXPECT_TRUE(replica_->snapshot().ok());
+}
+
 TEST_F(ReplicaTest, SnapshotsArriveSideBySideAndGoOnFromTheirLastSync) {
   fill(200);
   const auto snapshot = std::move(replica_->snapshot()).value();
@@ -497,6 +541,23 @@ TEST(LogWriterTest, AReplicaDoesNotWaitForAnotherOne) {
     written.notify_all();
   });
   written.wait(false);
+}
+
+TEST(DirectWrites, AreReadAsAnyOther) {
+  const TempDir dir;
+  const auto disk = make_posix_disk();
+  const auto file = std::move(disk->open(dir.path() + "/f", OpenMode::kCreateNew)).value();
+  std::string bytes(3 * File::kDirectBytes, 'x');
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 31 >> 4);
+  AlignedBytes aligned;
+  EXPECT_EQ(aligned.copy_of(bytes), bytes);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(aligned.copy_of(bytes).data()) % File::kDirectBytes, 0U);
+  const auto done = file->write_direct(0, aligned.copy_of(bytes));
+  ASSERT_TRUE(done.ok()) << done.error().to_string();
+  if (!*done) GTEST_SKIP() << "the file system of " << dir.path() << " takes no direct writes";
+  ASSERT_TRUE(file->pwrite(bytes.size(), "and more").ok());
+  ASSERT_TRUE(file->sync().ok());
+  EXPECT_EQ(read_file(*disk, dir.path() + "/f").value(), bytes + "and more");
 }
 
 }  // namespace
