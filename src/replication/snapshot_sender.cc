@@ -1,6 +1,9 @@
 #include "replication/snapshot_sender.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
+#include <chrono>
 
 #include "base/crc32c.h"
 
@@ -8,6 +11,7 @@ namespace outlast::replication {
 namespace {
 constexpr std::uint64_t kPiecesAtOnce = 4;          // read and sent without coming back to the loop
 constexpr std::uint64_t kSmallestPiece = 64 << 10;  // of a slow snapshot, so that it goes steadily
+constexpr std::uint64_t kPieceUnit = 4 << 10;       // what a disk can be written by directly
 
 /// On a worker. The bytes leave from there: the loop, where commits wait, does not touch them.
 Result<void> send_piece(storage::SnapshotSource& source, Transport& transport, NodeId to, bool aside,
@@ -31,17 +35,20 @@ SnapshotSender::SnapshotSender(std::shared_ptr<HeldReplica> held, placement::Rep
 
 SnapshotSender::~SnapshotSender() {
   held_->node.snapshots->leave(ticket_);
+  if (source_ && next_ == source_->file_size() && !sending_) tell_times();
   if (source_)  // closing deletes a file
     held_->node.copiers.submit(held_->range.value, [last = std::move(source_)]() mutable { last.reset(); });
 }
 
 void SnapshotSender::start() {
+  times_.joined = held_->node.loop.now();
   ticket_ = held_->node.snapshots->join(to_.node, [weak = weak_from_this()] {
     if (const auto me = weak.lock(); me && me->done_) me->open();
   });
 }
 
 void SnapshotSender::open() {
+  times_.begun = held_->node.loop.now();
   using Source = std::shared_ptr<storage::SnapshotSource>;
   held_->node.on_worker<Source>(
       held_->range,
@@ -59,6 +66,7 @@ void SnapshotSender::open() {
 
 void SnapshotSender::opened(std::shared_ptr<storage::SnapshotSource> source) {
   source_ = std::move(source);
+  times_.opened = held_->node.loop.now();
   auto& chunk = *header_.mutable_snapshot_chunk();
   const storage::SnapshotPoint point = source_->point();
   chunk.set_snapshot_lsn(point.at.lsn.value);
@@ -74,7 +82,8 @@ void SnapshotSender::pump() {
   if (sending_ || !source_ || !done_) return;
   const NodeContext& node = held_->node;
   const std::uint64_t rate = node.parameters.snapshot_rate, whole = node.parameters.batch_bytes;
-  const std::uint64_t piece = rate == 0 ? whole : std::min(whole, std::max(kSmallestPiece, rate / 16));
+  const std::uint64_t piece =
+      rate == 0 ? whole : std::min(whole, std::max(kSmallestPiece, rate / 16 / kPieceUnit * kPieceUnit));
   const std::uint64_t ahead = next_ == acked_ ? std::max(window_, piece) : window_;
   const std::uint64_t limit = std::min(source_->file_size(), acked_ + ahead);
   if (next_ >= limit) return;
@@ -101,6 +110,7 @@ void SnapshotSender::send(std::uint64_t from, std::uint64_t to) {
     if (!me || !me->done_) return;
     me->sending_ = false;
     if (!sent.ok()) return me->finish(sent.error());
+    me->times_.sent = me->held_->node.loop.now();
     me->pump();
   });
 }
@@ -116,6 +126,14 @@ void SnapshotSender::on_ack(const proto::SnapshotAck& ack) {
   next_ = std::max(next_, acked_);
   window_ = ack.window();
   pump();
+}
+
+void SnapshotSender::tell_times() const {
+  const auto ms = [](Duration d) { return std::chrono::duration_cast<std::chrono::milliseconds>(d).count(); };
+  const Instant now = held_->node.loop.now();
+  spdlog::info("range {}: a snapshot of {} KiB went to node {}: {} ms in line, {} to open, {} to send, {} to install",
+               held_->range.value, source_->file_size() >> 10, to_.node.value, ms(times_.begun - times_.joined),
+               ms(times_.opened - times_.begun), ms(times_.sent - times_.opened), ms(now - times_.sent));
 }
 
 void SnapshotSender::finish(Result<void> result) {

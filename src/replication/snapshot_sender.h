@@ -24,6 +24,7 @@ class SnapshotSender : public std::enable_shared_from_this<SnapshotSender> {
   void pump();
   void send(std::uint64_t from, std::uint64_t to);
   void finish(Result<void> result);
+  void tell_times() const;
 
   const std::shared_ptr<HeldReplica> held_;
   const placement::ReplicaRef to_;
@@ -35,6 +36,9 @@ class SnapshotSender : public std::enable_shared_from_this<SnapshotSender> {
   std::uint64_t acked_{0};   ///< The receiver has it up to here.
   std::uint64_t window_{0};  ///< It takes so many bytes more without having answered; 0: one piece.
   bool sending_{false};      ///< Pieces are being read, or their time has not come.
+  struct Times {
+    Instant joined, begun, opened, sent;
+  } times_;  ///< For the log.
 };
 
 }  // namespace outlast::replication
