@@ -15,6 +15,7 @@ using placement::Step;
 namespace {
 constexpr Duration kTick = 500ms;
 constexpr Duration kSoon = 20ms;
+constexpr Duration kShortLook = 50ms;
 constexpr Duration kTellAgain = 60s;
 }  // namespace
 
@@ -53,8 +54,9 @@ void TaskRunner::tick() {
     for (auto& [id, running] : running_)
       if (!running.paused()) advance(running, view, asked);
   }
-  // A look at very many ranges may be long: it takes a tenth of the loop at most.
-  rest_until_ = loop_.now() + 9 * (loop_.now() - began);
+  // A look at very many ranges may be long: it takes a tenth of the loop at most, a short one half of it.
+  const Duration took = loop_.now() - began;
+  rest_until_ = loop_.now() + (took < kShortLook ? 1 : 9) * took;
   schedule(std::max(kTick, rest_until_ - loop_.now()));
 }
 
