@@ -48,7 +48,7 @@ target_compile_definitions(golden_test PRIVATE OUTLAST_GOLDEN_DIR="${CMAKE_SOURC
 # Fragments against one SQLite database with the same rows; above both rooms, since both kinds of text are translated.
 file(GLOB fragment_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fragments/*.cc)
 add_executable(fragments_equal_test ${fragment_tests})
-target_link_libraries(fragments_equal_test PRIVATE outlast_fragments outlast_sql outlast_test_main rapidcheck)
+target_link_libraries(fragments_equal_test PRIVATE outlast_fragments outlast_compute outlast_sql outlast_test_main rapidcheck)
 
 file(GLOB system_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/system/*.cc)
 if(system_tests)

@@ -5,6 +5,8 @@
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 
+#include "compute/messages.h"
+#include "compute/served_channel.h"
 #include "compute/session.h"
 #include "compute/testing/fake_ranges.h"
 
@@ -196,6 +198,85 @@ TEST_F(ComputeTest, SortsBeyondTheCacheGoToFiles) {
 TEST_F(ComputeTest, TheFinalStatementMayNotReachOutsideOfItsRows) {
   for (const char* sql : {"ATTACH '/tmp/x.db' AS x", "DELETE FROM fragment_1", "PRAGMA max_page_count=100000000"})
     EXPECT_FALSE(wait(session_.run_plan(plan({}, sql), 0)).ok()) << sql;
+}
+
+/// The executor of a node that has no use for it here, or one that is gone.
+class OtherChannel final : public executor::Channel {
+ public:
+  explicit OtherChannel(bool alive) : alive_(alive) {}
+  asio::awaitable<proto::ExecReply> call(proto::ExecRequest) override {
+    co_return to_reply(Error(Errc::kUnavailable, "the node is gone"));
+  }
+  void interrupt() override {}
+  bool alive() const override { return alive_; }
+
+ private:
+  bool alive_;
+};
+
+class PlacedTest : public ComputeTest {
+ protected:
+  PlacedTest() {
+    for (std::uint64_t r = 1; r <= 3; ++r)
+      ranges_.ranges[RangeId(r)].pieces = {numbers(static_cast<std::int64_t>(r) * 10, 2)};
+  }
+  static Plan numbers_plan() {
+    return plan({RangeId(1), RangeId(2), RangeId(3)}, "SELECT n FROM fragment_1 ORDER BY n");
+  }
+  std::uint64_t work(lifecycle::Outcome outcome) const {
+    return gate_.ledger().of(lifecycle::WorkKind::kFragment).of(outcome);
+  }
+  lifecycle::Gate gate_;
+  bool dead_first_{false};
+  Engine placing_{
+      {.open_session = [this] { return ranges_.open_session(); },
+       .dress = {},
+       .places =
+           [this] {
+             std::vector<std::unique_ptr<executor::Channel>> places;
+             if (dead_first_) places.push_back(std::make_unique<OtherChannel>(false));
+             places.push_back(std::make_unique<ServedChannel>(std::make_unique<OtherChannel>(true), engine_, gate_));
+             return places;
+           }},
+      clock_,
+      {.threads = 1}};
+  Session client_{ranges_.open_session(), placing_};
+};
+
+TEST_F(PlacedTest, AComputeNodeRunsTheQueryWhole) {
+  dead_first_ = true;
+  Plan wanted = numbers_plan();
+  auto rows = wait(client_.run_plan(wanted, 4));
+  ASSERT_TRUE(rows.ok()) << rows.error().message;
+  EXPECT_EQ(values(rows->bytes).size(), 4U);
+  EXPECT_EQ(gate_.open_work(lifecycle::WorkKind::kFragment), 1U);
+  rows = wait(client_.fetch(rows->portal, 0));
+  ASSERT_TRUE(rows.ok());
+  EXPECT_EQ(values(rows->bytes), (std::vector<Value>{std::int64_t{30}, std::int64_t{31}}));
+  EXPECT_EQ(work(lifecycle::Outcome::kDone), 1U);
+}
+
+TEST_F(PlacedTest, ANodeThatLeavesIsPassedOverUnseen) {
+  gate_.close(lifecycle::WorkKind::kFragment, Error(Errc::kNotReady, "INTERNAL_ERROR: node 4 is exiting"));
+  const auto rows = wait(client_.run_plan(numbers_plan(), 0));
+  ASSERT_TRUE(rows.ok()) << rows.error().message;
+  EXPECT_EQ(values(rows->bytes).size(), 6U);
+  EXPECT_EQ(work(lifecycle::Outcome::kDone), 0U);
+}
+
+TEST_F(PlacedTest, AnErrorOfTheQueryIsNotRepeatedElsewhere) {
+  ranges_.ranges[RangeId(2)].refuses = Error(Errc::kNumericOutOfRange, "bigint out of range");
+  EXPECT_EQ(wait(client_.run_plan(numbers_plan(), 0)).error().message, "bigint out of range");
+  EXPECT_EQ(ranges_.runs[RangeId(2)], 1);
+  EXPECT_EQ(work(lifecycle::Outcome::kFailed), 1U);
+}
+
+TEST_F(PlacedTest, CancelReachesTheOtherNode) {
+  for (std::uint64_t r = 1; r <= 3; ++r) ranges_.ranges[RangeId(r)].hangs = true;
+  ranges_.on_run = [this] {
+    if (ranges_.statements.size() == 3) client_.interrupt();
+  };
+  EXPECT_EQ(wait(client_.run_plan(numbers_plan(), 0)).error().code, Errc::kCancelled);
 }
 
 }  // namespace

@@ -46,6 +46,7 @@ class World {
   /// As a gateway would run it. `kind`: how it was planned.
   Answer planned(const std::string& sql, const SelectPlan& plan) const;
   Result<SelectPlan> plan(const std::string& sql) const;
+  const Database& range(RangeId range) const { return *ranges_.at(range); }
 
  private:
   void create(const std::string& sql, std::vector<Column> columns, std::vector<Slot> slots);

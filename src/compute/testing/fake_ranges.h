@@ -29,6 +29,8 @@ struct FakeRanges {
   std::vector<gateway::Statement> statements;
   int open{0}, open_most{0}, running{0}, running_most{0}, interrupts{0};
   std::function<void()> on_run = [] {};
+  /// Instead of Range::pieces.
+  std::function<Result<std::vector<std::string>>(const gateway::Statement&)> answer;
 
   std::unique_ptr<gateway::Session> open_session();
 };
@@ -53,8 +55,15 @@ class FakeRangeSession final : public gateway::Session {
   boost::asio::awaitable<Result<gateway::Rows>> run(gateway::Statement statement) override {
     const RangeId range = *statement.range;
     ++all_.runs[range];
+    at_ = &all_.ranges[range], next_ = 0, lost_.reset();
+    if (all_.answer) {
+      auto pieces = all_.answer(statement);
+      if (!pieces.ok()) co_return std::move(pieces).error();
+      pieces_ = *std::move(pieces);
+    } else {
+      pieces_ = at_->pieces;
+    }
     all_.statements.push_back(std::move(statement));
-    at_ = &all_.ranges.at(range), next_ = 0, lost_.reset();
     if (at_->refuses) co_return *at_->refuses;
     if (!at_->losses.empty()) {
       lost_ = at_->losses.back();
@@ -90,8 +99,8 @@ class FakeRangeSession final : public gateway::Session {
     --all_.running;
     if (interrupted) co_return Error(Errc::kCancelled, "canceling statement due to user request");
     gateway::Rows rows;
-    if (next_ < at_->pieces.size()) rows.bytes = at_->pieces[next_++];
-    rows.portal = next_ < at_->pieces.size() ? 1 : 0;
+    if (next_ < pieces_.size()) rows.bytes = pieces_[next_++];
+    rows.portal = next_ < pieces_.size() ? 1 : 0;
     co_return rows;
   }
 
@@ -99,6 +108,7 @@ class FakeRangeSession final : public gateway::Session {
   std::string database_;
   gateway::Limits limits_;
   FakeRanges::Range* at_{nullptr};
+  std::vector<std::string> pieces_;
   std::size_t next_{0};
   std::optional<Error> lost_;
   std::shared_ptr<boost::asio::steady_timer> waiting_;
