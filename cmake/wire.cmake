@@ -10,3 +10,8 @@ file(GLOB wire_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/wire/*.cc)
 add_executable(wire_test ${wire_tests})
 target_link_libraries(wire_test PRIVATE outlast_fake_cluster outlast_test_main)
 target_compile_definitions(wire_test PRIVATE OUTLAST_WIRE_DIR="${CMAKE_SOURCE_DIR}/tests/wire")
+
+# Loads: the coordinator over ranges that are SQLite files, killed at every step.
+file(GLOB load_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/loads/*.cc)
+add_executable(load_test ${load_tests})
+target_link_libraries(load_test PRIVATE outlast_fake_cluster outlast_test_main)
