@@ -68,6 +68,8 @@ void RolesExits::step(Duration now) {
   if (phase_ == Phase::kResting) {
     if (turns_.size() == roles_.size()) return enter(Phase::kOver, now);
     if (now - since_ >= kRest && ports_.healed()) prepare(now);
+    if (phase_ == Phase::kResting && now - since_ > limit())
+      fail("no node can leave: not every replica is in sync, or nobody says who leads");
     return;
   }
   ExitTurn& turn = turns_.back();

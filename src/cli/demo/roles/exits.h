@@ -31,9 +31,10 @@ struct ExitTurn {
   Duration window{0};                      ///< What running work is given.
   Duration asked{0};
   std::optional<Duration> shutdown, gone, disconnected, ready, back;  ///< SHUTDOWN seen, its process ended, …
-  std::optional<Duration> unhealthy;                                  ///< Of a frontend: /api/health answered 500.
-  std::vector<std::string> codes;  ///< StatusCode as others showed it, each change once.
-  std::optional<int> exit_code;    ///< Of `outlast stop -g`.
+  std::optional<Duration> busy_until;  ///< The last of the queries that ran when it was told had ended.
+  std::optional<Duration> unhealthy;   ///< Of a frontend: /api/health answered 500.
+  std::vector<std::string> codes;      ///< StatusCode as others showed it, each change once.
+  std::optional<int> exit_code;        ///< Of `outlast stop -g`.
   bool killed{false};
   std::optional<ExitWork> work;
 

@@ -112,6 +112,14 @@ TEST_F(RolesExitsTest, DisconnectedAloneIsNoProof) {
   EXPECT_TRUE(turn.seen_leaving());
 }
 
+TEST_F(RolesExitsTest, DoesNotWaitForEverToBegin) {
+  healed_ = false;
+  now_ += 10min;
+  tick();
+  EXPECT_TRUE(exits_.finished());
+  EXPECT_NE(exits_.trouble().find("no node can leave"), std::string::npos) << exits_.trouble();
+}
+
 TEST_F(RolesExitsTest, EndsWithTheReason) {
   refuses_ = true;
   tick(), tick();

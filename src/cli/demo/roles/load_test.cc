@@ -28,6 +28,13 @@ TEST(RolesQueries, WhatEndsWithinTheWindowFailedAndLaterItWasCancelled) {
   EXPECT_EQ(count_queries({failed(kMedium, 0s, 13s, "57014")}, kMedium, exits).failed, 1U);
 }
 
+TEST(RolesQueries, KnowsUntilWhenTheyRan) {
+  const std::vector<QueryRun> runs{failed(kMedium, 1s, 5s, ""), failed(kLong, 2s, 9s, ""),
+                                   failed(kMedium, 4s, 11s, "")};
+  EXPECT_EQ(busy_until(runs, 3s), Duration(9s));
+  EXPECT_EQ(busy_until(runs, 0s), std::nullopt);
+}
+
 TEST(RolesQueries, CountsByLength) {
   QueryRun good{.type = {.length = kMedium}, .began = 1s, .ended = 4s, .ok = true};
   QueryRun again = good;

@@ -14,8 +14,8 @@ RolesPlan roles_plan(Duration run) {
   plan.long_limit = plan.window() + 3s;
   plan.frontend_timeout = 20s;
   plan.fragments_timeout = 2 * plan.window() + 10s;
-  plan.interval = whole ? 5s : 2s;
-  plan.ttl = whole ? 10s : 2s;
+  plan.interval = 5s;
+  plan.ttl = whole ? 10s : 5s;
   return plan;
 }
 

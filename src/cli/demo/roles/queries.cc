@@ -129,6 +129,13 @@ QueryCounts count_queries(const std::vector<QueryRun>& runs, QueryLength length,
   return counts;
 }
 
+std::optional<Duration> busy_until(const std::vector<QueryRun>& runs, Duration at) {
+  std::optional<Duration> last;
+  for (const QueryRun& run : runs)
+    if (run.began <= at && run.ended > at) last = std::max(last.value_or(run.ended), run.ended);
+  return last;
+}
+
 void run_queries(const QueryClientOptions& options, QueryRecord& record, const std::atomic<bool>& stopping) {
   const QueryClass type = options.query.type;
   const std::string limit = fmt::format("SET statement_timeout = {}", options.limit / 1ms);

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -72,6 +73,9 @@ struct QueryCounts {
 };
 /// What became of queries of one length, given the exits during which they ran. Pure.
 QueryCounts count_queries(const std::vector<QueryRun>& runs, QueryLength length, const std::vector<ExitTurn>& exits);
+
+/// When the last of those had ended that ran at `at`; empty: none did. Pure.
+std::optional<Duration> busy_until(const std::vector<QueryRun>& runs, Duration at);
 
 /// A client that runs one heavy query after another, each on a connection of its own through the next frontend, and
 /// one that was cancelled once more. Blocks until `stopping` and its query is over.

@@ -76,6 +76,7 @@ json::object exit_json(const ExitTurn& turn) {
                    {"ready_after_seconds", after(turn, turn.ready)},
                    {"back_after_seconds", after(turn, turn.back)},
                    {"queries_at_begin", turn.queries},
+                   {"queries_over_after_seconds", after(turn, turn.busy_until)},
                    {"running_at_begin", turn.running ? json::value(*turn.running) : json::value()},
                    {"long_query", turn.with_long},
                    {"exit_code", turn.exit_code ? json::value(*turn.exit_code) : json::value()},

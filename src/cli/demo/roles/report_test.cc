@@ -14,6 +14,7 @@ using enum NodeRole;
 
 ExitTurn good_exit(int node, NodeRole role, Duration asked) {
   ExitTurn turn{.node = node, .role = role, .window = 10s, .asked = asked};
+  turn.busy_until = asked + 3s;
   turn.shutdown = asked + 100ms;
   turn.gone = turn.disconnected = asked + 4s;
   turn.ready = asked + 6s;
@@ -114,7 +115,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Spoiler{"CommandFailed", [](auto&, auto& r) { r.exits[1].exit_code = 1; }},
                     Spoiler{"NeverShutdown", [](auto&, auto& r) { r.exits[0].codes = {"DISCONNECTED"}; }},
                     Spoiler{"StillHealthy", [](auto&, auto& r) { r.exits[2].unhealthy.reset(); }},
-                    Spoiler{"TookTheWindow", [](auto&, auto& r) { r.exits[1].gone = r.exits[1].asked + 12s; }},
+                    Spoiler{"WaitedForNothing", [](auto&, auto& r) { r.exits[1].gone = *r.exits[1].busy_until + 6s; }},
                     Spoiler{"ConnectionLost", [](auto& d, auto&) { d.connections.lost = 1; }},
                     Spoiler{"RowMissing", [](auto& d, auto&) { d.read_back[0].missing = 1; }}),
     [](const auto& info) { return std::string(info.param.name); });

@@ -102,6 +102,7 @@ Result<void> RolesDemo::prepare(PgConnection& sql) {
   TRY(must(sql, fmt::format("SET CLUSTER SETTING loop_count_wait_fragments_finish = {}", times_.loops)));
   TRY(must(sql, "SET CLUSTER SETTING graceful_exit_wait_for_frontend_heartbeat = true"));
   TRY(must(sql, fmt::format("SET CLUSTER SETTING min_graceful_exit_time_second = {}", times_.detection / 1s)));
+  TRY(must(sql, "SET CLUSTER SETTING sql.ttl.interval = '1s'"));
   return must(sql, "CREATE DATABASE " + kDatabase);
 }
 
