@@ -25,7 +25,10 @@ LocalQuery::LocalQuery(Engine& engine, Plan plan)
     for (const RangeId range : plan_.fragments[i].ranges) parts_.push_back({i, range});
 }
 
-LocalQuery::~LocalQuery() = default;
+/// Giving back what it holds may take a while, too.
+LocalQuery::~LocalQuery() {
+  if (workspace_) serial_->post([workspace = std::move(workspace_)] {});
+}
 
 template <class T, class Step>
 asio::awaitable<Result<T>> LocalQuery::on_pool(Step step) {

@@ -121,6 +121,17 @@ bool ClusterState::is_dead(NodeId node) const {
   return it != seen_live_.end() && loop_.now() - it->second >= settings_.duration("server.time_until_store_dead");
 }
 
+std::vector<std::pair<NodeId, Incarnation>> ClusterState::compute_nodes() const {
+  std::vector<std::pair<NodeId, Incarnation>> out;
+  for (const auto& entry : nodes_->snapshot()) {
+    const meta::NodeRecord& record = entry->value;
+    if (!record.roles.compute || record.roles.frontend || record.roles.backend) continue;
+    if (exiting(record.node) || draining(record.node) || gone_for_good(record.node)) continue;
+    if (const auto process = live(record.node)) out.emplace_back(record.node, *process);
+  }
+  return out;
+}
+
 std::vector<gateway::DatabaseRow> ClusterState::databases() const {
   std::vector<gateway::DatabaseRow> rows;
   for (const auto& entry : databases_->snapshot())

@@ -3,6 +3,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "gateway/cluster.h"
 #include "gateway/router.h"
@@ -51,6 +53,8 @@ class ClusterState final : public replication::NodeDirectory {
   /// Notes who is live now, for is_dead. (loop)
   void look(Instant now);
 
+  /// Live nodes with the compute role and no other that do not leave.
+  std::vector<std::pair<NodeId, Incarnation>> compute_nodes() const;
   std::vector<gateway::DatabaseRow> databases() const;
   std::optional<gateway::DatabaseRow> find_database(const std::string& name) const;
   std::string database_of(RangeId range) const;

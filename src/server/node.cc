@@ -263,6 +263,7 @@ void Node::start_gateway() {
     });
     return true;
   };
+  options.engine = engine_ = sql::make_engine(*cluster_, clock_, [this] { return compute_places(); });
   sql_ = std::make_unique<sql::SqlServer>(io_.executors(), *cluster_, clock_, options);
   if (roles_.frontend) sql_addr_ = handover::address_of(handover::kSqlFd);
 }

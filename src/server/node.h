@@ -96,6 +96,8 @@ class Node {
   gateway::ClusterPorts cluster_ports();
   void nodes_and_work(Callback<proto::NodeStatusReply> done);
   void list(gateway::Listing what, Callback<std::vector<gateway::ListingRow>> done);
+  /// A channel to each node that does nothing but compute, beginning with another one each time.
+  std::vector<std::unique_ptr<executor::Channel>> compute_places();
   rpc::Services services();
   tasks::Placer::Ports placer_ports();
   /// Runs `work` on the loop once the node serves ranges.
@@ -195,6 +197,8 @@ class Node {
   std::unique_ptr<executor::Executor> executor_;
   std::unique_ptr<gateway::ChannelFactory> channels_;
   std::unique_ptr<gateway::ClusterImpl> cluster_;
+  std::shared_ptr<compute::Engine> engine_;
+  std::atomic<std::size_t> next_compute_{0};
   std::unique_ptr<sql::SqlServer> sql_;
   std::unique_ptr<rpc::Server> rpc_server_;
   std::unique_ptr<http::Server> http_;

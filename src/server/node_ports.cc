@@ -55,6 +55,17 @@ gateway::ClusterPorts Node::cluster_ports() {
   return ports;
 }
 
+std::vector<std::unique_ptr<executor::Channel>> Node::compute_places() {
+  std::vector<std::unique_ptr<executor::Channel>> places;
+  const auto nodes = state_->compute_nodes();
+  const std::size_t first = next_compute_.fetch_add(1, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const auto& [node, incarnation] = nodes[(first + i) % nodes.size()];
+    if (auto channel = channels_->open(node, incarnation); channel.ok()) places.push_back(*std::move(channel));
+  }
+  return places;
+}
+
 rpc::Services Node::services() {
   rpc::Services services;
   services.self = {member_.cluster, member_.node, member_.incarnation};

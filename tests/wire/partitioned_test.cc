@@ -98,6 +98,19 @@ TEST_F(Partitioned, WritesOfOnePartitionAreOrdinary) {
   expect("SELECT count(*) FROM t", "DataRow \"24\"");
 }
 
+TEST_F(Partitioned, AnInsertForSeveralPartitionsIsAllOrNothing) {
+  expect("INSERT INTO t (k, a) VALUES (100, 7), (101, 7), (102, 7), (103, 8)", "INSERT 0 4");
+  expect("SELECT count(*) FROM t WHERE a >= 7", "DataRow \"4\"");
+  expect("INSERT INTO t SELECT k + 1000, a, s FROM t WHERE a >= 7", "INSERT 0 4");
+  expect("SELECT count(*) FROM t WHERE a >= 7", "DataRow \"8\"");
+  expect("INSERT INTO t (k, a) VALUES (104, 1), (105, 'x'), (106, 1), (107, 1)", "ErrorResponse ERROR");
+  expect("INSERT INTO t (k, a) VALUES (104, 1), (105, 1), (106, 1), (107, 1) RETURNING k", "ErrorResponse ERROR 42601");
+  expect("BEGIN", "BEGIN");
+  expect("INSERT INTO t (k, a) VALUES (104, 1), (105, 1), (106, 1), (107, 1)", "ErrorResponse ERROR 25001");
+  expect("ROLLBACK", "ROLLBACK");
+  expect("SELECT count(*) FROM t", "DataRow \"28\"");
+}
+
 TEST_F(Partitioned, ARangePartitionBeginsWithItsFirstRow) {
   expect("CREATE TABLE e (ts timestamp NOT NULL, v int) PARTITION BY RANGE (ts) INTERVAL '1 day'", "CREATE TABLE");
   expect("SELECT count(*) FROM e", "DataRow \"0\"");

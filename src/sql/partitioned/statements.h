@@ -43,6 +43,7 @@ class PartitionedStatements {
   /// The rows of INSERT … SELECT, and where they belong.
   struct Gathered {
     std::string table;
+    std::vector<std::string> columns;
     std::vector<Values> rows;
     std::size_t ranges{0};  ///< How many partitions; of one of them:
     fragments::Slot slot{0};
@@ -50,6 +51,7 @@ class PartitionedStatements {
   };
   boost::asio::awaitable<Result<Gathered>> query_rows(const Translated& statement, const fragments::WritePlan& plan,
                                                       Values params);
+  boost::asio::awaitable<Result<Started>> load_rows(const Translated& statement, Gathered batch);
   boost::asio::awaitable<Result<Values>> calculate_keys(const Translated& statement, std::string sql, Values params);
   boost::asio::awaitable<Result<RangeId>> range_of(fragments::Slot slot, std::optional<fragments::Partition> known);
   Result<void> admit(const std::vector<RangeId>& ranges) const;

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "executor/row_batch.h"
+#include "loads/load.h"
 #include "pgtree/parse.h"
 #include "sql/partitioned/statements.h"
 #include "sql/session/copy.h"
@@ -12,11 +13,8 @@ namespace asio = boost::asio;
 using executor::Value;
 using fragments::WritePlan;
 namespace {
-/// A write in several ranges would not be one transaction.
+/// A change in several ranges would not be one transaction.
 Error in_several(const Translated& t, std::size_t parts) {
-  if (t.tag == "INSERT")
-    return {Errc::kSyntax, "the rows of this INSERT belong to " + std::to_string(parts) +
-                               " partitions, which do not commit together; insert the rows of one partition at a time"};
   return {Errc::kSyntax, "this " + t.tag + " may change rows in " + std::to_string(parts) +
                              " partitions, which do not commit together; add a condition that compares the partition "
                              "column with one value (column = value), once for each value"};
@@ -31,6 +29,20 @@ std::uint64_t size_of(const std::vector<Value>& row) {
     if (const auto* blob = std::get_if<executor::Blob>(&value)) bytes += blob->bytes.size();
   }
   return bytes;
+}
+
+/// INSERT … VALUES as if it were INSERT … SELECT. An empty list of columns: as many of the table as there are values.
+Result<WritePlan> as_query(const std::string& source) {
+  ASSIGN_OR_RETURN(const pgtree::Tree tree, pgtree::parse(source));
+  const PgQuery__InsertStmt& insert = *tree.statements()[0]->stmt->insert_stmt;
+  if (insert.on_conflict_clause != nullptr || insert.n_returning_list > 0)
+    return Error(
+        Errc::kSyntax,
+        "ON CONFLICT and RETURNING work for rows of one partition; insert the rows of one partition at a time");
+  WritePlan out{.kind = WritePlan::Kind::kQuery};
+  ASSIGN_OR_RETURN(out.query_sql, pgtree::deparse(*insert.select_stmt));
+  for (const pgtree::Node* column : PG_LIST(&insert, cols)) out.query_columns.emplace_back(column->res_target->name);
+  return out;
 }
 
 /// Of an INSERT.
@@ -58,7 +70,11 @@ asio::awaitable<Result<std::optional<Started>>> PartitionedStatements::run_write
   if (!plan.ok()) co_return std::move(plan).error();
   if (plan->kind == WritePlan::Kind::kHome) co_return std::optional<Started>();
   if (auto may = admit(fragments::ranges_of(*plan)); !may.ok()) co_return std::move(may).error();
-  if (plan->kind == WritePlan::Kind::kParts && plan->parts.size() != 1) co_return in_several(t, plan->parts.size());
+  if (plan->kind == WritePlan::Kind::kParts && plan->parts.size() != 1) {
+    if (t.tag != "INSERT") co_return in_several(t, plan->parts.size());
+    plan = as_query(t.source);
+    if (!plan.ok()) co_return std::move(plan).error();
+  }
   auto done = plan->kind == WritePlan::Kind::kQuery
                   ? insert_query(t, *std::move(plan), std::move(params))
                   : run_part(t, std::move(plan->parts.front()), std::move(params), mode);
@@ -104,14 +120,15 @@ asio::awaitable<Result<Started>> PartitionedStatements::run_part(const Translate
   co_return co_await run_in_range(s_, there, std::move(own->second), mode, *range);
 }
 
-/// The rows of its query are gathered here, and go to their partition as one transaction.
+/// The rows of its query are gathered here, and go to their partition as one transaction, or to several as a load.
 asio::awaitable<Result<Started>> PartitionedStatements::insert_query(const Translated& t, WritePlan plan,
                                                                      Values params) {
   auto batch = co_await query_rows(t, plan, std::move(params));
   if (!batch.ok()) co_return std::move(batch).error();
   if (batch->rows.empty()) co_return Started{std::nullopt, complete_tag(t.tag, 0)};
-  if (batch->ranges != 1) co_return in_several(t, batch->ranges);
-  auto range = co_await range_of(batch->slot, batch->partition);
+  if (plan.query_columns.empty()) plan.query_columns = batch->columns;
+  if (batch->ranges != 1) co_return co_await load_rows(t, *std::move(batch));
+  auto range = co_await range_of(t, batch->slot, batch->partition);
   if (!range.ok()) co_return std::move(range).error();
   std::string names, marks;
   for (const std::string& column : plan.query_columns) {
@@ -128,6 +145,33 @@ asio::awaitable<Result<Started>> PartitionedStatements::insert_query(const Trans
   co_return Started{std::nullopt, complete_tag(t.tag, done->changes)};
 }
 
+/// All of them or none (protocol A9).
+asio::awaitable<Result<Started>> PartitionedStatements::load_rows(const Translated& t, Gathered batch) {
+  if (s_.in_transaction())
+    co_return Error(
+        Errc::kActiveTransaction,
+        "the rows of this INSERT belong to several partitions, and a transaction lives in one range; run it "
+        "outside of BEGIN … COMMIT");
+  loads::LoadOptions options{.database = s_.gateway->database(), .table = batch.table, .columns = batch.columns};
+  if (const Duration limit = s_.gateway->limits().statement_timeout; limit > Duration::zero()) options.timeout = limit;
+  auto opened = co_await loads::Load::open(s_.host.cluster, std::move(options));
+  if (!opened.ok()) co_return std::move(opened).error();
+  if (opened->load == nullptr) co_return Error(Errc::kInternal, "a label that was made up is taken");
+  const auto count = static_cast<std::int64_t>(batch.rows.size());
+  auto added = co_await opened->load->add(std::move(batch.rows));
+  if (added.ok()) added = s_.check_cancelled();
+  if (!added.ok()) {
+    co_await opened->load->abort(added.error().message);
+    co_return std::move(added).error();
+  }
+  auto finished = co_await opened->load->finish();
+  if (!finished.ok()) co_return std::move(finished).error();
+  if (finished->state != loads::State::kDone)
+    s_.warning(Errc::kUnavailable,
+               "the rows are safe, and will be seen when all partitions answer: " + finished->error);
+  co_return Started{std::nullopt, complete_tag(t.tag, count)};
+}
+
 asio::awaitable<Result<PartitionedStatements::Gathered>> PartitionedStatements::query_rows(const Translated& t,
                                                                                            const WritePlan& plan,
                                                                                            Values params) {
@@ -138,7 +182,9 @@ asio::awaitable<Result<PartitionedStatements::Gathered>> PartitionedStatements::
   if (!target.ok()) co_return std::move(target).error();
   out.table = *std::move(target);
   const auto find = tables_.lookup();
-  auto router = fragments::RowRouter::make(*find(out.table), plan.query_columns);
+  const fragments::Table& table = *find(out.table);
+  out.columns = plan.query_columns;
+  auto router = fragments::RowRouter::make(table, out.columns);
   if (!router.ok()) co_return std::move(router).error();
   auto started = co_await run_select(*query, params, {});
   if (!started.ok()) co_return std::move(started).error();
@@ -148,9 +194,12 @@ asio::awaitable<Result<PartitionedStatements::Gathered>> PartitionedStatements::
     *started = *std::move(home);
   }
   RowStream& rows = *(*started)->rows;
-  if (rows.columns() != plan.query_columns.size())
-    co_return Error(Errc::kSyntax, "INSERT names " + std::to_string(plan.query_columns.size()) +
-                                       " columns, and its query gives " + std::to_string(rows.columns()));
+  if (out.columns.empty())
+    for (std::size_t i = 0; i < std::min(rows.columns(), table.columns.size()); ++i)
+      out.columns.push_back(table.columns[i].name);
+  if (rows.columns() != out.columns.size())
+    co_return Error(Errc::kSyntax, "INSERT fills " + std::to_string(out.columns.size()) +
+                                       " columns, and its rows have " + std::to_string(rows.columns()));
   std::set<fragments::Slot> slots;
   Values row;
   for (std::uint64_t bytes = 0;;) {

@@ -32,8 +32,10 @@ struct SessionOptions {
   std::shared_ptr<compute::Engine> engine{};
 };
 
-/// Runs queries over several ranges on this node. Lifetime: cluster and clock outlive it.
-std::shared_ptr<compute::Engine> make_engine(gateway::Cluster& cluster, const Clock& clock);
+/// Runs queries over several ranges on this node, or at `places`. Lifetime: cluster and clock outlive it.
+std::shared_ptr<compute::Engine> make_engine(
+    gateway::Cluster& cluster, const Clock& clock,
+    std::function<std::vector<std::unique_ptr<executor::Channel>>()> places = {});
 
 /// What the sessions of one node share. Lifetime: outlives them.
 struct SessionHost {

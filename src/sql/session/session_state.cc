@@ -10,8 +10,10 @@ bool shows_notices(const std::string& level) {
 }
 }  // namespace
 
-std::shared_ptr<compute::Engine> make_engine(gateway::Cluster& cluster, const Clock& clock) {
+std::shared_ptr<compute::Engine> make_engine(gateway::Cluster& cluster, const Clock& clock,
+                                             std::function<std::vector<std::unique_ptr<executor::Channel>>()> places) {
   compute::EnginePorts ports;
+  ports.places = std::move(places);
   ports.open_session = [&cluster] { return cluster.open_session(); };
   ports.dress = [&clock](sqlite3* db, std::int64_t now_micros) {
     install_functions(db, {[now_micros] { return now_micros; }, [&clock] { return clock.wall_micros(); }});

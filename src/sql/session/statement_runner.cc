@@ -177,6 +177,11 @@ asio::awaitable<Result<Started>> run_in_range(SessionState& s, const Translated&
 asio::awaitable<Result<Started>> StatementRunner::lock_tables(Translated t) {
   if (!s_.in_transaction())
     co_return Error(Errc::kNoActiveTransaction, "LOCK TABLE can only be used in transaction blocks");
+  if (named_partitioned(s_, t.source))
+    co_return Error(
+        Errc::kSyntax,
+        "a partitioned table cannot be locked: its rows lie in several ranges; use SELECT … FOR UPDATE with "
+        "a condition on its partition column");
   for (std::string& sql : t.sql) {
     gateway::Statement statement;
     statement.sql = std::move(sql);
