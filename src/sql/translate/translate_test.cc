@@ -310,6 +310,17 @@ TEST_F(TranslateTest, SessionCommandsSayWhatTheyAre) {
   EXPECT_EQ(one("alter database shop reset replication_factor").value, "0");
   EXPECT_FALSE(translate("alter database shop set work_mem = 5").ok());
   EXPECT_EQ(one("show cluster settings").kind, StatementKind::kShowClusterSetting);
+  EXPECT_EQ(one("Show Partitions;").name, "partitions");
+  EXPECT_EQ(one("SHOW PARTITIONS FROM Orders").value, "orders");
+  EXPECT_EQ(one("show partitions from \"Orders\"").value, "Orders");
+  EXPECT_FALSE(translate("show partitions from a b").ok());
+  const Translated orders =
+      one("create table if not exists o (id int primary key) partition by hash (id) partitions 4;");
+  EXPECT_EQ(orders.kind, StatementKind::kCreatePartitioned);
+  EXPECT_EQ(orders.name, "o");
+  EXPECT_TRUE(orders.if_not_exists);
+  EXPECT_EQ(orders.tag, "CREATE TABLE");
+  EXPECT_FALSE(translate("create table o (id int) partition by hash (id) partitions 4; select 1").ok());
   EXPECT_EQ(one("DECLARE _psql_cursor NO SCROLL CURSOR FOR select 1").inner_sql, "SELECT 1");
   EXPECT_EQ(one("FETCH FORWARD 10 _psql_cursor").fetch_count, 10);
   EXPECT_EQ(one("fetch all c").fetch_count, -1);
