@@ -6,10 +6,11 @@ import multiprocessing
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 
-from local_cluster import Cluster, machine, wait_until
+from local_cluster import BINARY, Cluster, machine, wait_until
 from replication import ROW_BYTES, copy_seconds, grow, say
 from load import Target
 
@@ -71,7 +72,7 @@ def copy_all(cluster, files):
 
 
 def elsewhere(ranges, node_id):
-    return all(len([n for n in r["insync"] if n != node_id]) >= 3 and node_id not in r["insync"] for r in ranges)
+    return ranges and all(len(r["insync"]) >= 3 and node_id not in r["insync"] + r["learners"] for r in ranges)
 
 
 def fill(cluster, databases, mib):
@@ -88,14 +89,17 @@ def fill(cluster, databases, mib):
 
 
 def move(cluster, node):
-    """The node is killed. Seconds from the first replica that is built for one of its own until every range is whole."""
-    node_id = cluster.facts(node)["node_id"]
-    cluster.kill_node(node)
-    wait_until("the first learner", 60, lambda: any(set(r["learners"]) - {node_id} for r in cluster.ranges()),
-               every=0.01)
+    """The node is decommissioned. Seconds from the command until every range is whole without it."""
+    facts, host = cluster.facts(node), cluster.facts(0)["listen_addr"]
     began = time.monotonic()
-    wait_until("the replicas", 1800, lambda: elsewhere(cluster.ranges(), node_id), every=0.02)
-    return time.monotonic() - began
+    command = subprocess.Popen([BINARY, "node", "decommission", str(facts["node_id"]), f"--host={host}"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_until("the replicas", 1800, lambda: elsewhere(cluster.ranges(), facts["node_id"]), every=0.05)
+    moved = time.monotonic() - began
+    said = command.communicate(timeout=120)[0]
+    if command.returncode != 0:
+        raise RuntimeError(f"the node was not decommissioned: {said}")
+    return moved
 
 
 def measure(options):
@@ -103,7 +107,6 @@ def measure(options):
     with Cluster(options.nodes) as cluster:
         with cluster.connect(0).cursor() as cursor:
             cursor.execute("SET CLUSTER SETTING kv.snapshot_rebalance.max_rate = '1TiB'")
-            cursor.execute("SET CLUSTER SETTING server.time_until_store_dead = '1s'")
         fill(cluster, databases, options.mib)
         time.sleep(3)  # leaseholders write their last pages when they have been idle for a second
         node = options.nodes - 1
