@@ -63,17 +63,17 @@ HttpAnswer answer(int status, std::string body) {
 }
 
 TEST(RolesLoads, WhatAnAnswerMeans) {
-  EXPECT_EQ(judge_load(answer(200, R"({"Status":"Success"})")), LoadAnswer::kDone);
-  EXPECT_EQ(judge_load(answer(200, R"({"Status":"Publish Timeout"})")), LoadAnswer::kDone);
+  EXPECT_TRUE(load_is_done(answer(200, R"({"Status":"Success"})")));
+  EXPECT_TRUE(load_is_done(answer(200, R"({"Status":"Publish Timeout"})")));
   const auto exists = [](const char* how) {
     return answer(200, std::string(R"({"Status":"Label Already Exists","ExistingJobStatus":")") + how + "\"}");
   };
-  EXPECT_EQ(judge_load(exists("FINISHED")), LoadAnswer::kDone);
-  EXPECT_EQ(judge_load(exists("RUNNING")), LoadAnswer::kRetry);
-  EXPECT_EQ(judge_load(answer(200, R"({"Status":"Fail"})")), LoadAnswer::kRefused);
-  EXPECT_EQ(judge_load(answer(503, "")), LoadAnswer::kRetry);
-  EXPECT_EQ(judge_load(answer(404, "")), LoadAnswer::kRefused);
-  EXPECT_EQ(judge_load(answer(200, "")), LoadAnswer::kRetry);
+  EXPECT_TRUE(load_is_done(exists("FINISHED")));
+  EXPECT_FALSE(load_is_done(exists("RUNNING")));
+  EXPECT_FALSE(load_is_done(answer(200, R"({"Status":"Fail"})")));
+  EXPECT_FALSE(load_is_done(answer(503, "")));
+  EXPECT_EQ(load_state(answer(200, R"({"jobInfo":{"state":"COMMITTED"}})")), "COMMITTED");
+  EXPECT_EQ(load_state(answer(404, "nothing")), "");
 }
 
 TEST(RolesLoads, ComparesLabelsWithTheirRows) {

@@ -28,10 +28,11 @@ std::string body_of(const std::string& label, int rows) {
 
 /// One try; follows one redirect, as curl --location-trusted does.
 Result<HttpAnswer> send_once(const LoadSender& sender, const std::string& address, const std::string& label) {
-  const HttpRequest request{.method = "PUT",
-                            .path = sender.path,
-                            .headers = {"label: " + label, "columns: label,line,payload", "format: csv"},
-                            .body = body_of(label, sender.rows)};
+  const HttpRequest request{
+      .method = "PUT",
+      .path = sender.path,
+      .headers = {"label: " + label, "columns: label,line,payload", "format: csv", "column_separator: \\t"},
+      .body = body_of(label, sender.rows)};
   auto answer = http_send(address, request, kAnswerTimeout);
   if (!answer.ok() || answer->status != 307) return answer;
   const auto target = split_http_url(answer->location);
@@ -66,18 +67,13 @@ void count_label(const LoadRun& run, const LabelRows& there, LabelCounts& counts
 
 }  // namespace
 
-LoadAnswer judge_load(const HttpAnswer& answer) {
-  if (answer.status >= 500 || answer.status == 429) return LoadAnswer::kRetry;
+bool load_is_done(const HttpAnswer& answer) {
   boost::system::error_code wrong;
   const auto parsed = boost::json::parse(answer.body, wrong);
-  if (wrong || !parsed.is_object()) return answer.status >= 400 ? LoadAnswer::kRefused : LoadAnswer::kRetry;
+  if (wrong || !parsed.is_object()) return false;
   const std::string status = word(parsed.get_object(), "Status");
-  if (status == "Success" || status == "Publish Timeout") return LoadAnswer::kDone;
-  if (status == "Label Already Exists")
-    return word(parsed.get_object(), "ExistingJobStatus") == "FINISHED" ? LoadAnswer::kDone : LoadAnswer::kRetry;
-  const auto* retryable = parsed.get_object().if_contains("Retryable");
-  return retryable != nullptr && retryable->is_bool() && retryable->get_bool() ? LoadAnswer::kRetry
-                                                                               : LoadAnswer::kRefused;
+  return status == "Success" || status == "Publish Timeout" ||
+         (status == "Label Already Exists" && word(parsed.get_object(), "ExistingJobStatus") == "FINISHED");
 }
 
 std::string load_state(const HttpAnswer& answer) {
@@ -126,12 +122,11 @@ void run_sender(const LoadSender& sender, LoadRuns& runs, const std::atomic<bool
     const auto until = Steady::now() + kPatience;
     for (;;) {
       const auto answer = send_once(sender, choose(), run.label);
-      const LoadAnswer means = answer.ok() ? judge_load(*answer) : LoadAnswer::kRetry;
-      run.done = means == LoadAnswer::kDone;
+      run.done = answer.ok() && load_is_done(*answer);
       if (run.done) break;
       run.last = answer.ok() ? fmt::format("{} {}", answer->status, answer->body) : answer.error().message;
       next = (next + 1) % sender.addresses.size();
-      if (!sender.persistent || means == LoadAnswer::kRefused || Steady::now() > until || sender.give_up()) break;
+      if (!sender.persistent || Steady::now() > until || sender.give_up()) break;
       ++run.repeats;
       std::this_thread::sleep_for(kRetryEvery);
     }

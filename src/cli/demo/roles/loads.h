@@ -12,15 +12,9 @@
 
 namespace outlast::cli {
 
-/// What an answer to a stream load means for its sender.
-enum class LoadAnswer : std::uint8_t {
-  kDone,     ///< Its rows are in, now or from an earlier try.
-  kRetry,    ///< Not known, or not now: the same label once more.
-  kRefused,  ///< None of its rows is in.
-};
-/// Pure.
-LoadAnswer judge_load(const HttpAnswer& answer);
-
+/// Whether the rows of a label are in, by this try or an earlier one. Any other answer to a stream load means: none of
+/// them is, or nobody knows yet; the same label may be sent again. Pure.
+bool load_is_done(const HttpAnswer& answer);
 /// The state of a label as `_load_info` answers; empty: it says none. Pure.
 std::string load_state(const HttpAnswer& answer);
 
