@@ -19,6 +19,7 @@ void ChannelCore::handle_request() {
       return handle_savepoint();
     case proto::ExecRequest::kResolve:
       return handle_resolve();
+    case proto::ExecRequest::kCompute:  // compute::ServedChannel takes it before it comes here
     case proto::ExecRequest::BODY_NOT_SET:
       break;
   }
