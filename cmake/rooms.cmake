@@ -29,7 +29,7 @@ outlast_room(rpc DEPS base gateway executor replication proto_peer)
 outlast_room(http DEPS base)
 outlast_room(ingest DEPS base lifecycle LIBS Boost::json PkgConfig::RE2 PkgConfig::ZLIB PkgConfig::ZSTD)
 outlast_room(handover DEPS base lifecycle meta proto_handover LIBS Boost::json)
-outlast_room(server DEPS base lifecycle http fragments sql rpc handover ingest gateway tasks etcd LIBS Boost::json prometheus-cpp::core)
+outlast_room(server DEPS base lifecycle http loads sql rpc handover ingest gateway tasks etcd LIBS Boost::json prometheus-cpp::core)
 outlast_room(run DEPS base handover LIBS Boost::json)
 outlast_room(cli DEPS server run LIBS PkgConfig::LIBPQ Boost::json CLI11::CLI11 fmt::fmt)
 

@@ -31,6 +31,10 @@ constexpr std::array<std::string_view, 10> kSchemaPragmas{
 constexpr std::array<std::string_view, 6> kModules{"fts3", "fts4", "fts5", "fts5vocab", "rtree", "rtree_i32"};
 constexpr std::array<std::string_view, 2> kFunctions{"load_extension", "fts3_tokenizer"};
 
+bool of_loads(std::string_view table) {
+  return table.starts_with("outlast_load_") || table.starts_with("outlast_stage_");
+}
+
 std::optional<std::string> pragma_refusal(Caller caller, const Action& action) {
   const std::string_view name = text(action.first);
   if (among(name, kFreePragmas)) return std::nullopt;
@@ -64,6 +68,8 @@ std::optional<std::string> refusal(Caller caller, const Action& action) {
     case SQLITE_DELETE:
       if (same(text(action.database), "temp"))
         return "temporary objects are not available: they would not be replicated; create an ordinary table instead";
+      if (caller == Caller::kClient && of_loads(text(action.first)))
+        return "permission denied: the table belongs to Outlast, which keeps what loads have staged there";
       return std::nullopt;
     case SQLITE_TRANSACTION:
     case SQLITE_SAVEPOINT:

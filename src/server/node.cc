@@ -56,6 +56,7 @@ Node::~Node() {
     ingest_.reset();
     placer_.reset();
     partition_keeper_.reset();
+    load_keeper_.reset();
     tasks_.reset();
     range_admin_.reset();
   });
@@ -120,6 +121,7 @@ void Node::start_http() {
                     .not_ready = [this] { return not_ready(); }});
   add_restart_routes(*http_, restart_ports(restarts_, *link_));
   add_ingest_route(*http_, [this] { return serving_ ? ingest_.get() : nullptr; });
+  add_loads();
 }
 
 Result<void> Node::start_rpc() {
@@ -301,6 +303,7 @@ void Node::start_placement() {
     if (roles_.frontend) office_->stand();
     placer_->start();
     start_partition_keeper();
+    start_load_keeper();
     housekeeping();
   });
 }
@@ -402,6 +405,7 @@ void Node::stop_gracefully() {
     drain_.reset();
     placer_.reset();
     partition_keeper_.reset();
+    load_keeper_.reset();
     tasks_.reset();
     replicas_->shutdown(kStopLeases, std::move(done));
   });

@@ -23,6 +23,7 @@
 #include "server/http_api.h"
 #include "server/io_threads.h"
 #include "server/join.h"
+#include "server/loads/load_keeper.h"
 #include "server/metrics.h"
 #include "server/node_drain.h"
 #include "server/node_ingest.h"
@@ -94,7 +95,12 @@ class Node {
   std::uint64_t running_queries() const;
   void add_metrics();
   gateway::ClusterPorts cluster_ports();
-  void nodes_and_work(Callback<proto::NodeStatusReply> done);
+  gateway::PartitionPorts partition_ports();
+  PartitionKeeper::Ports partition_keeper_ports();
+  void discard(const meta::PartitionedRecord& record, Callback<void> done);
+  void start_partition_keeper();
+  void add_loads();
+  void start_load_keeper();
   void list(gateway::Listing what, Callback<std::vector<gateway::ListingRow>> done);
   /// A channel to each node that does nothing but compute, beginning with another one each time.
   std::vector<std::unique_ptr<executor::Channel>> compute_places();
@@ -205,6 +211,7 @@ class Node {
   std::unique_ptr<NodeTasks> tasks_;
   std::unique_ptr<tasks::Placer> placer_;
   std::unique_ptr<PartitionKeeper> partition_keeper_;
+  std::unique_ptr<LoadKeeper> load_keeper_;
   std::unique_ptr<NodeRolling> rolling_;
   std::unique_ptr<NodeDrain> drain_;
   std::unique_ptr<NodeIngest> ingest_;  ///< Null: the configuration names no inputs.

@@ -21,11 +21,11 @@ using namespace std::chrono_literals;
 
 constexpr int kPartitions = 3;
 
-class LoadTest : public testing::Test {
+class LoadTest : public ::testing::Test {
  protected:
   LoadTest() {
-    wait(cluster_.create_database("d"));
-    run("CREATE TABLE plain(k INTEGER NOT NULL, v TEXT, PRIMARY KEY(k), CHECK (v <> 'bad'))");
+    EXPECT_TRUE(wait(cluster_.create_database("d")).ok());
+    must("CREATE TABLE plain(k INTEGER NOT NULL, v TEXT, PRIMARY KEY(k), CHECK (v <> 'bad'))");
     fragments::Scheme scheme{.column = "k", .partitions = kPartitions};
     gateway::NewPartitionedTable table{"parts", fragments::encode(scheme), {}, {}};
     for (int i = 0; i < kPartitions; ++i) table.slots.push_back(i);
@@ -55,6 +55,14 @@ class LoadTest : public testing::Test {
     statement.sql = std::move(sql);
     statement.range = range;
     return wait(read_rows(*session, std::move(statement)));
+  }
+  void must(const std::string& sql, std::optional<RangeId> range = std::nullopt) {
+    const auto done = run(sql, range);
+    EXPECT_TRUE(done.ok()) << sql << ": " << done.error().message;
+  }
+  void empty(const std::string& table) {
+    if (table == "plain") return must("DELETE FROM plain");
+    for (const RangeId range : ranges()) must("DELETE FROM parts", range);
   }
   std::vector<RangeId> ranges() {
     std::vector<RangeId> out;
@@ -97,10 +105,11 @@ class LoadTest : public testing::Test {
     return wait(opened->load->finish());
   }
   void wait_void(asio::awaitable<void> work) {
-    wait([](asio::awaitable<void> what) -> asio::awaitable<Result<void>> {
+    const auto done = wait([](asio::awaitable<void> what) -> asio::awaitable<Result<void>> {
       co_await std::move(what);
       co_return Result<void>();
     }(std::move(work)));
+    EXPECT_TRUE(done.ok());
   }
   /// Nothing of any load but ended labels is left.
   void expect_clean() {
@@ -150,9 +159,7 @@ TEST_F(LoadTest, WhateverStepTheOwnerDiesAtAllRowsAreInOnceOrNone) {
         ASSERT_TRUE(again.ok()) << again.error().message;
         EXPECT_EQ(again->state, State::kDone);
         EXPECT_EQ(keys(table).size(), 30U);
-        run("DELETE FROM " + table);
-        if (table == "parts")
-          for (const RangeId range : ranges()) run("DELETE FROM parts", range);
+        empty(table);
         if (!dying.dead()) break;  // it came to its end
         ASSERT_LT(steps, 500);
       }
@@ -172,9 +179,7 @@ TEST_F(LoadTest, LostAnswersDoubleNothing) {
         EXPECT_EQ(after, 30U);
       }
       EXPECT_TRUE(after == 0 || after == 30) << after;
-      run("DELETE FROM " + table);
-      if (table == "parts")
-        for (const RangeId range : ranges()) run("DELETE FROM parts", range);
+      empty(table);
     }
   }
   expect_clean();

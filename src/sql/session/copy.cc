@@ -76,11 +76,12 @@ Result<bool> Copy::parse_into(CopyParser& parser, const Target& target, Batch& b
 
 asio::awaitable<Result<void>> Copy::insert(Batch* batch, const Target* target) {
   if (batch->rows.empty()) co_return Result<void>();
+  batch->bytes = 0;
+  if (load_) co_return co_await load_->add(std::exchange(batch->rows, {}));
   gateway::Statement statement;
   statement.sql = target->insert_sql;
   statement.params = std::exchange(batch->rows, {});
   statement.tag = "COPY";
-  batch->bytes = 0;
   auto done = co_await s_.gateway->run(std::move(statement));
   if (!done.ok()) co_return std::move(done).error();
   co_return Result<void>();
@@ -133,6 +134,7 @@ asio::awaitable<Result<std::uint64_t>> Copy::take_rows(const CopySpec* spec, con
 asio::awaitable<Result<void>> Copy::from_client(Translated t) {
   auto target = co_await find_target(*t.copy);
   if (!target.ok()) co_return std::move(target).error();
+  if (is_partitioned(t.copy->table)) co_return co_await into_partitions(&*t.copy, &*target);
   const bool own = !s_.in_transaction();
   if (own)
     if (auto begun = txn_.ensure_implicit(); !begun.ok()) co_return begun;
