@@ -21,8 +21,10 @@ std::string_view text(const char* s) {
   return s == nullptr ? std::string_view() : std::string_view(s);
 }
 
-// Written to the database header, so they travel as frames like any row.
-constexpr std::array<std::string_view, 3> kFreePragmas{"user_version", "application_id", "incremental_vacuum"};
+// The first three are written to the database header, so they travel as frames like any row. ALTER TABLE ADD COLUMN
+// with a CHECK asks the last one by itself; it only reads.
+constexpr std::array<std::string_view, 4> kFreePragmas{"user_version", "application_id", "incremental_vacuum",
+                                                       "quick_check"};
 // Only without a value: the full-text modules ask for the first two by themselves.
 constexpr std::array<std::string_view, 3> kReadPragmas{"data_version", "page_size", "schema_version"};
 constexpr std::array<std::string_view, 10> kSchemaPragmas{

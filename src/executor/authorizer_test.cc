@@ -26,7 +26,8 @@ class AuthorizerTest : public ExecutorTest {
 TEST_F(AuthorizerTest, AllowsWhatTravelsAsFrames) {
   for (const char* text :
        {"INSERT INTO t VALUES(2,'y')", "UPDATE t SET b='z'", "CREATE INDEX i ON t(b)", "REINDEX", "ANALYZE",
-        "ALTER TABLE t ADD COLUMN c INTEGER", "CREATE VIRTUAL TABLE f USING fts5(x)", "INSERT INTO f VALUES('hello')",
+        "ALTER TABLE t ADD COLUMN c INTEGER", "ALTER TABLE t ADD COLUMN d INTEGER CHECK (d > 0)",
+        "CREATE VIRTUAL TABLE f USING fts5(x)", "INSERT INTO f VALUES('hello')",
         "CREATE VIRTUAL TABLE g USING rtree(id,a,b)", "CREATE VIEW v AS SELECT * FROM t",
         "CREATE TRIGGER tr AFTER INSERT ON t BEGIN UPDATE t SET b='w'; END", "PRAGMA user_version=5",
         "PRAGMA application_id=9", "DELETE FROM t", "SELECT * FROM f WHERE f MATCH 'hello'", "DROP VIEW v",
