@@ -1,10 +1,12 @@
 #include "placement/planner.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
 
+#include "base/loop.h"
 #include "placement/replication_factor.h"
 #include "placement/targets.h"
 
@@ -16,7 +18,8 @@ using Kind = Step::Kind;
 /// One plan under construction; counts are kept as if every planned step had been taken.
 class Plan {
  public:
-  Plan(const ClusterView& view, const PlannerLimits& limits) : view_(view), limits_(limits), targets_(view, {}, {}) {
+  Plan(const ClusterView& view, const PlannerLimits& limits)
+      : view_(view), limits_(limits), targets_(view, {}, {.selector = Selector::kBest}) {
     for (const NodeView& node : view.nodes) nodes_[node.id] = &node;
     for (const RangeView& range : view.ranges) {
       for (const auto* refs : {&range.insync, &range.learners})
@@ -56,10 +59,13 @@ class Plan {
     return it == nodes_.end() || it->second->health == NodeView::Health::kDead ||
            (!it->second->store_uuid.empty() && it->second->store_uuid != ref.store_uuid);
   }
-  /// Has no replica of the range, and space for one.
-  bool takes(NodeId id, const RangeView& range) const {
-    const auto room = targets_.room(id);
-    return range.find(id) == nullptr && (!room || *room >= range.bytes);
+  /// The members of a range that stay, but for one of them.
+  std::vector<NodeId> beside(const RangeView& range, NodeId one = {}) const {
+    std::vector<NodeId> nodes;
+    for (const auto* refs : {&range.insync, &range.learners})
+      for (const ReplicaRef& ref : *refs)
+        if (ref.node != one && !lost(ref)) nodes.push_back(ref.node);
+    return nodes;
   }
   int wanted(const RangeView& range) const {
     const int asked = range.replication_factor > 0 ? range.replication_factor : view_.replication_factor;
@@ -69,7 +75,7 @@ class Plan {
     steps_.push_back({kind, range.range, node, wanted(range)});
     touched_.insert(range.range);
     if (kind == Kind::kAddReplica) ++replicas_[node], ++learners_, targets_.reserve(node, range.bytes);
-    if (kind == Kind::kRemoveReplica) --replicas_[node];
+    if (kind == Kind::kRemoveReplica) --replicas_[node], targets_.release(node, 0);
     if (kind == Kind::kTransferLease) --leases_[range.leaseholder->node], ++leases_[node];
   }
   /// The node with the fewest of `counts` among those that `fits` accepts; the lowest id among equals.
@@ -94,16 +100,19 @@ class Plan {
       if (lost(ref) && remove_backup(range, ref.node).ok()) return take(Kind::kRemoveReplica, range, ref.node);
     if (present < wanted(range)) {
       if (learners_ >= limits_.learners_max) return;
-      const auto target = least(replicas_, [&](NodeId id) { return takes(id, range); });
+      const auto target = targets_.choose(range, NodeId(), beside(range), unused_);
       if (target) take(Kind::kAddReplica, range, *target);
       return;
     }
     if (range.learners.empty() && static_cast<int>(range.insync.size()) > wanted(range)) drop_one(range);
   }
 
-  /// A move's second half: the member on the fullest node goes; if that one leads, its lease goes first.
+  /// A move's second half: the member that stands nearest to others goes, of several the one on the fullest node; if
+  /// that one leads, its lease goes first.
   void drop_one(const RangeView& range) {
-    const auto rank = [&](const ReplicaRef& ref) { return std::tuple(!eligible(ref.node), replicas_[ref.node]); };
+    const auto rank = [&](const ReplicaRef& ref) {
+      return std::tuple(!eligible(ref.node), -targets_.apart(ref.node, beside(range, ref.node)), replicas_[ref.node]);
+    };
     const ReplicaRef* fullest = &range.insync.front();
     for (const ReplicaRef& ref : range.insync)
       if (rank(ref) > rank(*fullest)) fullest = &ref;
@@ -127,17 +136,31 @@ class Plan {
     });
   }
 
+  /// A better place for a replica that stands at `source`: farther from the others, or as far and less full by 2.
+  std::optional<NodeId> better_place(const RangeView& range, NodeId source) {
+    const std::vector<NodeId> others = beside(range, source);
+    const int now = targets_.apart(source, others);
+    if (replicas_[source] - fewest_ < 2 && targets_.farthest(others) <= now) return std::nullopt;
+    const auto target = targets_.choose(range, source, others, unused_);
+    if (!target) return std::nullopt;
+    const int gain = targets_.apart(*target, others) - now;
+    if (gain < 0 || (gain == 0 && replicas_[source] - replicas_[*target] < 2)) return std::nullopt;
+    return target;
+  }
+
+  /// Failure domains first, then evenness. A move never brings replicas nearer to each other, so none is undone.
   void level_replicas() {
+    fewest_ = std::numeric_limits<int>::max();
+    for (const NodeId id : eligible_) fewest_ = std::min(fewest_, replicas_[id]);
     for (const RangeView& range : view_.ranges) {
       if (full() || learners_ >= limits_.learners_max) return;
-      const auto target = least(replicas_, [&](NodeId id) { return takes(id, range); });
-      if (!target) continue;
-      std::optional<NodeId> source;
-      for (const ReplicaRef& ref : range.insync)
-        if (!source || replicas_[ref.node] > replicas_[*source]) source = ref.node;
-      if (!source || replicas_[*source] - replicas_[*target] < 2) continue;
-      take(Kind::kAddReplica, range, *target);
-      --replicas_[*source];  // where it will go from, once the new one is a member
+      for (const ReplicaRef& ref : range.insync) {
+        const auto target = better_place(range, ref.node);
+        if (!target) continue;
+        take(Kind::kAddReplica, range, *target);
+        --replicas_[ref.node];  // where it will go from, once the new one is a member
+        break;
+      }
     }
   }
 
@@ -160,6 +183,8 @@ class Plan {
   std::map<NodeId, int> replicas_, leases_;
   std::vector<NodeId> eligible_;
   std::size_t learners_{0};
+  int fewest_{0};
+  SeededRandom unused_{0};  ///< Targets draws only for Selector::kGood.
   std::set<RangeId> touched_;
   std::vector<Step> steps_;
 };

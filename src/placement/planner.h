@@ -28,8 +28,10 @@ struct PlannerLimits {
 
 /// What to do next, at most one step per range; empty when everything is in its place. Asked again and again with fresh
 /// views: nothing is remembered between plans. Order of urgency: lost replicas and missing ones, replicas too many,
-/// leases off draining nodes, then evenness. Moves for evenness begin only when the most and the least loaded node
-/// differ by 2 or more, so that repeating the plan never moves anything back and forth.
+/// leases off draining nodes, then failure domains, then evenness. New replicas come where they stand farthest from the
+/// others (localities), of equal nodes where the fewest are. Moves for evenness begin only when the most and the least
+/// loaded node differ by 2 or more, and no move brings replicas nearer to each other, so that repeating the plan never
+/// moves anything back and forth.
 /// Targets are always live, active and not draining, and their disks are good. Pure.
 std::vector<Step> plan(const ClusterView& view, const PlannerLimits& limits = {});
 

@@ -56,6 +56,48 @@ TEST(Planner, RaisesReplicationAsNodesJoin) {
   EXPECT_TRUE(plan(view).empty());
 }
 
+NodeView in_zone(std::uint32_t id, const char* zone) {
+  NodeView out = node(id);
+  out.locality = parse_locality(std::string("zone=") + zone).value();
+  return out;
+}
+
+TEST(Planner, ReplicasComeToDifferentFailureDomains) {
+  ClusterView view{{in_zone(1, "a"), in_zone(2, "a"), in_zone(3, "b"), in_zone(4, "c")}, {range(1, 1)}};
+  apply(view, plan(view).at(0));
+  apply(view, plan(view).at(0));
+  EXPECT_NE(view.ranges[0].find_insync(NodeId(3)), nullptr);
+  EXPECT_NE(view.ranges[0].find_insync(NodeId(4)), nullptr);
+  EXPECT_TRUE(plan(view).empty());
+}
+
+TEST(Planner, AfterAJoinReplicasSpreadOverTheNewFailureDomainAndStay) {
+  ClusterView view{{in_zone(1, "a"), in_zone(2, "a"), in_zone(3, "b")}, {grown(range(1, 1), {2, 3})}};
+  EXPECT_TRUE(plan(view).empty());
+  view.nodes.push_back(in_zone(4, "c"));
+  for (int rounds = 0; rounds < 5; ++rounds)
+    for (const Step& step : plan(view)) apply(view, step);
+  EXPECT_NE(view.ranges[0].find_insync(NodeId(4)), nullptr);
+  EXPECT_NE(view.ranges[0].find_insync(NodeId(3)), nullptr);
+  EXPECT_EQ(view.ranges[0].insync.size(), 3U);
+  EXPECT_TRUE(plan(view).empty());
+}
+
+TEST(Planner, EvennessNeverCostsAFailureDomain) {
+  ClusterView view{{in_zone(1, "a"), in_zone(2, "b"), in_zone(3, "c"), in_zone(4, "a")}, {}};
+  for (std::uint64_t id = 1; id <= 6; ++id) view.ranges.emplace_back(grown(range(id, 1), {2, 3}));
+  for (int rounds = 0; rounds < 40; ++rounds)
+    for (const Step& step : plan(view)) apply(view, step);
+  EXPECT_TRUE(plan(view).empty());
+  int on_four = 0;
+  for (const RangeView& each : view.ranges) {
+    EXPECT_NE(each.find_insync(NodeId(2)), nullptr);
+    EXPECT_NE(each.find_insync(NodeId(3)), nullptr);
+    on_four += each.find_insync(NodeId(4)) != nullptr;
+  }
+  EXPECT_EQ(on_four, 3);
+}
+
 TEST(Planner, WhatATaskMovesIsCountedAndLeftAlone) {
   ClusterView view{{node(1), node(2), node(3), node(4)}, {grown(range(1, 1), {2}), grown(range(2, 1), {2, 3})}};
   view.nodes[0].membership = Membership::kDecommissioning;

@@ -96,15 +96,31 @@ bool Targets::loses_domain(std::size_t domain, NodeId replaced, std::span<const 
   return !stands_in(old->domain) && stands_in(domain);
 }
 
+int Targets::apart(std::size_t domain, std::span<const NodeId> others) const {
+  int sum = 0;
+  for (const NodeId id : others)
+    if (const Entry* other = entry(id)) sum += apart_[domain][other->domain];
+  return sum;
+}
+
+int Targets::apart(NodeId id, std::span<const NodeId> others) const {
+  const Entry* each = entry(id);
+  return each == nullptr ? 0 : apart(each->domain, others);
+}
+
+int Targets::farthest(std::span<const NodeId> others) const {
+  int most = 0;
+  for (std::size_t domain = 0; domain < domains_.size(); ++domain)
+    if (!domains_[domain].empty()) most = std::max(most, apart(domain, others));
+  return most;
+}
+
 std::optional<NodeId> Targets::choose(const RangeView& range, NodeId replaced, std::span<const NodeId> others,
                                       Random& random, const Accepts& accepts) const {
   std::vector<std::pair<int, std::size_t>> order;  // farthest from the others first
   for (std::size_t domain = 0; domain < domains_.size(); ++domain) {
     if (domains_[domain].empty() || (rules_.keep_domains && loses_domain(domain, replaced, others))) continue;
-    int apart = 0;
-    for (const NodeId id : others)
-      if (const Entry* other = entry(id)) apart += apart_[domain][other->domain];
-    order.emplace_back(-apart, domain);
+    order.emplace_back(-apart(domain, others), domain);
   }
   std::ranges::sort(order);
   const auto able = [&](const Entry& each) {

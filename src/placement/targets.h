@@ -46,6 +46,10 @@ class Targets {
   /// no node can. `accepts` may refuse further ones. Random for kGood.
   std::optional<NodeId> choose(const RangeView& range, NodeId replaced, std::span<const NodeId> others, Random& random,
                                const Accepts& accepts = {}) const;
+  /// How far a node is from others: the sum of the distances of their localities. Higher is safer.
+  int apart(NodeId id, std::span<const NodeId> others) const;
+  /// The highest apart() that any node which takes replicas could have; linear in the failure domains.
+  int farthest(std::span<const NodeId> others) const;
   /// A replica of so many bytes will be built there.
   void reserve(NodeId node, std::uint64_t bytes);
   void release(NodeId node, std::uint64_t bytes);
@@ -83,6 +87,7 @@ class Targets {
   const Entry* entry(NodeId id) const;
   Entry* entry(NodeId id);
   bool fits(const Entry& entry, std::uint64_t bytes) const;
+  int apart(std::size_t domain, std::span<const NodeId> others) const;
   bool loses_domain(std::size_t domain, NodeId replaced, std::span<const NodeId> others) const;
   void index_domains();
 
