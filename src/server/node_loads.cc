@@ -1,5 +1,6 @@
 // What concerns loads: their HTTP requests, and the leader frontend's duty towards them.
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/strand.hpp>
 
 #include "loads/keeper.h"
@@ -7,6 +8,14 @@
 #include "server/node.h"
 
 namespace outlast::server {
+namespace {
+boost::asio::awaitable<void> look_at(gateway::Cluster& cluster, std::string database, Duration keep,
+                                     lifecycle::Ticket ticket, Callback<std::vector<std::string>> done) {
+  auto said = co_await loads::look_after(cluster, std::move(database), keep);
+  ticket.end(said.ok() ? lifecycle::Outcome::kDone : lifecycle::Outcome::kFailed);
+  done(std::move(said));
+}
+}  // namespace
 
 void Node::add_loads() {
   LoadPorts ports;
@@ -39,14 +48,15 @@ void Node::start_load_keeper() {
     return names;
   };
   ports.look = [this](std::string database, Callback<std::vector<std::string>> done) {
-    using Said = Result<std::vector<std::string>>;
-    const Duration keep = state_->settings().duration("load.label_keep");
+    auto ticket = sql_->gate().admit(lifecycle::WorkKind::kJob);
+    if (!ticket.ok()) return done(std::move(ticket).error());
     boost::asio::co_spawn(
-        boost::asio::make_strand(io_.first()), loads::look_after(*cluster_, std::move(database), keep),
-        [this, done = std::move(done)](const std::exception_ptr& failed, Said said) mutable {
-          if (failed) said = Error(Errc::kInternal, "looking after loads failed");
-          loop_.post([done = std::move(done), said = std::move(said)]() mutable { done(std::move(said)); });
-        });
+        boost::asio::make_strand(io_.first()),
+        look_at(*cluster_, std::move(database), state_->settings().duration("load.label_keep"), *std::move(ticket),
+                [this, done = std::move(done)](Result<std::vector<std::string>> said) mutable {
+                  loop_.post([done = std::move(done), said = std::move(said)]() mutable { done(std::move(said)); });
+                }),
+        boost::asio::detached);
   };
   load_keeper_ = std::make_unique<LoadKeeper>(loop_, std::move(ports));
   load_keeper_->start();

@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -69,6 +70,7 @@ class CrashCluster final : public gateway::Cluster {
   boost::asio::awaitable<Result<void>> reset_setting(std::string name) override {
     return cluster_.reset_setting(std::move(name));
   }
+  std::optional<NodeId> leader(RangeId range) const override { return cluster_.leader(range); }
   NodeId node() const override { return cluster_.node(); }
   std::string process() const override { return process_; }
   bool process_gone(const std::string& process) const override { return process != process_; }
