@@ -165,7 +165,10 @@ asio::awaitable<Result<Started>> PartitionedStatements::load_rows(const Translat
     co_return std::move(added).error();
   }
   auto finished = co_await opened->load->finish();
-  if (!finished.ok()) co_return std::move(finished).error();
+  if (!finished.ok()) {
+    if (finished.error().code != Errc::kUnknownOutcome) co_await opened->load->abort(finished.error().message);
+    co_return std::move(finished).error();
+  }
   if (finished->state != loads::State::kDone)
     s_.warning(Errc::kUnavailable,
                "the rows are safe, and will be seen when all partitions answer: " + finished->error);
