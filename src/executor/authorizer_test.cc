@@ -24,14 +24,28 @@ class AuthorizerTest : public ExecutorTest {
 };
 
 TEST_F(AuthorizerTest, AllowsWhatTravelsAsFrames) {
-  for (const char* text :
-       {"INSERT INTO t VALUES(2,'y')", "UPDATE t SET b='z'", "CREATE INDEX i ON t(b)", "REINDEX", "ANALYZE",
-        "ALTER TABLE t ADD COLUMN c INTEGER", "ALTER TABLE t ADD COLUMN d INTEGER CHECK (d > 0)",
-        "CREATE VIRTUAL TABLE f USING fts5(x)", "INSERT INTO f VALUES('hello')",
-        "CREATE VIRTUAL TABLE g USING rtree(id,a,b)", "CREATE VIEW v AS SELECT * FROM t",
-        "CREATE TRIGGER tr AFTER INSERT ON t BEGIN UPDATE t SET b='w'; END", "PRAGMA user_version=5",
-        "PRAGMA application_id=9", "DELETE FROM t", "SELECT * FROM f WHERE f MATCH 'hello'", "DROP VIEW v",
-        "DROP TABLE f"})
+  for (const char* text : {"INSERT INTO t VALUES(2,'y')",
+                           "UPDATE t SET b='z'",
+                           "CREATE INDEX i ON t(b)",
+                           "REINDEX",
+                           "ANALYZE",
+                           "ALTER TABLE t ADD COLUMN c INTEGER",
+                           "ALTER TABLE t ADD COLUMN d INTEGER CHECK (d > 0)",
+                           "ALTER TABLE t RENAME COLUMN d TO e",
+                           "ALTER TABLE t DROP COLUMN e",
+                           "ALTER TABLE t RENAME TO u",
+                           "ALTER TABLE u RENAME TO t",
+                           "CREATE VIRTUAL TABLE f USING fts5(x)",
+                           "INSERT INTO f VALUES('hello')",
+                           "CREATE VIRTUAL TABLE g USING rtree(id,a,b)",
+                           "CREATE VIEW v AS SELECT * FROM t",
+                           "CREATE TRIGGER tr AFTER INSERT ON t BEGIN UPDATE t SET b='w'; END",
+                           "PRAGMA user_version=5",
+                           "PRAGMA application_id=9",
+                           "DELETE FROM t",
+                           "SELECT * FROM f WHERE f MATCH 'hello'",
+                           "DROP VIEW v",
+                           "DROP TABLE f"})
     EXPECT_EQ(code(run(text)), "") << text;
 }
 
