@@ -95,6 +95,7 @@ asio::awaitable<Result<Label>> commit_label(gateway::Cluster& cluster, std::stri
     co_return Error(Errc::kInvalidState, "label \"" + found->label + "\" is " + std::string(to_string(found->state)) +
                                              ": only a prepared load can be committed");
   if (found->state == State::kDone) co_return found;
+  found->owner = cluster.process();
   auto state = co_await labels.move(*found, {State::kPrepared}, State::kCommitted, from_now(kTime));
   if (!state.ok()) co_return unknown_outcome();
   found->state = *state;

@@ -67,8 +67,10 @@ Reuse judge_reuse(const Label& label, const Now& now) {
       return Reuse::kFree;
     case State::kPreparing:
       return now.owner_gone || now.micros >= label.expires ? Reuse::kAbortFirst : Reuse::kInProgress;
-    case State::kPrepared:  // its client may commit it through any node
-      return now.micros >= label.expires ? Reuse::kAbortFirst : Reuse::kInProgress;
+    case State::kPrepared: {  // without an owner its client may commit it through any node
+      const bool left = !label.owner.empty() && now.owner_gone;
+      return left || now.micros >= label.expires ? Reuse::kAbortFirst : Reuse::kInProgress;
+    }
   }
   return Reuse::kInProgress;
 }

@@ -45,7 +45,7 @@ struct Label {
   std::vector<Part> parts;
   Counts counts;
   std::string error;
-  std::string owner;  ///< "node/incarnation" of the process that works on it.
+  std::string owner;  ///< "node/incarnation" of the process that works on it; empty: prepared, anybody may end it.
   std::int64_t created{0}, expires{0}, changed{0};
   bool swept{false};  ///< kAborted: no range holds anything of it any more.
 };

@@ -146,12 +146,13 @@ gateway::Statement Labels::move_statement(const Label& label, const std::vector<
   for (const State state : from) states += (states.empty() ? "" : ", ") + text_sql(to_string(state));
   return own_statement(
       "UPDATE outlast_load_label SET state = ?2, parts = ?3, total = ?4, loaded = ?5, filtered = ?6, "
-      "bytes = ?7, error = ?8, expires = ?9, changed = ?10, swept = ?11 WHERE txn = ?1 AND state IN (" +
+      "bytes = ?7, error = ?8, expires = ?9, changed = ?10, swept = ?11, owner = ?12 WHERE txn = ?1 AND state IN (" +
           states + ")",
       std::nullopt,
       {Value(label.txn), Value(std::string(to_string(to))), Value(encode(label.parts)), Value(label.counts.total),
        Value(label.counts.loaded), Value(label.counts.filtered), Value(label.counts.bytes), Value(label.error),
-       Value(label.expires), Value(now), Value(std::int64_t{to == State::kAborted && label.parts.empty()})});
+       Value(label.expires), Value(now), Value(std::int64_t{to == State::kAborted && label.parts.empty()}),
+       Value(label.owner)});
 }
 
 asio::awaitable<Result<State>> Labels::move(Label label, std::vector<State> from, State to, Patience::Until until) {

@@ -240,7 +240,10 @@ asio::awaitable<Result<void>> Load::prepare_parts() {
     work.push_back(target.staging->prepare(until_));
   }
   if (auto prepared = co_await run_all(std::move(work)); !prepared.ok()) co_return prepared;
-  if (options_.two_steps) label_.expires = cluster_.wall_micros() + options_.timeout / 1us;
+  if (options_.two_steps) {
+    label_.expires = cluster_.wall_micros() + options_.timeout / 1us;
+    label_.owner.clear();
+  }
   auto state = co_await labels_.move(label_, {State::kPreparing, State::kPrepared}, State::kPrepared, until_);
   if (!state.ok()) co_return std::move(state).error();
   if (*state != State::kPrepared) co_return ended_by_others(*state);
@@ -252,6 +255,7 @@ asio::awaitable<Result<Label>> Load::commit() {
   if (failed_) co_return *failed_;
   if (!direct_) {
     auto until = std::max(until_, from_now(kAbortTime));
+    label_.owner = cluster_.process();
     auto state = co_await labels_.move(label_, {State::kPrepared}, State::kCommitted, until);
     if (!state.ok()) co_return unknown_outcome();
     if (*state != State::kCommitted && *state != State::kDone) co_return ended_by_others(*state);
