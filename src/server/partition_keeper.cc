@@ -30,7 +30,8 @@ void PartitionKeeper::tick() {
     return std::ranges::none_of(records, [&](const auto& entry) { return entry->key == seen.first; });
   });
   for (const auto& entry : records) look(entry);
-  if (dropping_ || (ttl_looked_ && loop_.now() - *ttl_looked_ < ports_.ttl_interval())) return;
+  if (!ttl_looked_) ttl_looked_ = loop_.now();
+  if (dropping_ || loop_.now() - *ttl_looked_ < ports_.ttl_interval()) return;
   ttl_looked_ = loop_.now();
   drop_expired();
 }
