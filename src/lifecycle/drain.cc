@@ -9,7 +9,7 @@ using Kind = WorkKind;
 
 constexpr WorkSet kNobodyNew{Kind::kConnection};
 constexpr WorkSet kNothingNew{Kind::kConnection, Kind::kTransaction};
-/// What a process refuses that goes on with its other roles.
+/// What a frontend refuses that exits.
 constexpr WorkSet kNoClients{Kind::kConnection, Kind::kTransaction, Kind::kLoad};
 constexpr WorkSet kNothingMovable{Kind::kConnection, Kind::kTransaction, Kind::kFragment, Kind::kLoad, Kind::kJob};
 
@@ -258,6 +258,8 @@ DrainPhase DrainMachine::advance(Instant now, const DrainSettings& settings, con
 
 WorkSet DrainMachine::refused() const {
   if (request_.handover) return {};
+  // Loads come to frontends over HTTP: as soon as balancers have noticed they are new clients like others.
+  if (request_.exit.frontend && phase_ == kTransactionWait) return kNoClients;
   return request_.frontend_only && phase_ > kTransactionWait ? kNoClients : row(phase_).refused;
 }
 

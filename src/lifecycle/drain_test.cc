@@ -194,7 +194,7 @@ TEST_F(DrainTest, ARehearsalHandsLeasesAwayAndTakesNothingFromClients) {
   now_ += 24h;
   EXPECT_EQ(settle(), kUnready) << "however long it lasts";
   DrainOrders only;
-  only.shed_leases = true;
+  only.shed_leases = only.resign = true;
   EXPECT_EQ(machine_.orders(), only);
   EXPECT_EQ(machine_.blocker(now_, settings_, load_), DrainBlocker::kLeases);
   EXPECT_FALSE(machine_.wait_until(settings_, load_));

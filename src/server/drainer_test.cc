@@ -71,6 +71,19 @@ TEST_F(DrainerTest, TheRecordOfANodeThatLeavesSaysDrainedOnlyWhenIngestHoldsNoth
   EXPECT_EQ(ends_, std::vector{DrainEnd::kComplete});
 }
 
+TEST_F(DrainerTest, AnExitOfTheFrontendAloneIsNoDrainForOthers) {
+  ASSERT_TRUE(drainer_.drain({.exit = {.frontend = true}, .frontend_only = true}, "SIGUSR1").ok());
+  loop_.advance(1min);
+  EXPECT_EQ(phase(), DrainPhase::kDrained);
+  EXPECT_EQ(ends_, std::vector{DrainEnd::kComplete});
+  EXPECT_TRUE(recorded_.empty()) << "leases and copies stay, and may come";
+  EXPECT_EQ(events_.front(), "graceful exit begins");
+  ASSERT_TRUE(drainer_.drain({.ends = true}, "SIGTERM").ok());
+  loop_.advance(1s);
+  EXPECT_EQ(recorded_.back(), (DrainWish{.draining = true, .step_out = true, .drained = true}));
+  EXPECT_EQ(ends_.size(), 2U);
+}
+
 TEST_F(DrainerTest, LeavingIsAddedToACompleteDrainWhichIsThenCompleteAgain) {
   load_ = {.inputs = 1};
   begin();
