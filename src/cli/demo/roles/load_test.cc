@@ -51,11 +51,11 @@ TEST(RolesQueries, TheirAnswersFollowFromTheRows) {
   // 40 digits, and 4 characters before them: xyxy, of which each x becomes two.
   const HeavyQuery scan = heavy_query({.kind = QueryKind::kScan}, 2);
   EXPECT_NE(scan.sql.find("lpad(payload, 44, 'xy')"), std::string::npos);
-  EXPECT_EQ(scan.answer, std::to_string(6000 * 46));
+  EXPECT_EQ(scan.answer, std::to_string(kArchiveRows * 46));
   const HeavyQuery join = heavy_query({.kind = QueryKind::kJoin}, 3);
   EXPECT_NE(join.sql.find("c.id < 3"), std::string::npos);
   EXPECT_EQ(join.answer, "750000");
-  EXPECT_EQ(heavy_query({.kind = QueryKind::kJoin}, 1'000'000).answer, std::to_string(6000ULL * 250'000));
+  EXPECT_EQ(heavy_query({.kind = QueryKind::kJoin}, 1'000'000).answer, std::to_string(kArchiveRows * 250000));
 }
 
 HttpAnswer answer(int status, std::string body) {

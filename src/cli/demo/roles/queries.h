@@ -26,7 +26,7 @@ struct QueryClass {
 std::string to_string(QueryClass query);
 
 /// The table that medium and long queries read: rows 0 … kArchiveRows-1, each with the same payload.
-inline constexpr int kArchiveRows = 6000;
+inline constexpr int kArchiveRows = 3000;
 std::string archive_rows(int from, int count);  ///< INSERT.
 /// A query and the only right answer. `effort`: its work is in proportion to it. Pure.
 struct HeavyQuery {

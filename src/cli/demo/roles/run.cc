@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 using enum NodeRole;
 constexpr auto kStartTimeout = 60s, kSetupTimeout = 60s;
 constexpr int kPartitions = 6;
-constexpr int kInsertRows = 500;
+constexpr int kInsertRows = 1500;
 constexpr Duration kLifetime = 500ms;  ///< Of a short client's connection: it leaves before a frontend tells it to.
 constexpr Duration kPause = 10ms;
 constexpr Duration kHealthEvery = 200ms, kHealthLimit = 500ms;
