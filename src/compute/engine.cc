@@ -2,6 +2,7 @@
 
 #include "compute/local_query.h"
 #include "compute/placed_query.h"
+#include "executor/low_priority.h"
 
 namespace outlast::compute {
 
@@ -31,6 +32,7 @@ void Serial::post(Task task) {
 }
 
 void Serial::run_next() {
+  executor::lower_priority();
   Task task;
   {
     const std::lock_guard lock(mutex_);

@@ -57,7 +57,12 @@ void ChannelCore::start(proto::ExecRequest request, Done done) {
     return;
   }
   if (read_here()) return;
-  services_->sql.post([self = shared_from_this()] { self->guarded(&ChannelCore::handle_request); });
+  long_ = long_ || op_->request.run().fragment();
+  Task run = [self = shared_from_this()] { self->guarded(&ChannelCore::handle_request); };
+  if (long_)
+    services_->post_long(std::move(run));
+  else
+    services_->sql.post(std::move(run));
 }
 
 void ChannelCore::guarded(Step step) {

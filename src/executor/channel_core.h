@@ -134,6 +134,7 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
   std::uint64_t next_portal_{1};
   Instant idle_deadline_{Instant::max()};
   bool closed_{false};
+  bool long_{false};  ///< Of a query over several ranges: its channels carry nothing else.
 
   Wait wait_{Wait::kNone};
   std::uint64_t wait_number_{0}, lock_ticket_{0};

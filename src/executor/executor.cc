@@ -9,7 +9,9 @@ Executor::Executor(const replication::LeaseDirectory& directory, SqlPool& pool, 
                    Parameters parameters, ConnectionSetup setup)
     : services_(std::make_shared<Services>(directory, pool, clock, parameters, std::move(setup))) {}
 
-Executor::~Executor() = default;
+Executor::~Executor() {
+  services_->stop_long();
+}
 
 std::unique_ptr<Channel> Executor::open_channel(std::uint64_t gateway) {
   const std::lock_guard lock(services_->mutex);

@@ -20,9 +20,20 @@ struct Services {
   ConnectionPool connections;
   Counters counters;
 
+  /// Where parts of queries over several ranges run: threads of their own with lower priority, so that long queries
+  /// take neither the threads nor, where processors are short, the time of everybody's statements. They begin with the
+  /// first such part.
+  void post_long(Task task);
+  /// Runs what is queued and joins them; what is posted later is dropped.
+  void stop_long();
+
   std::mutex mutex;  ///< Of `channels`; taken before a channel's own, never after.
   std::map<std::uint64_t, std::weak_ptr<ChannelCore>> channels;  ///< By number, in the order of opening.
   std::uint64_t next_channel{1};
+
+ private:
+  std::once_flag long_once_;
+  std::unique_ptr<SqlPool> long_;
 };
 
 }  // namespace outlast::executor
