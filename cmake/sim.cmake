@@ -13,7 +13,7 @@ set_source_files_properties(${CMAKE_SOURCE_DIR}/tests/sim/linearizability.cc ${C
   ${CMAKE_SOURCE_DIR}/tests/sim/membership_world.cc
   PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 target_include_directories(outlast_simulator PUBLIC ${CMAKE_SOURCE_DIR})
-target_link_libraries(outlast_simulator PUBLIC outlast_gateway outlast_tasks outlast_proto_peer)
+target_link_libraries(outlast_simulator PUBLIC outlast_fragments outlast_gateway outlast_tasks outlast_proto_peer)
 add_executable(outlast_sim ${CMAKE_SOURCE_DIR}/tests/sim/main.cc)
 target_link_libraries(outlast_sim PRIVATE outlast_simulator CLI11::CLI11)
 add_executable(sim_test ${sim_tests})

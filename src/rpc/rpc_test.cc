@@ -83,7 +83,7 @@ struct Node {  // one node's rpc room: links, server, and what its links told
       done(proto::RangesReply());
     };
     services.range = [](const proto::RangeRequest&, Callback<proto::RangeReply>) {};  // dropped, as when a node stops
-    services.stop = [] {};
+    services.stop = [](const proto::StopRequest&, Callback<proto::StopReply> done) { done(proto::StopReply()); };
     services.admit = [](const Hello& hello) -> Result<void> {
       if (hello.node == NodeId(13)) return Error(Errc::kFenced, "node 13 was decommissioned");
       return {};

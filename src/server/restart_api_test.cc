@@ -14,8 +14,10 @@ class RestartApiTest : public testing::Test {
  protected:
   http::Response ask(const std::string& method, std::map<std::string, std::string> query = {}, std::string body = "") {
     asio::io_context context;
-    auto answer = asio::co_spawn(context, answer_restart(ports_, {method, "/api/x", std::move(query), std::move(body)}),
-                                 asio::use_future);
+    http::Request request;
+    request.method = method, request.path = "/api/x";
+    request.query = std::move(query), request.body = std::move(body);
+    auto answer = asio::co_spawn(context, answer_restart(ports_, std::move(request)), asio::use_future);
     context.run();
     return answer.get();
   }

@@ -94,8 +94,7 @@ void mean_of_means(SelectPlan& plan) {
   for (int p = 1; p < 5; ++p) {
     const std::string sum = "outlast_p" + std::to_string(p), count = "outlast_p" + std::to_string(p + 1);
     const std::string before = plan.final_sql;
-    replace_all(plan.final_sql, "sum(" + sum + ") / NULLIF(sum(" + count + "), 0)", "avg(" + sum + ")");
-    replace_all(plan.final_sql, "sum(" + sum + ") / nullif(sum(" + count + "), 0)", "avg(" + sum + ")");
+    replace_all(plan.final_sql, "sum(" + sum + ") / (NULLIF(sum(" + count + "), 0))", "avg(" + sum + ")");
     if (before != plan.final_sql)
       for (Fragment& fragment : plan.fragments) replace_all(fragment.sql, "sum((", "avg((");
   }

@@ -66,7 +66,7 @@ std::string bind(const std::vector<Word>& words) {
                 z(words.at(1).text) + z(words.at(2).text) + parameter_formats + be16(count) + values + result_formats);
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
@@ -89,7 +89,7 @@ std::string row_text(Cursor in) {
   std::string out;
   for (int n = in.u16(); n > 0 && in.ok(); --n) {
     const auto length = static_cast<std::int32_t>(in.u32());
-    out += length < 0 ? " null" : " " + quoted(in.bytes(static_cast<std::size_t>(length)));
+    out += length < 0 ? " null" : " " + in_quotes(in.bytes(static_cast<std::size_t>(length)));
   }
   return out;
 }
@@ -205,7 +205,7 @@ std::string BackendMessage::to_line() const {
       return out + " " + std::to_string(in.u32());
     case 'S': {
       const std::string key(in.cstring());
-      return out + " " + key + " " + quoted(in.cstring());
+      return out + " " + key + " " + in_quotes(in.cstring());
     }
     case 'Z':
       return out + " " + body;
@@ -217,11 +217,11 @@ std::string BackendMessage::to_line() const {
       return out + types;
     }
     case 'C':
-      return out + " " + quoted(in.cstring());
+      return out + " " + in_quotes(in.cstring());
     case 'D':
       return out + row_text(in);
     case 'd':
-      return out + " " + quoted(body);
+      return out + " " + in_quotes(body);
     case 'G':
     case 'H':
       in.u8();
