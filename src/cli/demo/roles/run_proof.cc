@@ -61,7 +61,7 @@ void RolesDemo::take_silence(const LatencyTimeline& timeline) {
   LatencyTimeline::Offset silent{0}, longest{0};
   const auto end = LatencyTimeline::Offset(static_cast<std::int64_t>(report_.seconds * 1e6)) - kSlot;
   for (LatencyTimeline::Offset at = kSlot; at + kSlot <= end; at += kSlot) {
-    silent = timeline.between(at, at + kSlot - 1us).count() == 0 ? silent + kSlot : LatencyTimeline::Offset(0);
+    silent = timeline.between(at, at + kSlot).count() == 0 ? silent + kSlot : LatencyTimeline::Offset(0);
     longest = std::max(longest, silent);
   }
   if (report_.statements.ok != 0)
