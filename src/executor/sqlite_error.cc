@@ -10,7 +10,7 @@ namespace {
 constexpr std::string_view kFunctionPrefix = "pg:";
 constexpr std::string_view kConstraintPrefix = "pg_";
 
-std::string quoted(std::string_view name) {
+std::string in_quotes(std::string_view name) {
   return "\"" + std::string(name) + "\"";
 }
 
@@ -46,11 +46,11 @@ Error unique_violation(std::string_view list) {
   // SQLite names an index with expressions ("index 'i'"), any other by its columns.
   if (list.starts_with("index '")) {
     const std::string_view name = list.substr(7, list.size() - 8);
-    return {Errc::kUniqueViolation, "duplicate key value violates unique constraint " + quoted(name)};
+    return {Errc::kUniqueViolation, "duplicate key value violates unique constraint " + in_quotes(name)};
   }
   std::string table, columns;
   split_columns(list, table, columns);
-  Error error(Errc::kUniqueViolation, "duplicate key value violates unique constraint on table " + quoted(table));
+  Error error(Errc::kUniqueViolation, "duplicate key value violates unique constraint on table " + in_quotes(table));
   error.detail = "Key (" + columns + ") already exists.";
   return error;
 }
@@ -58,19 +58,19 @@ Error unique_violation(std::string_view list) {
 Error not_null_violation(std::string_view list) {
   std::string table, columns;
   split_columns(list, table, columns);
-  return {Errc::kNotNullViolation, "null value in column " + quoted(columns) + " of relation " + quoted(table) +
+  return {Errc::kNotNullViolation, "null value in column " + in_quotes(columns) + " of relation " + in_quotes(table) +
                                        " violates not-null constraint"};
 }
 
 Error type_violation(const TypeConstraint& c) {
   const std::string type(c.type);
   if (c.rule == "null")
-    return {Errc::kNotNullViolation, "null value in column " + quoted(c.column) + " violates not-null constraint"};
+    return {Errc::kNotNullViolation, "null value in column " + in_quotes(c.column) + " violates not-null constraint"};
   if (c.rule == "length") return {Errc::kStringTooLong, "value too long for type " + type};
   if (c.rule == "range") return {Errc::kNumericOutOfRange, type + " out of range"};
   const bool time = type.starts_with("time") || type.starts_with("date");
   Error error(time ? Errc::kInvalidDatetime : Errc::kInvalidText,
-              "invalid input syntax for type " + type + " in column " + quoted(c.column));
+              "invalid input syntax for type " + type + " in column " + in_quotes(c.column));
   error.hint = "Write the value in PostgreSQL's output form, or cast it: '…'::" + type + ".";
   return error;
 }
@@ -106,8 +106,8 @@ std::string_view bare(std::string_view name) {
 bool sentence(std::string_view text, Error& out) {
   if (text.find(" has no column named ") != text.npos) {
     const std::string_view table = text.substr(6, text.find(" has no column") - 6);
-    out = {Errc::kUndefinedColumn, "column " + quoted(after(text, " has no column named ")) + " of relation " +
-                                       quoted(table) + " does not exist"};
+    out = {Errc::kUndefinedColumn, "column " + in_quotes(after(text, " has no column named ")) + " of relation " +
+                                       in_quotes(table) + " does not exist"};
   } else if (text.find("values were supplied") != text.npos || text.find(" values for ") != text.npos) {
     out = {Errc::kSyntax, "INSERT has more or fewer expressions than target columns; name the columns that you give"};
   } else if (text.ends_with(" already exists")) {
@@ -115,9 +115,9 @@ bool sentence(std::string_view text, Error& out) {
     const bool table = name.starts_with("table ") || name.starts_with("view ") || name.starts_with("index ");
     const std::string_view last = table ? after(name, " ") : name;
     out = {Errc::kDuplicateTable,
-           "relation " + (last.starts_with('"') ? std::string(last) : quoted(last)) + " already exists"};
+           "relation " + (last.starts_with('"') ? std::string(last) : in_quotes(last)) + " already exists"};
   } else if (text.starts_with("there is already a") || text.starts_with("there is already another")) {
-    out = {Errc::kDuplicateTable, "relation " + quoted(after(text, ": ")) + " already exists"};
+    out = {Errc::kDuplicateTable, "relation " + in_quotes(after(text, ": ")) + " already exists"};
   } else if (text.starts_with("too many terms") || text.starts_with("too many columns") ||
              text.find("maximum depth") != text.npos || text.starts_with("too many SQL variables") ||
              text.starts_with("parser stack overflow") || text.find("limit exceeded") != text.npos) {
@@ -190,7 +190,7 @@ Error map_sqlite_constraint(std::string_view message) {
     return {Errc::kForeignKeyViolation, "insert, update or delete violates a foreign key constraint"};
   if (message.starts_with("CHECK")) {
     if (parse_type_constraint(rest, type)) return type_violation(type);
-    return {Errc::kCheckViolation, "new row violates check constraint " + quoted(rest)};
+    return {Errc::kCheckViolation, "new row violates check constraint " + in_quotes(rest)};
   }
   if (is_function_error(message)) return from_function(message);
   if (parse_type_constraint(message, type)) return type_violation(type);  // RAISE(ABORT, …) of a generated trigger

@@ -43,7 +43,7 @@ chrono::year_month_day day_of(std::int64_t micros) {
 
 std::int64_t months_of(std::int64_t micros) {
   const auto date = day_of(micros);
-  return (static_cast<int>(date.year()) - kAnchorYear) * 12 + static_cast<unsigned>(date.month()) - 1;
+  return (static_cast<int>(date.year()) - kAnchorYear) * 12 + static_cast<int>(static_cast<unsigned>(date.month())) - 1;
 }
 
 /// The given day of a month that is counted from 2000-01, or its last one.

@@ -45,6 +45,9 @@ class Cluster {
   /// The partition of `slot`, made when there is none; afterwards it is in partitioned().
   virtual boost::asio::awaitable<Result<PartitionRow>> add_partition(std::string database, std::string table,
                                                                      std::int64_t slot) = 0;
+  /// Replicas of each range of a database; 0 = as the cluster setting says. Durable when it returns, true some time
+  /// later.
+  virtual boost::asio::awaitable<Result<void>> set_replication_factor(std::string database, int replicas) = 0;
   /// As the cluster is known here; of a task also what the leader frontend says, when it answers.
   virtual boost::asio::awaitable<Result<std::vector<ListingRow>>> list(Listing what) = 0;
   virtual std::vector<SettingRow> settings() const = 0;

@@ -70,6 +70,10 @@ class ClusterImpl final : public Cluster {
   std::shared_ptr<const PartitionedTables> partitioned(const std::string& database) const override {
     return gateway_->ports.partitions.tables(database);
   }
+  std::optional<NodeId> leader(RangeId range) const override {
+    const auto known = gateway_->routes.find(range);
+    return known.route ? std::optional(known.route->node) : std::nullopt;
+  }
   boost::asio::awaitable<Result<void>> create_partitioned(std::string database, NewPartitionedTable table) override;
   boost::asio::awaitable<Result<void>> change_partitioned(std::string database, std::string table,
                                                           TableChange change) override;

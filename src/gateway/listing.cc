@@ -63,6 +63,7 @@ std::optional<Listing> find_listing(std::string_view word) {
   if (word == "nodes") return Listing::kNodes;
   if (word == "ranges") return Listing::kRanges;
   if (word == "tasks") return Listing::kTasks;
+  if (word == "partitions") return Listing::kPartitions;
   if (word == "frontends") return Listing::kFrontends;
   if (word == "backends") return Listing::kBackends;
   if (word == "compute nodes") return Listing::kComputeNodes;
@@ -77,6 +78,8 @@ std::span<const ListingColumn> listing_columns(Listing listing) {
       return kRanges;
     case Listing::kTasks:
       return kTasks;
+    case Listing::kPartitions:
+      return kPartitions;
     case Listing::kFrontends:
       return kFrontends;
     case Listing::kBackends:

@@ -10,7 +10,7 @@
 namespace outlast::gateway {
 
 /// What SHOW lists of the cluster.
-enum class Listing : std::uint8_t { kNodes, kRanges, kTasks, kFrontends, kBackends, kComputeNodes };
+enum class Listing : std::uint8_t { kNodes, kRanges, kTasks, kPartitions, kFrontends, kBackends, kComputeNodes };
 
 struct ListingColumn {
   enum class Kind : std::uint8_t { kText, kInteger, kBoolean } kind{Kind::kText};

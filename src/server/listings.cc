@@ -1,6 +1,7 @@
 #include "server/listings.h"
 
 #include "base/parse.h"
+#include "fragments/scheme.h"
 #include "placement/membership.h"
 #include "placement/roles.h"
 #include "server/json_views.h"

@@ -8,7 +8,7 @@
 
 namespace outlast::server {
 
-// Rows of SHOW NODES, RANGES, TASKS, FRONTENDS, BACKENDS and COMPUTE NODES, in the columns of
+// Rows of SHOW NODES, RANGES, TASKS, PARTITIONS, FRONTENDS, BACKENDS and COMPUTE NODES, in the columns of
 // gateway::listing_columns().
 
 std::vector<gateway::ListingRow> listing_rows(const proto::NodeStatusReply& nodes);

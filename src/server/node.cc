@@ -121,7 +121,7 @@ void Node::start_http() {
                     .not_ready = [this] { return not_ready(); }});
   add_restart_routes(*http_, restart_ports(restarts_, *link_));
   add_ingest_route(*http_, [this] { return serving_ ? ingest_.get() : nullptr; });
-  add_loads();
+  if (roles_.frontend) add_loads();
 }
 
 Result<void> Node::start_rpc() {

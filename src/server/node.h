@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "compute/engine.h"
 #include "executor/executor.h"
 #include "gateway/cluster_impl.h"
 #include "http/server.h"
@@ -101,6 +102,7 @@ class Node {
   void start_partition_keeper();
   void add_loads();
   void start_load_keeper();
+  void nodes_and_work(Callback<proto::NodeStatusReply> done);
   void list(gateway::Listing what, Callback<std::vector<gateway::ListingRow>> done);
   /// A channel to each node that does nothing but compute, beginning with another one each time.
   std::vector<std::unique_ptr<executor::Channel>> compute_places();

@@ -146,8 +146,11 @@ lifecycle::DrainLoad NodeDrain::load() const {
   out.connections = sessions.all();
   out.transactions = sessions.busy + sessions.in_transaction;
   out.foreign_transactions = foreign.transactions;
-  out.fragments = foreign.statements;
-  out.loads = parts_.sql.gate().open_work(lifecycle::WorkKind::kLoad);
+  const lifecycle::Ledger work = parts_.sql.gate().ledger();
+  // At its leaseholder a fragment is a statement of another gateway, too.
+  out.fragments = std::max<std::uint64_t>(foreign.statements, work.of(WorkKind::kFragment).open());
+  out.loads = work.of(WorkKind::kLoad).open();
+  out.jobs = work.of(WorkKind::kJob).open();
   out.leases = leases.held;
   out.unmovable_leases = leases.unmovable;
   out.insync = leases.insync;

@@ -52,6 +52,8 @@ void Node::list(gateway::Listing what, Callback<Rows> done) {
       return done(listing_rows(state_->node_status()));
     case gateway::Listing::kRanges:
       return done(listing_rows(state_->ranges_reply()));
+    case gateway::Listing::kPartitions:
+      return done(listing_rows(state_->partitioned_mirror().snapshot(), state_->ranges()));
     case gateway::Listing::kFrontends:
       return with_work(frontend_rows);
     case gateway::Listing::kBackends:

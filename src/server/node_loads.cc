@@ -26,7 +26,8 @@ void Node::add_loads() {
     if (!serving_) return {};
     const proto::NodeStatusReply nodes = state_->node_status();
     for (const proto::NodeStatus& node : nodes.nodes())
-      if (node.id() != member_.node.value && node.is_live() && !node.is_draining() && !node.http_address().empty())
+      if (node.id() != member_.node.value && node.is_live() && !node.is_draining() && !node.http_address().empty() &&
+          (node.roles().empty() || node.roles().find("frontend") != std::string::npos))
         return node.http_address();
     return {};
   };

@@ -1,4 +1,5 @@
 // What a node's rooms ask of each other: the std::functions that the wiring hands out.
+#include "compute/served_channel.h"
 #include "meta/databases.h"
 #include "server/meta_url.h"
 #include "server/node.h"
@@ -70,8 +71,10 @@ rpc::Services Node::services() {
   rpc::Services services;
   services.self = {member_.cluster, member_.node, member_.incarnation};
   services.links = links_.get();
-  services.open_channel = [this](const rpc::Hello& gateway) {
-    return executor_->open_channel(replication::gateway_number(gateway.node, gateway.incarnation));
+  services.open_channel = [this](const rpc::Hello& gateway) -> std::unique_ptr<executor::Channel> {
+    auto channel = executor_->open_channel(replication::gateway_number(gateway.node, gateway.incarnation));
+    if (!owning_) return channel;
+    return std::make_unique<compute::ServedChannel>(std::move(channel), *engine_, sql_->gate());
   };
   services.place = [this](const proto::PlaceRequest& request, Callback<void> done) {
     placement::Step step;

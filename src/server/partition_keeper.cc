@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "fragments/scheme.h"
 
 namespace outlast::server {

@@ -21,8 +21,25 @@ class FakeCluster final : public gateway::Cluster {
   ~FakeCluster() override;
   std::unique_ptr<gateway::Session> open_session() override;
   std::vector<gateway::DatabaseRow> databases() const override;
-  std::shared_ptr<const gateway::PartitionedTables> partitioned(const std::string&) const override { return nullptr; }
   std::optional<NodeId> leader(RangeId) const override { return node(); }
+  std::shared_ptr<const gateway::PartitionedTables> partitioned(const std::string& database) const override {
+    return partitions_.tables(database);
+  }
+  boost::asio::awaitable<Result<void>> create_partitioned(std::string database,
+                                                          gateway::NewPartitionedTable table) override {
+    return partitioning_.create(std::move(database), std::move(table));
+  }
+  boost::asio::awaitable<Result<void>> change_partitioned(std::string database, std::string table,
+                                                          gateway::TableChange change) override {
+    return partitioning_.change(std::move(database), std::move(table), std::move(change));
+  }
+  boost::asio::awaitable<Result<void>> drop_partitioned(std::string database, std::string table) override {
+    return partitioning_.drop(std::move(database), std::move(table));
+  }
+  boost::asio::awaitable<Result<gateway::PartitionRow>> add_partition(std::string database, std::string table,
+                                                                      std::int64_t slot) override {
+    return partitioning_.add(std::move(database), std::move(table), slot);
+  }
   boost::asio::awaitable<Result<void>> create_database(std::string name) override;
   boost::asio::awaitable<Result<void>> drop_database(std::string name) override;
   boost::asio::awaitable<Result<void>> set_replication_factor(std::string database, int replicas) override;

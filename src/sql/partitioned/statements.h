@@ -53,7 +53,8 @@ class PartitionedStatements {
                                                       Values params);
   boost::asio::awaitable<Result<Started>> load_rows(const Translated& statement, Gathered batch);
   boost::asio::awaitable<Result<Values>> calculate_keys(const Translated& statement, std::string sql, Values params);
-  boost::asio::awaitable<Result<RangeId>> range_of(fragments::Slot slot, std::optional<fragments::Partition> known);
+  boost::asio::awaitable<Result<RangeId>> range_of(const Translated& statement, fragments::Slot slot,
+                                                   std::optional<fragments::Partition> known);
   Result<void> admit(const std::vector<RangeId>& ranges) const;
   Result<compute::Plan> compute_plan(const Translated& statement, const fragments::SelectPlan& plan,
                                      const Values& params) const;

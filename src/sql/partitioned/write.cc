@@ -103,15 +103,20 @@ asio::awaitable<Result<std::vector<Value>>> PartitionedStatements::calculate_key
   }
 }
 
-asio::awaitable<Result<RangeId>> PartitionedStatements::range_of(fragments::Slot,
+/// A RANGE partition comes into being with the first row for it.
+asio::awaitable<Result<RangeId>> PartitionedStatements::range_of(const Translated& t, fragments::Slot slot,
                                                                  std::optional<fragments::Partition> known) {
   if (known) co_return known->range;
-  co_return Error(Errc::kUndefinedTable, "the partition of this row does not exist yet");
+  auto table = written_table(t.source);
+  if (!table.ok()) co_return std::move(table).error();
+  auto made = co_await s_.host.cluster.add_partition(s_.gateway->database(), *std::move(table), slot);
+  if (!made.ok()) co_return std::move(made).error();
+  co_return made->range;
 }
 
 asio::awaitable<Result<Started>> PartitionedStatements::run_part(const Translated& t, WritePlan::Part part,
                                                                  Values params, RunMode mode) {
-  auto range = co_await range_of(part.slot, part.partition);
+  auto range = co_await range_of(t, part.slot, part.partition);
   if (!range.ok()) co_return std::move(range).error();
   auto own = part_of(t, part.sql, params);
   if (!own.ok()) co_return std::move(own).error();
