@@ -50,7 +50,6 @@ class NoCluster final : public gateway::Cluster {
  public:
   std::unique_ptr<gateway::Session> open_session() override { return std::make_unique<NoSession>(); }
   std::vector<gateway::DatabaseRow> databases() const override { return {}; }
-  std::shared_ptr<const gateway::PartitionedTables> partitioned(const std::string&) const override { return nullptr; }
   awaitable<Result<void>> create_database(std::string) override { co_return none(); }
   awaitable<Result<void>> set_replication_factor(std::string, int) override { co_return none(); }
   awaitable<Result<void>> drop_database(std::string) override { co_return none(); }
@@ -69,7 +68,10 @@ class NoCluster final : public gateway::Cluster {
   awaitable<Result<void>> set_setting(std::string, std::string) override { co_return none(); }
   awaitable<Result<void>> reset_setting(std::string) override { co_return none(); }
   NodeId node() const override { return NodeId(1); }
+  std::string process() const override { return "1/1"; }
+  bool process_gone(const std::string&) const override { return true; }
   std::int64_t wall_micros() const override { return 0; }
+  std::optional<NodeId> leader(RangeId) const override { return std::nullopt; }
   std::string refuse_sessions() const override { return {}; }
 };
 
