@@ -154,7 +154,8 @@ void Supervisor::on_worker_end(const ChildEnd& end) {
   bury(worker_);
   if (stopping_ || stopped) tell_manager("STOPPING=1");
   if (stopping_) {
-    exit_code_ = stopped || !end.known ? 0 : 1;
+    // One that had been told to release the store, when the stop came, has ended as orderly as any.
+    exit_code_ = stopped || !end.known || end.exited_with(kExitHandedOver) ? 0 : 1;
   } else if (stopped) {
     exit_code_ = 0;  // stopped by an admin call
   } else if (end.exited_with(kExitFatal)) {
