@@ -354,6 +354,7 @@ void Node::close_store() {
   (void)wait_on<std::size_t>(loop_, [this](Callback<std::size_t> done) {
     placer_.reset();
     partition_keeper_.reset();
+    load_keeper_.reset();
     tasks_.reset();
     range_admin_.reset();
     rolling_.reset();
