@@ -25,13 +25,6 @@ Error not_there(std::uint64_t task) {
   return {Errc::kNotFound, "there is no task " + std::to_string(task) + "; `outlast task ls` lists them"};
 }
 
-/// What the leader frontend said takes the place of what is stored.
-void merge(const proto::TasksReply& said, proto::TasksReply& reply) {
-  for (proto::TaskStatus& task : *reply.mutable_tasks())
-    for (const proto::TaskStatus& theirs : said.tasks())
-      if (theirs.id() == task.id() && theirs.has_progress()) task = theirs;
-}
-
 Result<std::string> all_stay(const std::string& body) {
   ASSIGN_OR_RETURN(const auto record, lifecycle::decode_decommission_record(body));
   std::vector<NodeId> nodes;
@@ -80,7 +73,8 @@ proto::TasksReply TaskApi::stored(std::uint64_t only) const {
   for (const auto& entry : p_.state.tasks().snapshot()) {
     if (only != 0 && entry->value.id != only) continue;
     all.push_back(describe(entry->value, view));
-    if (leader && !is_over(entry->value.state)) all.back().set_owner(leader->node.value);
+    if (is_over(entry->value.state)) continue;  // whoever ran it may not have looked since
+    if (leader) all.back().set_owner(leader->node.value);
     if (p_.office.holds() && !p_.runner.describe(entry->value.id, all.back())) p_.rolling(entry->value.id, all.back());
   }
   std::ranges::sort(all, std::ranges::greater(), &proto::TaskStatus::id);
@@ -101,7 +95,7 @@ void TaskApi::list(const TasksRequest& request, bool from_node, Callback<proto::
                   reply = std::move(reply)](Result<proto::TasksReply> said) mutable {
     loop.post([alive, done = std::move(done), reply = std::move(reply), said = std::move(said)]() mutable {
       if (alive.expired()) return;
-      if (said.ok()) merge(*said, reply);
+      if (said.ok()) merge_progress(*said, reply);
       done(std::move(reply));
     });
   };

@@ -1,6 +1,7 @@
 #include "server/task_progress.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/parse.h"
 #include "server/rolling_runner.h"
@@ -11,6 +12,10 @@ using lifecycle::LeavingNode;
 using lifecycle::StallReason;
 
 namespace {
+std::string settled_word() {
+  return std::string(to_string(lifecycle::DecommissionStage::kSettled));
+}
+
 std::uint64_t millis(Duration d) {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(0, d / std::chrono::milliseconds(1)));
 }
@@ -24,7 +29,7 @@ void add_nodes(const DecommissionRecord& record, const placement::ClusterView& v
     one.set_bytes_at_start(node.bytes_at_start);
     one.set_in_absentia(node.in_absentia);
     one.set_possible_loss_bytes(node.possible_loss_bytes);
-    if (node.settled) one.set_stage(std::string(to_string(lifecycle::DecommissionStage::kSettled)));
+    if (node.settled) one.set_stage(settled_word());
     bytes += node.bytes_at_start;
     const auto seen = std::ranges::find(view.nodes, node.node, &placement::NodeView::id);
     if (seen == view.nodes.end()) continue;
@@ -90,7 +95,7 @@ void add_progress(const tasks::DecommissionTask& task, proto::TaskStatus& out) {
   out.set_stage(std::string(to_string(progress.stage)));
   for (const auto& now : progress.nodes)
     for (auto& node : *out.mutable_nodes())
-      if (node.node() == now.node.value) add_node(now, task, node);
+      if (node.node() == now.node.value && node.stage() != settled_word()) add_node(now, task, node);
   out.set_replicas_left(progress.replicas_left);
   out.set_bytes_left(progress.bytes_left);
   const lifecycle::Estimate& estimate = progress.estimate;
@@ -104,6 +109,18 @@ void add_progress(const tasks::DecommissionTask& task, proto::TaskStatus& out) {
   out.mutable_stall()->set_reason(std::string(to_string(progress.stall.reason)));
   out.mutable_stall()->set_why(progress.stall.why);
   for (const RangeId range : progress.stall.ranges) out.mutable_stall()->add_ranges(range.value);
+}
+
+void merge_progress(const proto::TasksReply& said, proto::TasksReply& reply) {
+  for (proto::TaskStatus& task : *reply.mutable_tasks())
+    for (const proto::TaskStatus& theirs : said.tasks()) {
+      if (theirs.id() != task.id() || !theirs.has_progress() || task.owner() == 0) continue;
+      const proto::TaskStatus ours = std::exchange(task, theirs);
+      for (const auto& node : ours.nodes()) {
+        const auto same = std::ranges::find(*task.mutable_nodes(), node.node(), &proto::TaskStatus::Node::node);
+        if (node.stage() == settled_word() && same != task.mutable_nodes()->end()) *same = node;
+      }
+    }
 }
 
 std::string outcome_of(const DecommissionRecord& record) {

@@ -204,6 +204,21 @@ TEST_F(TaskRunnerTest, AWishToStayIsFollowedAtAnyTime) {
   EXPECT_EQ(outcome_of(stored(1)), "node 5 recommissioned");
 }
 
+TEST_F(TaskRunnerTest, WhatTheRecordSaysIsSettledIsNeverShownOtherwise) {
+  steps_taken_ = false;
+  view_.ranges = {range_on(1, {5, 2, 1}, 100)};
+  begin(1, {5, 6});
+  runner_.start();
+  loop_.advance(3s);
+  DecommissionRecord record = stored(1);
+  record.find(NodeId(5))->settled = true;
+  store(1, record);
+  proto::TaskStatus status = describe(tasks_.at(1)->value, view_);
+  EXPECT_TRUE(runner_.describe(1, status)) << "it has not looked since";
+  EXPECT_EQ(status.nodes(0).stage(), "settled");
+  EXPECT_EQ(status.nodes(0).replicas(), 0U);
+}
+
 TEST(TaskWishes, PauseResumeAndCancelAreRepeatable) {
   using proto::TasksRequest;
   DecommissionRecord record;
@@ -221,16 +236,6 @@ TEST(TaskWishes, PauseResumeAndCancelAreRepeatable) {
   EXPECT_EQ(after_wish(cancelled, TasksRequest::CANCEL).value(), cancelled);
   task.state = meta::TaskState::kCompleted;
   EXPECT_EQ(after_wish(task, TasksRequest::CANCEL).error().code, Errc::kInvalidState);
-}
-
-TEST(TaskOutcome, NamesWhatIsPossiblyLost) {
-  DecommissionRecord record;
-  record.nodes = {{.node = NodeId(4), .settled = true},
-                  {.node = NodeId(5), .settled = true, .in_absentia = true, .possible_loss_bytes = 2048},
-                  {.node = NodeId(6), .leave = false, .settled = true}};
-  EXPECT_EQ(outcome_of(record),
-            "nodes 4, 5 decommissioned; node 6 recommissioned; node 5 was dead: 2 KiB in its ingest buffers are "
-            "possibly lost");
 }
 
 TEST(ReplicaSizes, ARangeIsAsLargeAsItsLeaseholderSaysAndLearnersAsFarAsTheySay) {
