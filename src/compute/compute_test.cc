@@ -4,6 +4,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
+#include <thread>
 
 #include "compute/messages.h"
 #include "compute/served_channel.h"
@@ -200,11 +201,15 @@ TEST_F(ComputeTest, TheFinalStatementMayNotReachOutsideOfItsRows) {
     EXPECT_FALSE(wait(session_.run_plan(plan({}, sql), 0)).ok()) << sql;
 }
 
-/// The executor of a node that has no use for it here, or one that is gone.
+/// The executor of a node that has no use for it here, or one that is gone; with a portal: whatever is asked leaves it
+/// open.
 class OtherChannel final : public executor::Channel {
  public:
-  explicit OtherChannel(bool alive) : alive_(alive) {}
+  explicit OtherChannel(bool alive, std::uint64_t portal = 0) : alive_(alive), portal_(portal) {}
   asio::awaitable<proto::ExecReply> call(proto::ExecRequest) override {
+    proto::ExecReply open;
+    open.set_portal(portal_);
+    if (portal_ != 0) co_return open;
     co_return to_reply(Error(Errc::kUnavailable, "the node is gone"));
   }
   void interrupt() override {}
@@ -212,6 +217,7 @@ class OtherChannel final : public executor::Channel {
 
  private:
   bool alive_;
+  std::uint64_t portal_;
 };
 
 class PlacedTest : public ComputeTest {
@@ -227,19 +233,20 @@ class PlacedTest : public ComputeTest {
     return gate_.ledger().of(lifecycle::WorkKind::kFragment).of(outcome);
   }
   lifecycle::Gate gate_;
+  ServedChannels served_;
   bool dead_first_{false};
-  Engine placing_{
-      {.open_session = [this] { return ranges_.open_session(); },
-       .dress = {},
-       .places =
-           [this] {
-             std::vector<std::unique_ptr<executor::Channel>> places;
-             if (dead_first_) places.push_back(std::make_unique<OtherChannel>(false));
-             places.push_back(std::make_unique<ServedChannel>(std::make_unique<OtherChannel>(true), engine_, gate_));
-             return places;
-           }},
-      clock_,
-      {.threads = 1}};
+  Engine placing_{{.open_session = [this] { return ranges_.open_session(); },
+                   .dress = {},
+                   .places =
+                       [this] {
+                         std::vector<std::unique_ptr<executor::Channel>> places;
+                         if (dead_first_) places.push_back(std::make_unique<OtherChannel>(false));
+                         auto below = std::make_unique<OtherChannel>(true);
+                         places.push_back(std::make_unique<ServedChannel>(std::move(below), engine_, gate_, served_));
+                         return places;
+                       }},
+                  clock_,
+                  {.threads = 1}};
   Session client_{ranges_.open_session(), placing_};
 };
 
@@ -262,6 +269,58 @@ TEST_F(PlacedTest, ANodeThatLeavesIsPassedOverUnseen) {
   ASSERT_TRUE(rows.ok()) << rows.error().message;
   EXPECT_EQ(values(rows->bytes).size(), 6U);
   EXPECT_EQ(work(lifecycle::Outcome::kDone), 0U);
+}
+
+TEST_F(PlacedTest, AQueryThatIsEndedBeforeItsFirstRowRunsElsewhere) {
+  for (auto& [id, range] : ranges_.ranges) range.hangs = true;
+  ranges_.on_run = [this] {
+    if (ranges_.statements.size() != 3) return;
+    for (auto& [id, range] : ranges_.ranges) range.hangs = false;
+    served_.end_work(Instant::max());
+  };
+  const auto rows = wait(client_.run_plan(numbers_plan(), 0));
+  ASSERT_TRUE(rows.ok()) << rows.error().message;
+  EXPECT_EQ(values(rows->bytes).size(), 6U);
+  EXPECT_EQ(work(lifecycle::Outcome::kCancelled), 1U);
+  EXPECT_EQ(gate_.open_work(lifecycle::WorkKind::kFragment), 0U);
+}
+
+TEST_F(PlacedTest, TimeThatPassedElsewhereCounts) {
+  for (auto& [id, range] : ranges_.ranges) range.hangs = true;
+  ranges_.on_run = [this] {
+    if (ranges_.statements.size() != 3) return;
+    for (auto& [id, range] : ranges_.ranges) range.hangs = false;
+    std::this_thread::sleep_until(std::chrono::steady_clock::now() + std::chrono::milliseconds(60));
+    served_.end_work(Instant::max());
+  };
+  client_.limits().statement_timeout = std::chrono::milliseconds(50);
+  EXPECT_EQ(wait(client_.run_plan(numbers_plan(), 0)).error().code, Errc::kDeadline);
+}
+
+TEST_F(PlacedTest, AResultThatIsHalfReadEndsWithItsNode) {
+  auto rows = wait(client_.run_plan(numbers_plan(), 4));
+  ASSERT_TRUE(rows.ok()) << rows.error().message;
+  served_.end_work(Instant{});
+  EXPECT_EQ(gate_.open_work(lifecycle::WorkKind::kFragment), 1U) << "it began later";
+  served_.end_work(Instant::max());
+  EXPECT_EQ(gate_.open_work(lifecycle::WorkKind::kFragment), 0U);
+  rows = wait(client_.fetch(rows->portal, 0));
+  ASSERT_FALSE(rows.ok());
+  EXPECT_EQ(rows.error().code, Errc::kSerialization);
+}
+
+TEST_F(PlacedTest, AFragmentWhoseGatewaySleepsHoldsNoNode) {
+  ServedChannel channel(std::make_unique<OtherChannel>(true, 5), engine_, gate_, served_);
+  proto::ExecRequest run;
+  run.mutable_run()->set_fragment(true);
+  EXPECT_EQ(wait(channel.call(run)).portal(), 5U);
+  EXPECT_EQ(gate_.open_work(lifecycle::WorkKind::kFragment), 1U);
+  served_.end_work(Instant::max());
+  EXPECT_EQ(gate_.open_work(lifecycle::WorkKind::kFragment), 0U);
+  proto::ExecRequest fetch;
+  fetch.mutable_fetch()->set_portal(5);
+  EXPECT_EQ(wait(channel.call(fetch)).portal(), 5U) << "the executor knows what has become of it";
+  EXPECT_EQ(gate_.open_work(lifecycle::WorkKind::kFragment), 0U);
 }
 
 TEST_F(PlacedTest, AnErrorOfTheQueryIsNotRepeatedElsewhere) {

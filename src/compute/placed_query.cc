@@ -24,10 +24,14 @@ PlacedQuery::PlacedQuery(Engine& engine, Plan plan, std::vector<std::unique_ptr<
 PlacedQuery::~PlacedQuery() = default;
 
 asio::awaitable<Result<gateway::Rows>> PlacedQuery::start(gateway::Limits limits, std::uint64_t max_rows) {
+  const Instant began = engine_.clock().now();
+  const Duration whole = limits.statement_timeout;
   for (const ChannelPtr& place : std::exchange(places_, {})) {
     auto rows = co_await start_at(place, limits, max_rows);
     const bool elsewhere = !rows.ok() && (!place->alive() || facts(rows.error().code).retry == Retry::kUnseen);
     if (!elsewhere) co_return rows;
+    if (whole > Duration::zero())  // what is left of it: at least an instant, so that the next place says what happened
+      limits.statement_timeout = std::max<Duration>(whole - (engine_.clock().now() - began), Duration(1));
   }
   here_ = engine_.make_local(std::move(plan_));
   if (!set_running(nullptr, here_)) co_return Error(Errc::kCancelled, "canceling statement due to user request");

@@ -205,6 +205,7 @@ class Node {
   std::unique_ptr<executor::Executor> executor_;
   std::unique_ptr<gateway::ChannelFactory> channels_;
   std::unique_ptr<gateway::ClusterImpl> cluster_;
+  compute::ServedChannels served_;
   std::shared_ptr<compute::Engine> engine_;
   std::atomic<std::size_t> next_compute_{0};
   std::unique_ptr<sql::SqlServer> sql_;

@@ -186,6 +186,7 @@ void NodeDrain::carry_out(const DrainOrders& orders) {
     if (!foreign_before_) foreign_before_ = parts_.loop.now();
     parts_.executor.end_foreign_work(replication::gateway_number(parts_.self.node, parts_.self.incarnation),
                                      *foreign_before_);
+    parts_.served.end_work(*foreign_before_);
   }
   if (orders.resign) resign();
   if (orders.shed_leases) return shed_leases();

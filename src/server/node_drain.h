@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "compute/served_channel.h"
 #include "executor/executor.h"
 #include "lifecycle/ledger.h"
 #include "meta/office.h"
@@ -30,6 +31,7 @@ class NodeDrain {
     meta::Office& office;
     replication::Replicas& replicas;
     executor::Executor& executor;
+    compute::ServedChannels& served;
     sql::SqlServer& sql;
     liveness::Peer self;
     placement::Roles roles;

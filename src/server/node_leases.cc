@@ -26,6 +26,7 @@ void Node::start_drain() {
         .office = *office_,
         .replicas = *replicas_,
         .executor = *executor_,
+        .served = served_,
         .sql = *sql_,
         .self = self(),
         .roles = roles_,

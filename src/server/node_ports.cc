@@ -74,7 +74,7 @@ rpc::Services Node::services() {
   services.open_channel = [this](const rpc::Hello& gateway) -> std::unique_ptr<executor::Channel> {
     auto channel = executor_->open_channel(replication::gateway_number(gateway.node, gateway.incarnation));
     if (!owning_) return channel;
-    return std::make_unique<compute::ServedChannel>(std::move(channel), *engine_, sql_->gate());
+    return std::make_unique<compute::ServedChannel>(std::move(channel), *engine_, sql_->gate(), served_);
   };
   services.place = [this](const proto::PlaceRequest& request, Callback<void> done) {
     placement::Step step;
