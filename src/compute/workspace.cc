@@ -12,7 +12,7 @@ namespace outlast::compute {
 namespace {
 using executor::Value;
 
-constexpr int kInstructionsBetweenChecks = 1000;
+constexpr int kInstructionsBetweenChecks = 100;
 constexpr int kValueBytesMax = 256 << 20;
 constexpr std::uint64_t kPageBytes = 4096;
 constexpr std::uint64_t kPagesMin = 16;  // an empty database and its tables

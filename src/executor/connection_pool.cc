@@ -6,7 +6,7 @@
 
 namespace outlast::executor {
 namespace {
-constexpr int kInstructionsBetweenChecks = 1000;  // some 20 us
+constexpr int kInstructionsBetweenChecks = 100;  // some 2 us; much longer with functions of long texts
 constexpr int kValueBytesMax = 256 << 20;
 }  // namespace
 

@@ -42,15 +42,16 @@ class PooledConnection {
     act_for(caller);
     return statements_.find_quick(sql, caller);
   }
-  /// While one lives, a statement ends with SQLITE_INTERRUPT after some 1,000 to 2,000 instructions.
+  /// While one lives, a statement ends with SQLITE_INTERRUPT after some 1,500 instructions.
   class Hurry {
    public:
-    explicit Hurry(PooledConnection& connection) : left_(connection.checks_left_) { left_ = 1; }
+    explicit Hurry(PooledConnection& connection) : left_(connection.checks_left_) { left_ = kChecks; }
     ~Hurry() { left_ = -1; }
     Hurry(const Hurry&) = delete;
     Hurry& operator=(const Hurry&) = delete;
 
    private:
+    static constexpr int kChecks = 15;
     int& left_;
   };
   /// Runs one statement of the executor's own to its end; returns SQLite's code.

@@ -16,7 +16,7 @@ enum class StopWhy : std::uint8_t {
   kClosed,     ///< The session is gone.
 };
 
-/// Asked by SQLite's progress handler every thousand instructions. It belongs to the request, not to the connection, so
+/// Asked by SQLite's progress handler every hundred instructions. It belongs to the request, not to the connection, so
 /// a late stop can never hit another session's statement on a pooled connection (as sqlite3_interrupt could).
 /// Thread-safety: ask_stop() from any thread; the rest by the thread that runs the request.
 class StopSignal {
