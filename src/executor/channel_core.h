@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "executor/services.h"
@@ -35,6 +36,7 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
   /// See Executor::foreign_work and end_foreign_work.
   void count(ForeignWork& work, Instant before);
   void end_work(Instant before);
+  void add_busy(std::set<RangeId>& ranges, Instant before);
   std::uint64_t gateway() const { return gateway_; }
 
  private:

@@ -93,6 +93,16 @@ void ChannelCore::count(ForeignWork& work, Instant before) {
   }
 }
 
+void ChannelCore::add_busy(std::set<RangeId>& ranges, Instant before) {
+  const std::lock_guard lock(mutex_);
+  if (op_) {
+    if (op_->since < before) ranges.insert(RangeId(op_->request.range()));
+    return;
+  }
+  for (const auto& [id, portal] : portals_)
+    if (portal.own != nullptr && portal.held.since < before) ranges.insert(portal.held.range->id());
+}
+
 void ChannelCore::end_work(Instant before) {
   const std::lock_guard lock(mutex_);
   if (op_) {

@@ -63,4 +63,10 @@ void Executor::end_foreign_work(std::uint64_t own, Instant before) {
     if (channel->gateway() != own) channel->end_work(before);
 }
 
+std::set<RangeId> Executor::busy_ranges(Instant before) const {
+  std::set<RangeId> busy;
+  for (const auto& channel : channels()) channel->add_busy(busy, before);
+  return busy;
+}
+
 }  // namespace outlast::executor

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "base/loop.h"
@@ -66,6 +67,9 @@ class Executor {
   /// … and in the end takes away: transactions are rolled back (40001), running statements interrupted. A commit that
   /// has its place in the log is past that and ends as it ends. Repeat it until foreign_work() is empty.
   void end_foreign_work(std::uint64_t own, Instant before);
+  /// Where statements of whatever gateway run, or have rows that wait to be fetched, that began before that instant.
+  /// They would be interrupted if the lease left now.
+  std::set<RangeId> busy_ranges(Instant before) const;
   const Counters& counters() const;
   ExecutorStats stats() const;
 

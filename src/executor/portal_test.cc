@@ -182,6 +182,24 @@ TEST_F(PortalTest, AnInterruptEndsARunningQueryAndOnlyThat) {
   EXPECT_EQ(code(run(*channel, sql("SELECT count(*) FROM t"))), "");
 }
 
+TEST_F(PortalTest, ARangeIsBusyWhileAStatementRunsOrHasRowsToFetch) {
+  const std::set<RangeId> none, this_one{range_->id()};
+  const Instant before = clock_.now();
+  const auto runs = open(), fetches = open();
+  const Pending pending = start(*runs, sql(kEndless));
+  EXPECT_EQ(executor_->busy_ranges(before), none) << "it began at this instant, not before";
+  clock_.advance(1s);
+  EXPECT_EQ(executor_->busy_ranges(clock_.now()), this_one);
+  runs->interrupt();
+  EXPECT_EQ(code(finish(pending)), "cancelled");
+  EXPECT_EQ(executor_->busy_ranges(clock_.now()), none);
+  const std::uint64_t portal = run(*fetches, limited("SELECT a FROM t", 1)).portal();
+  clock_.advance(1s);
+  EXPECT_EQ(executor_->busy_ranges(clock_.now()), this_one);
+  EXPECT_EQ(code(run(*fetches, fetch(portal, 0))), "");
+  EXPECT_EQ(executor_->busy_ranges(clock_.now()), none);
+}
+
 TEST_F(PortalTest, TheDeadlineEndsARunningQuery) {
   const auto channel = open();
   proto::ExecRequest r = sql(kEndless);

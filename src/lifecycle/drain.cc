@@ -269,6 +269,7 @@ DrainOrders DrainMachine::orders() const {
   out.ready = request_.rehearsal || request_.handover;
   out.refused = refused();
   out.shed_leases = !request_.frontend_only;
+  out.keep_busy = request_.exit.fragments && !request_.handover && phase_ <= kFragmentWait;
   out.resign = true;
   out.ends = request_.ends;
   out.close_idle = phase_ >= kTransactionWait && !request_.handover;

@@ -92,6 +92,7 @@ struct DrainOrders {
   bool ready{true};  ///< What the readiness probe answers.
   WorkSet refused;
   bool shed_leases{false};        ///< Leases leave; no lease or learner comes.
+  bool keep_busy{false};          ///< Those stay for now on which statements run that were here before.
   bool resign{false};             ///< The leader frontend's office leaves and is not taken again.
   bool ends{false};               ///< The process is about to end: the liveness record says so.
   bool close_idle{false};         ///< Sessions without a transaction are closed now, busy ones at its end.

@@ -46,8 +46,10 @@ TEST_F(ExitTest, FragmentsGetTheirTimeAndAreEndedAfterIt) {
   EXPECT_FALSE(refuses(WorkKind::kStatement)) << "what is led here is served";
   EXPECT_EQ(after(20s - 1ns), kFragmentWait);
   EXPECT_FALSE(machine_.orders().roll_back_foreign);
+  EXPECT_TRUE(machine_.orders().shed_leases && machine_.orders().keep_busy) << "a lease that left would end them";
   EXPECT_EQ(after(1ns), kLeaseTransfer);
   EXPECT_TRUE(machine_.orders().roll_back_foreign);
+  EXPECT_FALSE(machine_.orders().keep_busy);
   load_.fragments = 0;
   EXPECT_EQ(settle(), kDrained);
 }

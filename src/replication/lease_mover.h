@@ -17,6 +17,7 @@ namespace outlast::replication {
 struct LeaseTransferOptions {
   std::optional<NodeId> to;              ///< Only there; else to the least loaded in-sync member of each range.
   std::set<NodeId> avoid;                ///< Get no lease: draining, decommissioning, …
+  std::set<RangeId> keep;                ///< Stay for now, and are not counted.
   std::map<NodeId, std::size_t> leases;  ///< Held by each node when this begins: the load that is evened out.
   std::size_t at_once{32};               ///< Transfers under way.
 };

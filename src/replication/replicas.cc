@@ -295,7 +295,8 @@ ReplicasStats Replicas::stats() const {
 std::shared_ptr<LeaseMover> Replicas::transfer_all(LeaseTransferOptions options, Callback<LeaseTransferProgress> done) {
   std::vector<LeaseMover::Lease> leases;
   for (const auto& [id, machine] : machines_)
-    if (const auto leader = machine->leader(); leader && leader->serving()) leases.push_back({id, leader->heat()});
+    if (const auto leader = machine->leader(); leader && leader->serving() && !options.keep.contains(id))
+      leases.push_back({id, leader->heat()});
   LeaseMover::Ports ports;
   ports.targets = [this, alive = std::weak_ptr(alive_)](RangeId range) -> std::optional<std::vector<NodeId>> {
     const RangeMachine* found = alive.expired() ? nullptr : machine(range);

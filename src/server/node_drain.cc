@@ -15,6 +15,7 @@ using sql::SqlServer;
 namespace {
 constexpr Duration kAgain = 500ms;  ///< After what failed: leases that did not move, an office that is still ours.
 /// What a deadline keeps free for the leases that are left, and for stepping out.
+constexpr Duration kBusyLook = 100ms;  ///< Between looks at leases that stay for what runs on them.
 constexpr Duration kFragmentsLoop = 10s;  ///< One turn of loop_count_wait_fragments_finish.
 constexpr Duration kTailEach = 3ms, kTailLeast = 1s;
 }  // namespace
@@ -189,7 +190,7 @@ void NodeDrain::carry_out(const DrainOrders& orders) {
     parts_.served.end_work(*foreign_before_);
   }
   if (orders.resign) resign();
-  if (orders.shed_leases) return shed_leases();
+  if (orders.shed_leases) return shed_leases(orders.keep_busy);
   if (mover_) mover_->stop();
   foreign_before_.reset();
   if (!orders.resign && parts_.roles.frontend) parts_.office.stand();
@@ -247,7 +248,7 @@ void NodeDrain::carry_out_ingest(const DrainOrders& orders) {
 }
 
 /// Round after round, until no lease is left that somebody could take.
-void NodeDrain::shed_leases() {
+void NodeDrain::shed_leases(bool keep_busy) {
   give_up_what_nobody_can_take();
   if (mover_ || parts_.loop.now() < mover_rest_ || !parts_.meta.connected()) return;
   const Leases leases = this->leases();
@@ -259,6 +260,8 @@ void NodeDrain::shed_leases() {
   for (const auto& entry : parts_.state.nodes().snapshot())
     if (!could_lead(entry->value.node)) options.avoid.insert(entry->value.node);
   options.leases = parts_.state.leases_by_node();
+  if (keep_busy) options.keep = parts_.executor.busy_ranges(began_at_);
+  keeps_ = !options.keep.empty();
   const std::uint64_t round = ++rounds_;
   auto mover = parts_.replicas.transfer_all(
       std::move(options),
@@ -272,7 +275,8 @@ void NodeDrain::moved(const Result<replication::LeaseTransferProgress>& progress
   mover_.reset();
   ended_rounds_ = rounds_;
   drainer_.nudge();
-  mover_rest_ = progress.ok() && progress->failed.empty() ? Instant{} : parts_.loop.now() + kAgain;
+  const bool failed = !progress.ok() || !progress->failed.empty();
+  mover_rest_ = failed ? parts_.loop.now() + kAgain : keeps_ ? parts_.loop.now() + kBusyLook : Instant{};
   if (!progress.ok()) return;
   moves_failed_ += progress->failed.size();
   for (const auto& one : progress->failed) not_moved_.insert_or_assign(one.range, one);

@@ -101,7 +101,7 @@ class NodeDrain {
   Result<void> undrain(const proto::DrainRequest& request);
   NodeIngest::Load ingest_load() const;
   void say_progress();
-  void shed_leases();
+  void shed_leases(bool keep_busy);
   void give_up_what_nobody_can_take();
   void moved(const Result<replication::LeaseTransferProgress>& progress);
   void record(const DrainWish& wish, const std::string& by, Callback<void> done);
@@ -127,6 +127,7 @@ class NodeDrain {
   Instant resign_again_{};
   bool left_office_{false};  ///< It was ours when this drain began: somebody else has to take it.
   Instant mover_rest_{};     ///< After a round that left some behind.
+  bool keeps_{false};        ///< The round left some out on purpose.
   std::map<RangeId, replication::LeaseNotMoved> not_moved_;
   std::map<NodeId, std::uint64_t> moved_to_;
   std::uint64_t leases_moved_{0}, moves_failed_{0};
