@@ -159,7 +159,9 @@ void run_queries(const QueryClientOptions& options, QueryRecord& record, const s
     run.message = reply.ok ? "wrong answer: " + (reply.rows.empty() ? "no row" : reply.rows[0][0].value_or("NULL"))
                            : reply.message;
     again = !run.ok;
+    const Duration rested = run.ended + (run.ended - run.began);
     record.ended(std::move(run));
+    while (!stopping && record.may_begin(type) && options.now() < rested) std::this_thread::sleep_for(kIdle);
   }
 }
 

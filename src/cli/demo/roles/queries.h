@@ -78,7 +78,8 @@ QueryCounts count_queries(const std::vector<QueryRun>& runs, QueryLength length,
 std::optional<Duration> busy_until(const std::vector<QueryRun>& runs, Duration at);
 
 /// A client that runs one heavy query after another, each on a connection of its own through the next frontend, and
-/// one that was cancelled once more. Blocks until `stopping` and its query is over.
+/// one that was cancelled once more. It rests for as long as each took: two processors have others to serve. Blocks
+/// until `stopping` and its query is over.
 struct QueryClientOptions {
   std::vector<std::string> urls;
   std::function<bool(std::size_t url)> in_service;  ///< As a balancer sees it.
