@@ -80,6 +80,10 @@ asio::awaitable<boost::system::error_code> say_continue(beast::tcp_stream* strea
   co_return error;
 }
 
+Error too_large() {
+  return {Errc::kTooLarge, "the body is larger than this path takes"};
+}
+
 /// Over a parser that has read the head.
 class BeastBody final : public BodyStream {
  public:
@@ -110,7 +114,7 @@ class BeastBody final : public BodyStream {
       stream_.expires_after(limits_.silence);
     }
     if (error == beast::error::timeout) co_return Error(Errc::kDeadline, "the client sent nothing for too long");
-    if (error == bhttp::error::body_limit) co_return Error(Errc::kTooLarge, "the body is larger than this path takes");
+    if (error == bhttp::error::body_limit) co_return too_large();
     if (error) co_return gone();
     piece.resize(size);
     co_return piece;
@@ -124,33 +128,7 @@ class BeastBody final : public BodyStream {
   bhttp::request_parser<bhttp::buffer_body> parser_;
   bool waiting_{false};
 };
-
-std::string json_quote(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out.push_back('\\');
-    if (static_cast<unsigned char>(c) < 0x20) {
-      char code[8];
-      std::snprintf(code, sizeof code, "\\u%04x", c);
-      out.append(code);
-    } else {
-      out.push_back(c);
-    }
-  }
-  return out + "\"";
-}
 }  // namespace
-
-const std::string& Request::header(const std::string& name) const {
-  static const std::string kNone;
-  const auto it = headers.find(name);
-  return it == headers.end() ? kNone : it->second;
-}
-
-Response Response::error(const Error& error) {
-  return json("{\"code\":" + json_quote(facts(error.code).name) + ",\"message\":" + json_quote(error.message) + "}\n",
-              facts(error.code).http);
-}
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   explicit Impl(asio::any_io_executor e) : executor(std::move(e)), acceptor(executor) {}
@@ -221,6 +199,13 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
       co_await stream->async_read_some(asio::buffer(rest), asio::redirect_error(asio::use_awaitable, error));
   }
 
+  /// A request that is not read to its end; the connection is of no more use.
+  static asio::awaitable<void> turn_away(beast::tcp_stream* stream, const BeastHead& in, Error why, int status) {
+    Response out = Response::error(why);
+    out.status = status;
+    if (co_await write(stream, std::move(out), in, false)) co_await let_finish(stream);
+  }
+
   asio::awaitable<bool> serve_stream(beast::tcp_stream* stream, beast::flat_buffer* buffer, HeadParser* parser,
                                      const Route* route, Request request) {
     BeastBody body(*stream, *buffer, std::move(*parser), route->limits);
@@ -239,13 +224,21 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     for (bool keep = true; keep && !stopped;) {
       HeadParser head;
       head.header_limit(kHeaderMax);
+      head.body_limit(boost::none);  // the route has it
       stream.expires_after(30s);
       co_await bhttp::async_read_header(stream, buffer, head, asio::redirect_error(asio::use_awaitable, error));
+      if (error == bhttp::error::header_limit)
+        co_await turn_away(&stream, head.get(), Error(Errc::kTooLarge, "the headers are larger than 16 KiB"), 431);
       if (error) break;
       Request request = to_request(head.get());
       bool path_known = false;
       const Route* const route = find(request.method, request.path, path_known);
-      if (route != nullptr && route->stream) {
+      const bool streams = route != nullptr && route->stream;
+      if (head.content_length().value_or(0) > (streams ? route->limits.body_max : kBodyMax)) {
+        co_await turn_away(&stream, head.get(), too_large(), facts(Errc::kTooLarge).http);
+        break;
+      }
+      if (streams) {
         keep = co_await serve_stream(&stream, &buffer, &head, route, std::move(request));
         continue;
       }

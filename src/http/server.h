@@ -50,8 +50,9 @@ struct StreamLimits {
 
 /// A small HTTP/1.0 and 1.1 server (Boost.Beast, which stays inside server.cc): health, metrics, admin API, loads.
 /// Limits: headers 16 KiB, body 1 MiB unless the route takes it as a stream, 30 s for a request (then: for each piece
-/// of the stream), 256 connections. A handler that answers before the end of a stream ends the connection.
-/// Thread-safety: add routes before start; handlers run on `executor`, several at once.
+/// of the stream), 256 connections. Larger headers are answered with 431, larger bodies with 413. A handler that
+/// answers before the end of a stream ends the connection. Thread-safety: add routes before start; handlers run on
+/// `executor`, several at once.
 class Server {
  public:
   explicit Server(boost::asio::any_io_executor executor);

@@ -15,7 +15,7 @@ using sql::SqlServer;
 namespace {
 constexpr Duration kAgain = 500ms;  ///< After what failed: leases that did not move, an office that is still ours.
 /// What a deadline keeps free for the leases that are left, and for stepping out.
-constexpr Duration kBusyLook = 100ms;  ///< Between looks at leases that stay for what runs on them.
+constexpr Duration kBusyLook = 100ms;     ///< Between looks at leases that stay for what runs on them.
 constexpr Duration kFragmentsLoop = 10s;  ///< One turn of loop_count_wait_fragments_finish.
 constexpr Duration kTailEach = 3ms, kTailLeast = 1s;
 }  // namespace
