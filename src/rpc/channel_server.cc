@@ -36,9 +36,9 @@ class ServedChannel final : public Connection, public std::enable_shared_from_th
 
  private:
   bool on_frames(WireStream::Frames frames) {
-    for (const std::string_view frame : frames) {
+    for (const Frame& frame : frames) {
       ExecUp up;
-      if (!up.ParseFromArray(frame.data(), static_cast<int>(frame.size()))) return false;
+      if (!up.ParseFromArray(frame.bytes.data(), static_cast<int>(frame.bytes.size()))) return false;
       if (up.interrupt()) channel_->interrupt();
       if (!up.has_request()) continue;
       if (std::exchange(executing_, true)) return false;  // a request came before the answer to the one before it

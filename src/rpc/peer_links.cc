@@ -47,8 +47,8 @@ struct PeerLinks::Shared : std::enable_shared_from_this<PeerLinks::Shared> {
   /// Where the pieces of snapshots for one peer go while its stream is up.
   struct Bulk {
     std::shared_ptr<WireStream> stream;
-    std::vector<std::string> waiting;  ///< Frames until it is open.
-    bool none{false};                  ///< It could not be opened: they go over the stream.
+    std::vector<PieceFrame> waiting;  ///< Until it is open.
+    bool none{false};                 ///< It could not be opened: they go over the stream.
   };
   Shared(Loop& l, asio::any_io_executor e, asio::any_io_executor b, Hello h, Events v)
       : loop(l), executor(std::move(e)), bulk_executor(std::move(b)), self(std::move(h)), events(std::move(v)) {}
@@ -65,8 +65,11 @@ struct PeerLinks::Shared : std::enable_shared_from_this<PeerLinks::Shared> {
   /// False for bytes that are no messages.
   bool deliver(NodeId from, Incarnation incarnation, WireStream::Frames frames) {
     std::vector<RangeMessage> batch(frames.size());
-    for (std::size_t i = 0; i < frames.size(); ++i)
-      if (!batch[i].ParseFromArray(frames[i].data(), static_cast<int>(frames[i].size()))) return false;
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      auto& [bytes, data] = frames[i];
+      if (!batch[i].ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return false;
+      if (!data.empty()) batch[i].mutable_snapshot_chunk()->set_data(std::move(data));
+    }
     loop.post([me = shared_from_this(), from, incarnation, batch = std::move(batch)]() mutable {
       for (RangeMessage& message : batch)
         if (!me->stopped) me->events.message(from, incarnation, std::move(message));
@@ -129,7 +132,7 @@ class PeerLinks::Attempt : public std::enable_shared_from_this<Attempt> {
       self->tell_ended(open.ok() ? Error(Errc::kUnavailable, "the peer is not wanted any more") : open.error());
   }
   void run() {
-    stream_ = std::make_shared<WireStream>(std::move(socket_), WireStream::Sends::kTogether, kReadBytes);
+    stream_ = std::make_shared<WireStream>(std::move(socket_), WireStream::Sends::kTogether, kReadBytes, true);
     shared_->loop.post([self = shared_from_this(), stream = stream_] {
       if (self->bulk_)
         self->shared_->bulk_opened(self->node_, self, stream);
@@ -224,7 +227,7 @@ void PeerLinks::Shared::bulk_opened(NodeId node, const std::shared_ptr<Attempt>&
   if (stopped || it == links.end() || it->second.bulk != attempt) return;
   const std::lock_guard lock(mutex);
   Bulk& out = bulk_out[node];
-  for (std::string& frame : std::exchange(out.waiting, {})) stream->send_frame(std::move(frame));
+  for (PieceFrame& piece : std::exchange(out.waiting, {})) stream->send_piece(std::move(piece));
   out.stream = std::move(stream);
 }
 
@@ -240,8 +243,8 @@ void PeerLinks::Shared::bulk_ended(NodeId node, const std::shared_ptr<Attempt>& 
     return;
   }
   out.none = true;
-  for (std::string& frame : std::exchange(out.waiting, {}))
-    if (const auto ready = ready_out.find(node); ready != ready_out.end()) ready->second->send_frame(std::move(frame));
+  for (PieceFrame& piece : std::exchange(out.waiting, {}))
+    if (const auto ready = ready_out.find(node); ready != ready_out.end()) ready->second->send_piece(std::move(piece));
 }
 
 PeerLinks::PeerLinks(Loop& loop, asio::any_io_executor executor, asio::any_io_executor bulk, Hello self, Events events)
@@ -282,9 +285,8 @@ void PeerLinks::send(NodeId to, RangeMessage message) {
   if (stream) stream->send(message);
 }
 
-void PeerLinks::send_bulk(NodeId to, const RangeMessage& message, bool aside) {
-  std::string frame;
-  append_frame(frame, message);
+void PeerLinks::send_bulk(NodeId to, RangeMessage message, bool aside) {
+  PieceFrame piece = frame_of_piece(std::move(message));
   std::shared_ptr<WireStream> stream;
   {
     const std::lock_guard lock(shared_->mutex);
@@ -295,10 +297,10 @@ void PeerLinks::send_bulk(NodeId to, const RangeMessage& message, bool aside) {
     } else if (bulk->second.stream) {
       stream = bulk->second.stream;
     } else {
-      bulk->second.waiting.push_back(std::move(frame));
+      bulk->second.waiting.push_back(std::move(piece));
     }
   }
-  if (stream) return stream->send_frame(std::move(frame));
+  if (stream) return stream->send_piece(std::move(piece));
   shared_->loop.post([shared = shared_, to] { shared->connect_bulk(to); });
 }
 
@@ -308,7 +310,7 @@ std::shared_ptr<Connection> PeerLinks::accept(Tcp::socket socket, const Hello& p
   const auto local = socket.local_endpoint(error);
   if (error) return nullptr;  // it is gone already
   Tcp::socket moved(strand, local.protocol(), socket.release());
-  auto stream = std::make_shared<WireStream>(std::move(moved), WireStream::Sends::kTogether, kReadBytes);
+  auto stream = std::make_shared<WireStream>(std::move(moved), WireStream::Sends::kTogether, kReadBytes, true);
   std::shared_ptr<WireStream> replaced;
   {
     const std::lock_guard lock(shared_->mutex);

@@ -39,7 +39,7 @@ class PeerLinks {
   /// Dropped silently when there is no stream: replication asks again.
   void send(NodeId to, proto::RangeMessage message);
   /// See replication::Transport::send_bulk().
-  void send_bulk(NodeId to, const proto::RangeMessage& message, bool aside);
+  void send_bulk(NodeId to, proto::RangeMessage message, bool aside);
   /// A stream that `peer` opened, after the handshake.
   std::shared_ptr<Connection> accept(boost::asio::ip::tcp::socket socket, const Hello& peer, bool bulk);
   /// Ends all streams. On the loop; no event comes afterwards.

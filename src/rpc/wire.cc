@@ -11,6 +11,8 @@
 #include <boost/asio/write.hpp>
 #include <cstring>
 
+#include "rpc/piece_frame.h"
+
 namespace outlast::rpc {
 namespace asio = boost::asio;
 using Tcp = asio::ip::tcp;
@@ -18,8 +20,8 @@ using Tcp = asio::ip::tcp;
 namespace {
 static_assert(std::endian::native == std::endian::little, "lengths are written as they lie in memory");
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
-constexpr std::size_t kLengthBytes = 4;
 constexpr std::size_t kFrameBytesMax = std::size_t{1} << 30;
+constexpr std::size_t kLargeBytes = 256 << 10;  // so much is worth a place of its own
 constexpr std::size_t kKeptBytes =
     5 << 18;  // room for a piece of a snapshot; a buffer that grew beyond this is given back when it is empty
 
@@ -32,12 +34,19 @@ void append_frame(std::string& out, const google::protobuf::MessageLite& message
   const std::size_t bytes = message.ByteSizeLong(), at = out.size();
   OUTLAST_ASSERT(bytes <= kFrameBytesMax, "a message between nodes is too large");
   const auto length = static_cast<std::uint32_t>(bytes);
-  out.resize(at + kLengthBytes + bytes);
-  std::memcpy(out.data() + at, &length, kLengthBytes);
-  message.SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(out.data() + at + kLengthBytes));
+  out.resize(at + kFrameLengthBytes + bytes);
+  std::memcpy(out.data() + at, &length, kFrameLengthBytes);
+  message.SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(out.data() + at + kFrameLengthBytes));
+}
+
+void set_frame_length(std::string& frame, std::size_t bytes) {
+  OUTLAST_ASSERT(bytes <= kFrameBytesMax, "a message between nodes is too large");
+  const auto length = static_cast<std::uint32_t>(bytes);
+  std::memcpy(frame.data(), &length, kFrameLengthBytes);
 }
 
 std::span<char> FrameCutter::space() {
+  if (in_data_) return {data_.data() + data_end_, data_.size() - data_end_};
   if (begin_ == end_) {
     begin_ = end_ = 0;
     if (bytes_.size() > kKeptBytes) bytes_ = std::string();
@@ -53,19 +62,46 @@ std::span<char> FrameCutter::space() {
   return {bytes_.data() + end_, bytes_.size() - end_};
 }
 
-Result<std::optional<std::string_view>> FrameCutter::next() {
+Result<std::optional<Frame>> FrameCutter::next() {
+  if (in_data_) return frame_with_data();
   const std::size_t have = end_ - begin_;
-  if (have < kLengthBytes) return std::optional<std::string_view>();
+  if (have < kFrameLengthBytes) return std::optional<Frame>();
   std::uint32_t length = 0;
-  std::memcpy(&length, bytes_.data() + begin_, kLengthBytes);
+  std::memcpy(&length, bytes_.data() + begin_, kFrameLengthBytes);
   if (length > kFrameBytesMax)
     return Error(Errc::kProtocolViolation, "a frame of " + std::to_string(length) + " bytes is none of Outlast's");
-  wanted_ = kLengthBytes + length;
-  if (have < wanted_) return std::optional<std::string_view>();
-  const std::string_view frame(bytes_.data() + begin_ + kLengthBytes, length);
+  wanted_ = kFrameLengthBytes + length;
+  const std::string_view there(bytes_.data() + begin_ + kFrameLengthBytes, std::min(have, wanted_) - kFrameLengthBytes);
+  if (have < wanted_) {
+    if (pieces_aside_ && length >= kLargeBytes) look_for_data(there, length);
+    return std::optional<Frame>();
+  }
   begin_ += wanted_;
   wanted_ = 0;
-  return std::optional(frame);
+  return std::optional(Frame{there, {}});
+}
+
+/// From here on the rest of the frame is read into memory of its own.
+void FrameCutter::look_for_data(std::string_view there, std::size_t frame_bytes) {
+  const auto layout = layout_of_piece(there, frame_bytes);
+  if (!layout) return;
+  const std::string_view first = there.substr(layout->data_at);
+  data_.resize_and_overwrite(frame_bytes - layout->data_at, [&](char* to, std::size_t bytes) {
+    std::memcpy(to, first.data(), first.size());
+    return bytes;
+  });
+  data_end_ = first.size();
+  message_bytes_ = layout->message_bytes;
+  in_data_ = true;
+}
+
+std::optional<Frame> FrameCutter::frame_with_data() {
+  if (data_end_ < data_.size()) return std::nullopt;
+  const std::string_view message(bytes_.data() + begin_ + kFrameLengthBytes, message_bytes_);
+  in_data_ = false;
+  begin_ = end_;
+  wanted_ = 0;
+  return Frame{message, std::move(data_)};
 }
 
 void tune(Tcp::socket& socket) {
@@ -107,7 +143,7 @@ asio::awaitable<Result<std::string_view>> read_frame(Tcp::socket& socket, FrameC
   for (;;) {
     auto frame = cutter.next();
     if (!frame.ok()) co_return std::move(frame).error();
-    if (*frame) co_return **frame;
+    if (*frame) co_return (*frame)->bytes;
     const std::span<char> space = cutter.space();
     const auto [error, count] = co_await socket.async_read_some(asio::buffer(space.data(), space.size()), kTuple);
     if (error) co_return ended(error.message());

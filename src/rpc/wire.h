@@ -22,22 +22,39 @@ namespace outlast::rpc {
 inline constexpr std::string_view kWireMagic = "OLW1";
 inline constexpr auto kBulk = static_cast<proto::WireHello::Stream>(2);
 
+inline constexpr std::size_t kFrameLengthBytes = 4;
 void append_frame(std::string& out, const google::protobuf::MessageLite& message);
+/// Of the frame that begins there.
+void set_frame_length(std::string& frame, std::size_t bytes);
+
+struct Frame {
+  std::string_view bytes;  ///< The message; without its data when that is beside it.
+  std::string data;        ///< Of a large piece of a snapshot (rpc/piece_frame.h).
+};
 
 /// Cuts frames out of the bytes of one connection. Thread-safety: none.
 class FrameCutter {
  public:
-  explicit FrameCutter(std::size_t read_bytes = 8 << 10) : read_bytes_(read_bytes) {}
+  /// `pieces_aside`: the frames are RangeMessages, and the data of large pieces is read to where it stays.
+  explicit FrameCutter(std::size_t read_bytes = 8 << 10, bool pieces_aside = false)
+      : read_bytes_(read_bytes), pieces_aside_(pieces_aside) {}
   /// Where to read the next bytes to: never empty. Frames handed out before are gone.
   std::span<char> space();
-  void filled(std::size_t bytes) { end_ += bytes; }
+  void filled(std::size_t bytes) { (in_data_ ? data_end_ : end_) += bytes; }
   /// The next whole frame; nullopt: more bytes are needed. kProtocolViolation for a length that no frame has.
-  Result<std::optional<std::string_view>> next();
+  Result<std::optional<Frame>> next();
 
  private:
+  void look_for_data(std::string_view there, std::size_t frame_bytes);
+  std::optional<Frame> frame_with_data();
+
   const std::size_t read_bytes_;
+  const bool pieces_aside_;
   std::string bytes_;
   std::size_t begin_{0}, end_{0}, wanted_{0};
+  bool in_data_{false};  ///< What comes next belongs there.
+  std::string data_;
+  std::size_t data_end_{0}, message_bytes_{0};
 };
 
 /// What a server has open, so that it can end it. Thread-safety: any thread.

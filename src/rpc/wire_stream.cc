@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 
@@ -30,10 +31,10 @@ void WireStream::take_frames(std::size_t bytes) {
   cutter_.filled(bytes);
   frames_.clear();
   for (;;) {
-    const auto frame = cutter_.next();
+    auto frame = cutter_.next();
     if (!frame.ok()) return end(frame.error());
     if (!*frame) break;
-    frames_.push_back(**frame);
+    frames_.push_back(std::move(**frame));
   }
   if (!frames_.empty() && on_frames_ && !on_frames_(frames_))
     return end({Errc::kProtocolViolation, "the other node sent what this version cannot read"});
@@ -51,11 +52,11 @@ void WireStream::send(const google::protobuf::MessageLite& message) {
   asio::post(socket_.get_executor(), [self = shared_from_this()] { self->flush(); });
 }
 
-void WireStream::send_frame(std::string frame) {
+void WireStream::send_piece(PieceFrame piece) {
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return;
-    frames_waiting_.push_back(std::move(frame));
+    pieces_waiting_.push_back(std::move(piece));
     if (std::exchange(flushing_, true)) return;
   }
   asio::post(socket_.get_executor(), [self = shared_from_this()] { self->flush(); });
@@ -71,20 +72,21 @@ bool WireStream::send_at_once() {
 void WireStream::flush() {
   {
     const std::lock_guard lock(mutex_);
-    writing_.clear();
-    if (writing_.capacity() > kKeptBytes) writing_ = std::string();
-    if (closed_ || (waiting_.empty() && frames_waiting_.empty())) {
+    writing_.head.clear();
+    if (writing_.head.capacity() > kKeptBytes) writing_.head = std::string();
+    writing_.data = std::string();
+    if (closed_ || (waiting_.empty() && pieces_waiting_.empty())) {
       flushing_ = false;
       return;
     }
     if (waiting_.empty()) {
-      writing_ = std::move(frames_waiting_.front());
-      frames_waiting_.pop_front();
+      writing_ = std::move(pieces_waiting_.front());
+      pieces_waiting_.pop_front();
     } else {
-      writing_.swap(waiting_);
+      writing_.head.swap(waiting_);
     }
   }
-  asio::async_write(socket_, asio::buffer(writing_),
+  asio::async_write(socket_, std::array{asio::buffer(writing_.head), asio::buffer(writing_.data)},
                     [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
                       if (error) return self->end({Errc::kUnavailable, error.message()});
                       self->flush();
@@ -101,7 +103,7 @@ void WireStream::end(const Error& why) {
     const std::lock_guard lock(mutex_);
     if (std::exchange(closed_, true)) return;
     waiting_ = std::string();
-    frames_waiting_.clear();
+    pieces_waiting_.clear();
   }
   boost::system::error_code ignored;
   socket_.close(ignored);

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <vector>
 
+#include "rpc/piece_frame.h"
 #include "rpc/wire.h"
 
 namespace outlast::rpc {
@@ -19,17 +20,18 @@ class WireStream final : public Connection, public std::enable_shared_from_this<
     kAtOnce,    ///< On the caller's thread, as far as the kernel takes it.
     kTogether,  ///< What comes within one turn of the executor leaves in one piece.
   };
-  using Frames = std::span<const std::string_view>;
+  using Frames = std::span<Frame>;
   using OnFrames = std::move_only_function<bool(Frames)>;     ///< False ends the connection.
   using OnEnd = std::move_only_function<void(const Error&)>;  ///< Once; nothing comes afterwards.
 
-  WireStream(boost::asio::ip::tcp::socket socket, Sends sends, std::size_t read_bytes)
-      : socket_(std::move(socket)), sends_(sends), cutter_(read_bytes) {}
+  /// `pieces_aside`: see FrameCutter.
+  WireStream(boost::asio::ip::tcp::socket socket, Sends sends, std::size_t read_bytes, bool pieces_aside = false)
+      : socket_(std::move(socket)), sends_(sends), cutter_(read_bytes, pieces_aside) {}
   /// On the socket's executor.
   void start(OnFrames on_frames, OnEnd on_end);
   void send(const google::protobuf::MessageLite& message);
-  /// What append_frame() made of a large message: it is not copied, and goes behind what was given to send() by then.
-  void send_frame(std::string frame);
+  /// It is not copied, and goes behind what was given to send() by then.
+  void send_piece(PieceFrame piece);
   void close() override;
 
  private:
@@ -43,14 +45,14 @@ class WireStream final : public Connection, public std::enable_shared_from_this<
   const Sends sends_;
   // Of the executor.
   FrameCutter cutter_;
-  std::vector<std::string_view> frames_;
+  std::vector<Frame> frames_;
   OnFrames on_frames_;
   OnEnd on_end_;
-  std::string writing_;
+  PieceFrame writing_;
 
   std::mutex mutex_;  ///< Of what follows, and held while another thread sends: the socket is not closed meanwhile.
   std::string waiting_;
-  std::deque<std::string> frames_waiting_;
+  std::deque<PieceFrame> pieces_waiting_;
   bool flushing_{false};  ///< flush() is posted, or a write is under way.
   bool closed_{false};
 };

@@ -10,7 +10,9 @@ class TransportAdapter final : public replication::Transport {
  public:
   explicit TransportAdapter(rpc::PeerLinks& links) : links_(links) {}
   void send(NodeId to, proto::RangeMessage message) override { links_.send(to, std::move(message)); }
-  void send_bulk(NodeId to, proto::RangeMessage message, bool aside) override { links_.send_bulk(to, message, aside); }
+  void send_bulk(NodeId to, proto::RangeMessage message, bool aside) override {
+    links_.send_bulk(to, std::move(message), aside);
+  }
 
  private:
   rpc::PeerLinks& links_;
