@@ -96,12 +96,13 @@ void Leader::read_for(Member& member) {
       }));
 }
 
-/// The log still begins where an empty replica ends, but the file is less than what it took to write it. Not before the
-/// first checkpoint: a snapshot of an empty file would leave the learner where it was.
+/// The log still begins where an empty replica ends, but the file is less to write: the learner writes what the log
+/// says twice, into its log and into its file. Not before the first checkpoint: a snapshot of an empty file would leave
+/// the learner where it was.
 bool Leader::snapshot_is_shorter() const {
   const std::uint64_t log = held_->replica->log_bytes();
   return opened_ && held_->replica->applied() > Lsn() && log > node().parameters.log_bytes_shipped &&
-         held_->replica->disk_bytes() - log < log;
+         held_->replica->disk_bytes() - log < 2 * log;
 }
 
 void Leader::need_snapshot(Member& member) {

@@ -99,6 +99,7 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   bool stopped_{false};
   bool gone_{false};  ///< The range was dropped: its id never comes back.
   Storage storage_{Storage::kNone};
+  int drops_refused_{0};                        ///< The files of the replica that left are in use still.
   bool salvaged_{false};                        ///< Tried once in this process.
   std::optional<placement::ReplicaRef> local_;  ///< The replica on this disk.
   std::shared_ptr<HeldReplica> held_;

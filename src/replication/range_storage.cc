@@ -1,6 +1,8 @@
 // RangeMachine: the local replica's life, as the record wants it: created, opened, received, removed.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "base/crc32c.h"
 #include "replication/range_machine.h"
 
@@ -15,12 +17,13 @@ Result<ReplicaPtr> shared(Result<std::unique_ptr<storage::Replica>> opened) {
   return ReplicaPtr(*std::move(opened));
 }
 
-/// Somebody still reads it, such as a transfer that ends; or the disk failed. Nobody may think that it stays: until its
-/// data is gone, its node cannot leave the cluster.
-void remove_later(Loop& loop, RangeId range, const Error& why, Task again) {
+/// Somebody still reads it, such as a transfer that ends, mostly for a few milliseconds; or the disk failed. Nobody may
+/// think that it stays: until its data is gone, its node cannot leave the cluster.
+void remove_later(Loop& loop, RangeId range, const Error& why, int refused_before, Task again) {
   const bool in_use = why.code == Errc::kInvalidState;
   if (!in_use) spdlog::warn("range {}: files of a removed replica stay for now: {}", range.value, why.message);
-  loop.after(in_use ? std::chrono::milliseconds(200) : std::chrono::seconds(5), std::move(again));
+  const auto soon = std::chrono::milliseconds(std::min(200, 5 << std::min(refused_before, 6)));
+  loop.after(in_use ? soon : std::chrono::seconds(5), std::move(again));
 }
 }  // namespace
 
@@ -182,12 +185,13 @@ void RangeMachine::drop_replica() {
           const auto self = weak.lock();
           if (!self || (!removed.ok() && self->stopped_)) return;
           if (!removed.ok())
-            return remove_later(self->node_.loop, self->range_, removed.error(), [weak] {
+            return remove_later(self->node_.loop, self->range_, removed.error(), self->drops_refused_++, [weak] {
               const auto me = weak.lock();
               if (!me || me->stopped_) return;
               me->storage_ = Storage::kNone;
               me->drop_replica();
             });
+          self->drops_refused_ = 0;
           self->storage_ = Storage::kNone;
           self->local_.reset();
           if (self->gone_) return self->node_.forget(self->range_);

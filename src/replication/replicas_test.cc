@@ -112,7 +112,9 @@ TEST_F(ReplicasTest, ARemovedReplicaThatIsStillReadIsDeletedAfterwards) {
   grow();
   cluster_.node(3).disk->in_use = 3;
   ASSERT_TRUE(place(placement::Step::Kind::kRemoveReplica, kN3).ok());
+  const Instant left = cluster_.world.now();
   EXPECT_TRUE(until([&] { return record().removed.empty(); }));
+  EXPECT_LT(cluster_.world.now() - left, 150ms) << "who reads it is mostly done in a moment";
   EXPECT_FALSE(cluster_.node(3).disk->ranges.contains(kRange));
   EXPECT_TRUE(place(placement::Step::Kind::kAddReplica, kN3).ok());
   EXPECT_TRUE(until([&] { return record().find_insync(kN3) != nullptr; }));
