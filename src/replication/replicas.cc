@@ -59,7 +59,7 @@ Replicas::Replicas(Deps deps, Identity self, Parameters parameters, PlantedBugs 
           },
       .sweep = nullptr,
   });
-  node_->snapshots = std::make_shared<SnapshotLine>(deps_.loop, parameters.snapshots_at_once);
+  node_->snapshots = std::make_shared<SnapshotLine>(deps_.loop, parameters.snapshots_at_once, parameters.snapshot_rate);
   records_ = std::make_unique<RecordWriter>(deps_.loop, deps_.meta, std::move(me), node_->parameters, bugs);
   node_->records = records_.get();
   sweep_ = std::make_unique<RemovalSweep>(deps_.loop, node_->parameters, [this](RangeId range) {

@@ -105,7 +105,7 @@ class Replicas final : public LeaseDirectory {
   /// Parameters::snapshot_rate, from now on.
   void set_snapshot_rate(std::uint64_t bytes_a_second) {
     node_->parameters.snapshot_rate = bytes_a_second;
-    node_->snapshots->rate_changed();
+    node_->snapshots->set_rate(bytes_a_second);
   }
 
   Result<LeasedRangePtr> find(RangeId range, Epoch epoch) const override;

@@ -25,7 +25,7 @@ void SnapshotLine::look_soon() {
 
 void SnapshotLine::look() {
   looking_ = false;
-  while (!waiting_.empty() && running_.size() < static_cast<std::size_t>(at_once_)) {
+  while (!waiting_.empty() && running_.size() < most()) {
     const auto under_way = [&](const auto& each) {
       return std::ranges::count(running_, each.second.to, [](const auto& one) { return one.second; });
     };
@@ -37,10 +37,21 @@ void SnapshotLine::look() {
   }
 }
 
-Instant SnapshotLine::due(std::uint64_t bytes, std::uint64_t rate) {
+std::size_t SnapshotLine::most() const {
+  const auto at_once = static_cast<std::size_t>(at_once_);
+  return rate_ == 0 ? at_once : std::min<std::size_t>(at_once, std::max<std::uint64_t>(2, rate_ / kRateOfOne));
+}
+
+void SnapshotLine::set_rate(std::uint64_t bytes_a_second) {
+  rate_ = bytes_a_second;
+  due_ = loop_.now();
+  look_soon();
+}
+
+Instant SnapshotLine::due(std::uint64_t bytes) {
   const Instant at = std::max(due_, loop_.now());
-  if (rate == 0) return at;
-  const std::chrono::duration<double> takes(static_cast<double>(bytes) / static_cast<double>(rate));
+  if (rate_ == 0) return at;
+  const std::chrono::duration<double> takes(static_cast<double>(bytes) / static_cast<double>(rate_));
   due_ = at + std::chrono::duration_cast<Duration>(takes);
   return at;
 }

@@ -9,21 +9,25 @@ namespace outlast::replication {
 
 /// What the snapshots that one node sends share: how many go at once, and how many bytes a second all together. Whose
 /// turn is next: the target that receives the fewest, so that a slow one does not keep the others waiting; of those,
-/// whoever came first. Thread-safety: loop only. Lifetime: callbacks that wait are dropped with it.
+/// whoever came first. With a low rate fewer go at once: together they would be no faster, each would last longer, and
+/// more of what was copied would be lost when an end of them dies. Thread-safety: loop only. Lifetime: callbacks that
+/// wait are dropped with it.
 class SnapshotLine : public std::enable_shared_from_this<SnapshotLine> {
  public:
-  using Ticket = std::uint64_t;  ///< 0 is none.
-  SnapshotLine(Loop& loop, int at_once) : loop_(loop), at_once_(at_once) {}
+  using Ticket = std::uint64_t;                                        ///< 0 is none.
+  static constexpr std::uint64_t kRateOfOne = std::uint64_t{8} << 20;  ///< Two go at once however low the rate is.
+  /// `rate`: bytes a second; 0: any.
+  SnapshotLine(Loop& loop, int at_once, std::uint64_t rate = 0) : loop_(loop), at_once_(at_once), rate_(rate) {}
 
   /// `begin` runs on the loop when it is this one's turn, unless it left before.
   Ticket join(NodeId to, Task begin);
   void leave(Ticket ticket);
   bool waits(Ticket ticket) const { return waiting_.contains(ticket); }
 
-  /// When so many bytes may leave, at `rate` bytes a second; who asks has to send them then. Rate 0: now.
-  Instant due(std::uint64_t bytes, std::uint64_t rate);
+  /// When so many bytes may leave; who asks has to send them then.
+  Instant due(std::uint64_t bytes);
   /// What was promised at another rate does not count any more.
-  void rate_changed() { due_ = loop_.now(); }
+  void set_rate(std::uint64_t bytes_a_second);
 
  private:
   struct Turn {
@@ -32,9 +36,11 @@ class SnapshotLine : public std::enable_shared_from_this<SnapshotLine> {
   };
   void look_soon();
   void look();
+  std::size_t most() const;
 
   Loop& loop_;
   const int at_once_;
+  std::uint64_t rate_;
   Ticket last_{0};
   std::map<Ticket, Turn> waiting_;
   std::map<Ticket, NodeId> running_;

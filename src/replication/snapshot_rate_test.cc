@@ -117,13 +117,31 @@ TEST(SnapshotLine, TheTargetThatReceivesTheFewestIsNext) {
 
 TEST(SnapshotLine, AllSnapshotsOfANodeShareItsRate) {
   testing_support::SimLoop loop;
-  SnapshotLine line(loop, 2);
+  const auto line = std::make_shared<SnapshotLine>(loop, 2, 1000);
   const Instant now = loop.now();
-  EXPECT_EQ(line.due(1000, 1000), now);
-  EXPECT_EQ(line.due(500, 1000), now + 1s);
-  EXPECT_EQ(line.due(1, 1000), now + 1500ms);
-  line.rate_changed();
-  EXPECT_EQ(line.due(1, 0), now);
+  EXPECT_EQ(line->due(1000), now);
+  EXPECT_EQ(line->due(500), now + 1s);
+  EXPECT_EQ(line->due(1), now + 1500ms);
+  line->set_rate(0);
+  EXPECT_EQ(line->due(1), now);
+}
+
+TEST(SnapshotLine, FewerGoAtOnceWhereTheRateIsLow) {
+  testing_support::SimLoop loop;
+  const auto line = std::make_shared<SnapshotLine>(loop, 8, 1 << 20);
+  int begun = 0;
+  for (std::uint32_t i = 0; i < 20; ++i) line->join(NodeId(1 + i % 3), [&begun] { ++begun; });
+  const auto at = [&](std::uint64_t rate) {
+    line->set_rate(rate);
+    loop.run_ready();
+    return begun;
+  };
+  loop.run_ready();
+  EXPECT_EQ(begun, 2);
+  EXPECT_EQ(at(3 * SnapshotLine::kRateOfOne), 3);
+  EXPECT_EQ(at(32 << 20), 4);
+  EXPECT_EQ(at(std::uint64_t{1} << 40), 8);
+  EXPECT_EQ(at(1), 8) << "what has begun goes on";
 }
 
 TEST_F(ReplicasTest, ALearnerThatIsRemovedWhileItsSnapshotArrivesMakesRoomForTheNext) {

@@ -90,7 +90,7 @@ void SnapshotSender::pump() {
   const std::uint64_t from = next_, to = std::min(limit, from + (rate == 0 ? piece * kPiecesAtOnce : piece));
   sending_ = true;
   next_ = to;
-  const Instant due = node.snapshots->due(to - from, rate), now = node.loop.now();
+  const Instant due = node.snapshots->due(to - from), now = node.loop.now();
   if (due <= now) return send(from, to);
   held_->node.loop.after(due - now, [weak = weak_from_this(), from, to] {
     if (const auto me = weak.lock(); me && me->done_) me->send(from, to);
