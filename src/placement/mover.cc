@@ -18,6 +18,12 @@ struct Mover::Round {
   std::vector<Step> steps;
   std::map<NodeId, std::uint64_t> building;
   std::map<NodeId, std::uint64_t> sending;
+  struct InLine {  ///< A range whose copies have not begun: its leaseholder sends others first.
+    const RangeView* range;
+    std::vector<NodeId> heirs;
+    std::uint64_t bytes;
+  };
+  std::vector<InLine> in_line;
 
   MoveState::Left* left(MoveState& state, NodeId id) const {
     const auto it = std::ranges::lower_bound(state.nodes, id, {}, &MoveState::Left::node);
@@ -26,6 +32,21 @@ struct Mover::Round {
   bool live(NodeId id) const {
     const NodeView* node = targets.find(id);
     return node != nullptr && node->health == NodeView::Health::kLive;
+  }
+  void look_at_line(const RangeView& range, const Standing& standing, std::uint64_t bytes) {
+    if (!std::ranges::all_of(standing.coming, [&](NodeId id) { return range.queued(id); })) return;
+    std::vector<NodeId> heirs = standing.stay;
+    std::erase_if(heirs, [&](NodeId id) { return !targets.find(id)->takes_replicas(); });
+    in_line.push_back({&range, std::move(heirs), bytes});
+  }
+  /// Another member of S that would have sent the range's copies before its leaseholder, and others no later.
+  std::optional<NodeId> lighter(const InLine& waiting) {
+    const auto heir = std::ranges::min_element(waiting.heirs, {}, [&](NodeId id) { return sending[id]; });
+    if (heir == waiting.heirs.end() || waiting.bytes == 0) return std::nullopt;
+    std::uint64_t& from = sending[waiting.range->leaseholder->node];
+    if (sending[*heir] + 2 * waiting.bytes > from) return std::nullopt;
+    from -= waiting.bytes, sending[*heir] += waiting.bytes;
+    return *heir;
   }
 };
 
@@ -39,11 +60,14 @@ std::vector<Step> Mover::next(Instant now, const ClusterView& view, std::span<co
   if (leaving.empty()) return {};
   std::vector<NodeId> all(leaving.begin(), leaving.end());
   all.insert(all.end(), others.begin(), others.end());
-  Round round{now, view, Targets(view, all, rules_, bugs_.targets), random, std::exchange(impatient_, false), {},
+  Round round{now, view, Targets(view, all, rules_, bugs_.targets), random, std::exchange(impatient_, false), {}, {},
               {},  {}};
   reserve_asked(round);
   for (const RangeView& range : view.ranges)
     if (account(round, range)) consider(round, range);
+  for (const Round::InLine& waiting : round.in_line)
+    if (const auto heir = round.lighter(waiting))
+      take(round, *waiting.range, Kind::kTransferLease, *heir, waiting.range->rf);
   for (const auto& [node, bytes] : round.building) state_.targets.push_back({node, bytes});
   for (const auto& [node, bytes] : round.sending) state_.senders.push_back({node, bytes});
   return std::move(round.steps);
@@ -156,7 +180,10 @@ void Mover::consider(Round& round, const RangeView& range) {
   const int ready =
       static_cast<int>(standing.stay_live) + (bugs_.learners_count ? static_cast<int>(standing.coming.size()) : 0);
   if (ready >= rf) return leave(round, range, standing, rf);
-  if (!standing.coming.empty()) return wait(range, standing, BlockReason::kCopying, "the copy is under way");
+  if (!standing.coming.empty()) {
+    if (round.now - watched_[range.range].since >= limits_.patience / 2) round.look_at_line(range, standing, to_send);
+    return wait(range, standing, BlockReason::kCopying, "the copy is under way");
+  }
   wait(range, standing, BlockReason::kSilentMember, "an in-sync replica that stays does not answer");
 }
 

@@ -134,6 +134,28 @@ TEST_F(MoverTest, ALearnerThatWaitsForItsSenderIsLetBeUntilNothingElseMoves) {
   EXPECT_EQ(after(1s), (Steps{{Kind::kRemoveReplica, RangeId(1), added.node, 3}}));
 }
 
+TEST_F(MoverTest, CopiesThatStandInLineGoFromWhoeverHasLessToSend) {
+  view_.ranges.clear();
+  for (std::uint64_t id = 1; id <= 7; ++id) view_.ranges.push_back(range_on(id, {2, 1, 3}, 100));
+  for (const Step& step : after(0s)) take(step);
+  // Node 2 leads them all: of one the copy has begun, the others wait for it.
+  for (RangeView& range : view_.ranges) range.received = {{kN4, 0, true}};
+  view_.ranges[0].received = {{kN4, 50, false}};
+  after(0s);
+  EXPECT_TRUE(after(1s).empty()) << "it may be a moment only";
+  const Steps shared = after(1s);
+  ASSERT_EQ(shared.size(), 3U) << "node 2 sends 350, node 3 300";
+  for (const Step& step : shared) {
+    EXPECT_EQ(step.kind, Kind::kTransferLease);
+    EXPECT_EQ(step.node, NodeId(3)) << "node 1 leaves";
+    EXPECT_NE(step.range, RangeId(1));
+    take(step);
+  }
+  EXPECT_TRUE(after(1s).empty()) << "nothing goes back";
+  EXPECT_EQ(mover_.state().senders.at(0).bytes_left, 350U);
+  EXPECT_EQ(mover_.state().senders.at(1).bytes_left, 300U);
+}
+
 TEST_F(MoverTest, NodesOfAnotherTaskAreNoTargetDoNotStayAndAreNotCounted) {
   view_ = cluster_of(6);
   view_.ranges = {range_on(1, {1, 2, 3}, 100), range_on(2, {2, 3, 4}, 100)};
