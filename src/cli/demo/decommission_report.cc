@@ -62,11 +62,11 @@ void task_failures(const TaskStory& task, std::vector<std::string>& why) {
 }
 
 void quiet_failures(const DecommissionReport& report, std::vector<std::string>& why) {
-  const auto efficiency = report.quiet ? report.quiet->efficiency() : std::nullopt;
+  const auto efficiency = report.efficiency();
   if (!efficiency) return why.push_back("moving was not compared with a plain copy");
-  if (report.quiet->bytes >= kJudgedBytes && *efficiency > kEfficiencyMax)
+  if (std::ranges::min(report.quiet, {}, &QuietMove::bytes).bytes >= kJudgedBytes && *efficiency > kEfficiencyMax)
     why.push_back(
-        fmt::format("moving took {:.1f} x the time of a plain copy, {} x are allowed", *efficiency, kEfficiencyMax));
+        fmt::format("moving took {:.2f} x the time of a plain copy, {} x are allowed", *efficiency, kEfficiencyMax));
 }
 
 json::object to_json(const DoorCheck& door) {
@@ -109,6 +109,7 @@ json::object to_json(const QuietMove& quiet) {
                    {"files", quiet.files},
                    {"moving_seconds", or_null(quiet.task.moving())},
                    {"copy_seconds", round3(quiet.copy_seconds)},
+                   {"efficiency", or_null(quiet.efficiency())},
                    {"rate_max", json::value()}};
   all["task"] = to_json(quiet.task);
   return all;
@@ -118,6 +119,18 @@ json::object to_json(const QuietMove& quiet) {
 std::optional<double> QuietMove::efficiency() const {
   if (!task.moving() || task.last.state() != "completed" || copy_seconds <= 0 || bytes == 0) return std::nullopt;
   return seconds(*task.moving()) / copy_seconds;
+}
+
+std::optional<double> DecommissionReport::efficiency() const {
+  std::vector<double> all;
+  for (const QuietMove& move : quiet) {
+    const auto one = move.efficiency();
+    if (!one) return std::nullopt;
+    all.push_back(*one);
+  }
+  if (all.empty()) return std::nullopt;
+  std::ranges::sort(all);
+  return all[all.size() / 2];
 }
 
 void decommission_failures(const DecommissionReport& report, double run_seconds, std::optional<double> p99_ratio,
@@ -139,17 +152,18 @@ void decommission_failures(const DecommissionReport& report, double run_seconds,
 }
 
 void add_decommission_fields(const DecommissionReport& report, json::object& all) {
-  json::array doors, nodes;
+  json::array doors, nodes, quiet;
   for (const DoorCheck& door : report.doors) doors.push_back(to_json(door));
   for (const int node : report.nodes) nodes.emplace_back(node);
-  all["efficiency"] = or_null(report.quiet ? report.quiet->efficiency() : std::nullopt);
+  for (const QuietMove& move : report.quiet) quiet.push_back(to_json(move));
+  all["efficiency"] = or_null(report.efficiency());
   all["eta_error"] = or_null(report.task ? report.task->eta_error() : std::nullopt);
   json::object more{{"nodes", std::move(nodes)},
                     {"rate_max", report.rate_max},
                     {"preflight", server::to_json(report.preflight)},
                     {"task", report.task ? json::value(to_json(*report.task)) : json::value()},
                     {"doors", std::move(doors)},
-                    {"quiet", report.quiet ? json::value(to_json(*report.quiet)) : json::value()}};
+                    {"quiet", std::move(quiet)}};
   if (report.bulk) more["bulk"] = {{"rows", report.bulk->rows}, {"wrong", report.bulk->wrong}};
   all["decommission"] = std::move(more);
 }
@@ -170,11 +184,12 @@ std::string decommission_summary(const DecommissionReport& report) {
   for (const DoorCheck& door : report.doors)
     out += fmt::format("node {}      {}, {}, started again: {}\n", door.node, door.membership,
                        door.sql_refused.value_or(false) ? "refused" : "served", door.start_words);
-  if (report.quiet)
-    out += fmt::format("efficiency  {}: {:.0f} MiB moved in {} s without a limit, copied and synced in {:.1f} s\n",
-                       text(report.quiet->efficiency()), mib(report.quiet->bytes),
-                       report.quiet->task.moving() ? fmt::format("{:.1f}", seconds(*report.quiet->task.moving())) : "?",
-                       report.quiet->copy_seconds);
+  for (const QuietMove& move : report.quiet)
+    out +=
+        fmt::format("quiet move  {}: {:.0f} MiB moved in {} s without a limit, copied and synced in {:.2f} s\n",
+                    text(move.efficiency()), mib(move.bytes),
+                    move.task.moving() ? fmt::format("{:.2f}", seconds(*move.task.moving())) : "?", move.copy_seconds);
+  if (!report.quiet.empty()) out += fmt::format("efficiency  {}, the median\n", text(report.efficiency()));
   return out;
 }
 

@@ -42,8 +42,10 @@ struct DecommissionReport {
   proto::Preflight preflight;
   std::optional<TaskStory> task;
   std::vector<DoorCheck> doors;
-  std::optional<QuietMove> quiet;
+  std::vector<QuietMove> quiet;  ///< One after another.
   std::optional<BulkCheck> bulk;
+  /// Median of the quiet moves; empty: there are none, or one was not to the end.
+  std::optional<double> efficiency() const;
 };
 
 // All of it is pure.
@@ -58,6 +60,6 @@ std::string decommission_summary(const DecommissionReport& report);
 
 /// Ratios of times are judged from here on: of shorter ones start-up and chance make the most.
 inline constexpr double kJudgedSeconds = 60;
-inline constexpr std::uint64_t kJudgedBytes = std::uint64_t{1} << 30;
+inline constexpr std::uint64_t kJudgedBytes = std::uint64_t{1} << 29;
 
 }  // namespace outlast::cli

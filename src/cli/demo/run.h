@@ -91,6 +91,7 @@ class Demo {
   void look_at_membership(DoorCheck& door);
   void start_again(DoorCheck& door);
   Result<void> move_quietly();
+  Result<void> replace_quietly();
   Result<TaskStory> follow_quietly(const proto::DecommissionRequest& request);
   void read_through_those_that_stayed();
   void take_decommission(const LatencyTimeline& timeline);

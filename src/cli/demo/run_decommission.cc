@@ -18,6 +18,7 @@ constexpr auto kBeginLimit = 15s;  ///< The pre-flight asks every node how large
 constexpr auto kMembershipLimit = 15s;
 constexpr auto kStopLimit = 15s, kStartLimit = 60s;
 constexpr auto kQuietLimit = 300s;
+constexpr int kQuietMoves = 3;
 constexpr std::uint64_t kNoLimit = 1ULL << 40;  ///< The largest that the setting takes.
 constexpr auto kEventMargin = 2s;
 
@@ -210,11 +211,21 @@ void Demo::start_again(DoorCheck& door) {
   door.start_words = last_lines(cluster_.log_tail(node, SIZE_MAX).substr(known));
 }
 
-/// A node joins, and one of the others leaves: now for the time it takes, with no load and no limit.
+/// Now for the time that moves take, with no load and no limit.
 Result<void> Demo::move_quietly() {
   if (decommission_->story() == nullptr || decommission_->story()->last.state() != "completed") return {};
-  board_.say("one more node joins and one leaves, without load or limit, to compare with a plain copy …");
+  board_.say(
+      fmt::format("{} times one more node joins and one leaves, without load or limit, to compare with a plain "
+                  "copy …",
+                  kQuietMoves));
   TRY(limit_copies(kNoLimit));
+  for (int i = 0; i < kQuietMoves; ++i) TRY(replace_quietly());
+  ASSIGN_OR_RETURN(report_.decommission->bulk, bulk_check(bulk_, cluster_.sql_url(ready_node())));
+  return {};
+}
+
+/// A node joins, and one of the others leaves.
+Result<void> Demo::replace_quietly() {
   const int leaver = ready_node(), joiner = nodes();
   states_.emplace_back();
   TRY(cluster_.start(joiner));
@@ -227,14 +238,12 @@ Result<void> Demo::move_quietly() {
   ASSIGN_OR_RETURN(TaskStory story, follow_quietly(request));
   state(leaver).phase = NodeState::Phase::kGone;
   (void)cluster_.terminate(leaver, kStopLimit);
-  QuietMove& quiet = report_.decommission->quiet.emplace();
+  QuietMove& quiet = report_.decommission->quiet.emplace_back();
   quiet.bytes = story.bytes;
   quiet.files = std::max<std::uint64_t>(1, story.last.nodes().empty() ? 1 : story.last.nodes(0).replicas_at_start());
   quiet.task = std::move(story);
   ASSIGN_OR_RETURN(quiet.copy_seconds, time_of_copy(dir_, quiet.bytes, quiet.files));
-  TRY(wait_replicated(kStartLimit));
-  ASSIGN_OR_RETURN(report_.decommission->bulk, bulk_check(bulk_, cluster_.sql_url(ready_node())));
-  return {};
+  return wait_replicated(kStartLimit);
 }
 
 void Demo::read_through_those_that_stayed() {
