@@ -76,11 +76,13 @@ Estimate Pace::estimate() const {
   const auto limit = static_cast<double>(last_.rate_max);
   const auto busiest = std::ranges::max_element(last_.senders, {}, &CopyLoad::Target::bytes_left);
   const bool senders_known = busiest != last_.senders.end();
-  // One node with much to send needs its time, however many others have ended.
-  const double from_one = senders_known ? static_cast<double>(busiest->bytes_left)
-                                        : left / static_cast<double>(std::max<std::size_t>(1, last_.targets_possible));
+  const std::size_t sharing = senders_known ? last_.senders.size() : std::max<std::size_t>(1, last_.targets_possible);
+  const double share = left / static_cast<double>(sharing);
+  // A node with more than its share hands over what has not begun: in the end it has half a replica more than others.
+  const double from_one =
+      senders_known ? std::min(static_cast<double>(busiest->bytes_left), share + largest / 2) : share;
   if (limit > 0)
-    out.at_least = duration(std::max(from_one, largest) / limit);
+    out.at_least = duration(std::max(share, largest) / limit);
   else if (best_rate_ > 0)
     out.at_least = duration(left / best_rate_);
   if (out.rate <= 0) return out;
@@ -97,8 +99,10 @@ Estimate Pace::estimate() const {
     out.bottleneck = Bottleneck::kSlowTarget;
     out.node = target.node;
   }
-  if (limit > 0 && senders_known && seconds(out.at_least) > longest)
+  if (limit > 0 && senders_known && std::max(from_one / limit, seconds(out.at_least)) > longest) {
+    longest = from_one / limit;
     out.bottleneck = Bottleneck::kLimit, out.node = busiest->node;
+  }
   out.eta = std::max(duration(longest), out.at_least);
   return out;
 }
