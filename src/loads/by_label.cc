@@ -65,20 +65,26 @@ asio::awaitable<Result<Label>> apply_committed(gateway::Cluster& cluster, std::s
   co_return label;  // without an answer: the keeper finds out that all is done
 }
 
+namespace {
+using Note = asio::awaitable<Result<void>> (Labels::*)(std::int64_t, Patience::Until);
+
+/// `step` in all ranges, then the label notes that it is done.
+asio::awaitable<Result<void>> clean_up(gateway::Cluster& cluster, std::string database, Label label, Step step,
+                                       Note note, Patience::Until until) {
+  if (auto cleaned = co_await everywhere(cluster, database, label, step, until); !cleaned.ok()) co_return cleaned;
+  Labels labels(cluster, database);
+  co_return co_await (labels.*note)(label.txn, until);
+}
+}  // namespace
+
 asio::awaitable<Result<void>> sweep_aborted(gateway::Cluster& cluster, std::string database, Label label,
                                             Patience::Until until) {
-  auto swept = co_await everywhere(cluster, database, label, &Staging::sweep, until);
-  if (!swept.ok()) co_return swept;
-  Labels labels(cluster, database);
-  co_return co_await labels.set_swept(label.txn, until);
+  return clean_up(cluster, std::move(database), std::move(label), &Staging::sweep, &Labels::set_swept, until);
 }
 
 asio::awaitable<Result<void>> forget_ended(gateway::Cluster& cluster, std::string database, Label label,
                                            Patience::Until until) {
-  auto forgotten = co_await everywhere(cluster, database, label, &Staging::forget, until);
-  if (!forgotten.ok()) co_return forgotten;
-  Labels labels(cluster, database);
-  co_return co_await labels.remove(label.txn, until);
+  return clean_up(cluster, std::move(database), std::move(label), &Staging::forget, &Labels::remove, until);
 }
 
 asio::awaitable<Result<std::optional<Label>>> find_label(gateway::Cluster& cluster, std::string database,

@@ -39,11 +39,11 @@ asio::awaitable<Result<void>> Direct::begin() {
   co_return Result<void>();
 }
 
-asio::awaitable<Result<void>> Direct::insert(const Rows* rows) {
+asio::awaitable<Result<void>> Direct::insert(Rows rows) {
   if (auto begun = co_await begin(); !begun.ok()) co_return begun;
   gateway::Statement statement;
   statement.sql = insert_sql_;
-  statement.params = *rows;
+  statement.params = std::move(rows);
   statement.tag = "INSERT";
   auto inserted = co_await run_write(*session_, std::move(statement));
   if (!inserted.ok()) co_return std::move(inserted).error();
@@ -55,19 +55,19 @@ asio::awaitable<Result<void>> Direct::insert(const Rows* rows) {
 asio::awaitable<Result<void>> Direct::run_again() {
   session_.reset();  // rolls back
   kept_ = 0;
-  for (const Rows& rows : rows_)
-    if (auto done = co_await insert(&rows); !done.ok()) co_return done;
+  for (const PackedRows& rows : rows_)
+    if (auto done = co_await insert(rows.rows()); !done.ok()) co_return done;
   co_return Result<void>();
 }
 
 asio::awaitable<Result<void>> Direct::add(Rows rows, Patience::Until until) {
   if (complete_) {
-    for (const Row& row : rows) bytes_ += size_of(row);
+    rows_.emplace_back(rows);
+    bytes_ += rows_.back().bytes().size();
     complete_ = bytes_ <= kMemory;
     if (!complete_) rows_.clear();
   }
-  auto done = co_await insert(&rows);
-  if (complete_) rows_.push_back(std::move(rows));
+  auto done = co_await insert(std::move(rows));
   for (Patience patience(until); !done.ok();) {
     if (!complete_) co_return done;
     if (auto again = co_await patience.after(std::move(done).error()); !again.ok()) co_return again;

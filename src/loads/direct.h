@@ -22,7 +22,7 @@ class Direct {
 
  private:
   boost::asio::awaitable<Result<void>> begin();
-  boost::asio::awaitable<Result<void>> insert(const Rows* rows);
+  boost::asio::awaitable<Result<void>> insert(Rows rows);
   boost::asio::awaitable<Result<void>> run_again();
   boost::asio::awaitable<Result<bool>> commit_once(Label label);
 
@@ -31,7 +31,7 @@ class Direct {
   const std::string database_;
   std::string insert_sql_;
   std::unique_ptr<gateway::Session> session_;
-  std::vector<Rows> rows_;  ///< All so far, while `complete_`.
+  std::vector<PackedRows> rows_;  ///< All so far, while `complete_`.
   std::size_t bytes_{0};
   bool complete_{true};
   std::int64_t kept_{0};

@@ -51,5 +51,7 @@ class Labels {
 
 /// The commit point may have been passed or not.
 Error unknown_outcome();
+/// Somebody else has moved the label to `state`.
+Error ended_by_others(State state);
 
 }  // namespace outlast::loads

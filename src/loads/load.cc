@@ -12,7 +12,6 @@ using namespace std::chrono_literals;
 
 namespace {
 constexpr Duration kAbortTime = 5s, kApplyTime = 30s;
-constexpr std::size_t kWaitingBatches = 8;  ///< In memory at most, for all partitions together.
 
 std::int64_t new_number() {
   std::random_device chance;
@@ -30,11 +29,12 @@ Result<RangeId> home_of(const gateway::Cluster& cluster, const std::string& data
   return Error(Errc::kUndefinedDatabase, "database \"" + database + "\" does not exist");
 }
 
+}  // namespace
+
 Error ended_by_others(State state) {
   return {Errc::kInvalidState, "the load is " + std::string(to_string(state)) +
                                    " already: its time was over, or somebody ended it; load it again"};
 }
-}  // namespace
 
 Load::Load(gateway::Cluster& cluster, LoadOptions options)
     : cluster_(cluster),
@@ -77,7 +77,8 @@ asio::awaitable<Result<void>> Load::look_at_table() {
   const auto found = tables == nullptr ? gateway::PartitionedTables::const_iterator() : tables->find(options_.table);
   if (tables == nullptr || found == tables->end()) {
     if (!options_.two_steps) {
-      direct_.emplace(cluster_, options_.database, options_.table, options_.columns, options_.max_filter_ratio > 0);
+      direct_ = std::make_shared<Direct>(cluster_, options_.database, options_.table, options_.columns,
+                                         options_.max_filter_ratio > 0);
       co_return Result<void>();
     }
     auto home = home_of(cluster_, options_.database);
@@ -128,122 +129,26 @@ void Load::count_unread(const std::string& reason) {
   if (first_reason_.empty()) first_reason_ = reason;
 }
 
-asio::awaitable<Result<void>> Load::add(Rows rows) {
-  if (failed_) co_return *failed_;
-  Result<void> done;
-  if (direct_) {
-    label_.counts.total += static_cast<std::int64_t>(rows.size());
-    if (!rows.empty()) done = co_await direct_->add(std::move(rows), until_);
-  } else {
-    for (Row& row : rows) {
-      done = co_await take(std::move(row));
-      if (!done.ok()) break;
-    }
-    if (done.ok()) done = co_await flush(false);
-  }
-  if (!done.ok()) failed_ = done.error();
-  co_return done;
-}
-
-/// One row to the partition that it belongs to.
-asio::awaitable<Result<void>> Load::take(Row row) {
-  RangeId range;
-  if (router_) {
-    auto routed = router_->route(row);
-    if (!routed.ok() && options_.max_filter_ratio > 0) {
-      count_unread(routed.error().message);
-      co_return Result<void>();
-    }
-    if (!routed.ok()) co_return std::move(routed).error();
-    auto found = co_await range_of(*routed);
-    if (!found.ok()) co_return std::move(found).error();
-    range = *found;
-  } else {
-    range = label_.parts.front().range;
-  }
-  ++label_.counts.total;
-  auto target = co_await target_in(range);
-  if (!target.ok()) co_return std::move(target).error();
-  const std::size_t bytes = size_of(row);
-  (*target)->bytes += bytes;
-  waiting_ += bytes;
-  (*target)->rows.push_back(std::move(row));
-  co_return Result<void>();
-}
-
-asio::awaitable<Result<RangeId>> Load::range_of(fragments::RowRouter::Target routed) {
-  if (routed.partition) co_return routed.partition->range;
-  auto made = co_await cluster_.add_partition(options_.database, options_.table, routed.slot);
-  if (!made.ok()) co_return std::move(made).error();
-  table_.partitions.push_back({routed.slot, made->range});
-  co_return made->range;
-}
-
-/// The label names a range before anything is staged there, so that it is swept if the load is left behind.
-asio::awaitable<Result<Load::Target*>> Load::target_in(RangeId range) {
-  Target& target = targets_[range];
-  if (target.staging) co_return &target;
-  const bool named = std::ranges::any_of(label_.parts, [&](const Part& part) { return part.range == range; });
-  if (!named) {
-    label_.parts.push_back({range});
-    auto state = co_await labels_.move(label_, {State::kPreparing}, State::kPreparing, until_);
-    if (!state.ok()) co_return std::move(state).error();
-    if (*state != State::kPreparing) co_return ended_by_others(*state);
-  }
-  auto staging = std::make_unique<Staging>(
-      cluster_, Staging::Load{options_.database, options_.table, label_.txn, options_.max_filter_ratio > 0}, range);
-  if (auto opened = co_await staging->open(until_); !opened.ok()) co_return std::move(opened).error();
-  target.staging = std::move(staging);
-  co_return &target;
-}
-
-/// Full batches, or all that waits.
-asio::awaitable<Result<void>> Load::flush(bool all) {
-  all = all || waiting_ >= kWaitingBatches * options_.batch_bytes;
-  std::vector<asio::awaitable<Result<void>>> work;
-  for (auto& [range, target] : targets_)
-    if (!target.rows.empty() && (all || target.bytes >= options_.batch_bytes)) work.push_back(flush_one(&target));
-  co_return co_await run_all(std::move(work));
-}
-
-asio::awaitable<Result<void>> Load::flush_one(Target* target) {
-  waiting_ -= std::exchange(target->bytes, 0);
-  co_return co_await target->staging->add(options_.columns, std::exchange(target->rows, {}), until_);
-}
-
-void Load::count_kept() {
-  Counts& counts = label_.counts;
-  counts.loaded = direct_ ? direct_->kept() : 0;
-  for (const auto& [range, target] : targets_) counts.loaded += target.staging->part().rows;
-  const std::int64_t unread = counts.filtered;
-  counts.filtered = counts.total - counts.loaded;
-  if (counts.filtered > unread && first_reason_.empty()) first_reason_ = "a constraint of the table";
-}
-
 asio::awaitable<Result<void>> Load::prepare() {
   if (failed_) co_return *failed_;
-  auto done = direct_ ? Result<void>() : co_await flush(true);
+  auto done = co_await on_its_way_.join();
+  if (done.ok() && !direct_) done = co_await stage_last();
   if (done.ok()) {
     count_kept();
     done = check_filtered(label_.counts, options_.max_filter_ratio, first_reason_);
   }
-  if (done.ok() && !direct_) done = co_await prepare_parts();
+  if (done.ok() && !direct_) done = co_await mark_prepared();
   if (!done.ok()) failed_ = done.error();
   co_return done;
 }
 
-asio::awaitable<Result<void>> Load::prepare_parts() {
-  std::vector<asio::awaitable<Result<void>>> work;
+/// A load of one request goes on to its commit point at once; the label need not know of the moment between.
+asio::awaitable<Result<void>> Load::mark_prepared() {
   label_.parts.clear();
-  for (auto& [range, target] : targets_) {
-    label_.parts.push_back(target.staging->part());
-    work.push_back(target.staging->prepare(until_));
-  }
-  if (auto prepared = co_await run_all(std::move(work)); !prepared.ok()) co_return prepared;
-  if (options_.two_steps) {
-    label_.expires = cluster_.wall_micros() + options_.timeout / 1us;
-    label_.owner.clear();
-  }
+  for (auto& [range, target] : targets_) label_.parts.push_back(target.staging->part());
+  if (!options_.two_steps) co_return Result<void>();
+  label_.expires = cluster_.wall_micros() + options_.timeout / 1us;
+  label_.owner.clear();
   auto state = co_await labels_.move(label_, {State::kPreparing, State::kPrepared}, State::kPrepared, until_);
   if (!state.ok()) co_return std::move(state).error();
   if (*state != State::kPrepared) co_return ended_by_others(*state);
@@ -256,7 +161,7 @@ asio::awaitable<Result<Label>> Load::commit() {
   if (!direct_) {
     auto until = std::max(until_, from_now(kAbortTime));
     label_.owner = cluster_.process();
-    auto state = co_await labels_.move(label_, {State::kPrepared}, State::kCommitted, until);
+    auto state = co_await labels_.move(label_, {State::kPreparing, State::kPrepared}, State::kCommitted, until);
     if (!state.ok()) co_return unknown_outcome();
     if (*state != State::kCommitted && *state != State::kDone) co_return ended_by_others(*state);
     label_.state = *state;
@@ -277,6 +182,7 @@ asio::awaitable<Result<Label>> Load::finish() {
 
 asio::awaitable<void> Load::abort(std::string reason) {
   failed_ = Error(Errc::kInvalidState, "the load was aborted");
+  (void)co_await on_its_way_.join();
   if (direct_) co_await direct_->abort();
   label_.error = std::move(reason);
   auto state =

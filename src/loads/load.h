@@ -42,8 +42,11 @@ class Load {
   const std::vector<std::string>& columns() const { return options_.columns; }
   const Label& label() const { return label_; }
   /// Values as SQLite stores them. The first error of a row ends the load, unless it filters. Whatever the error:
-  /// nothing of the load is seen, abort() says so to the label.
+  /// nothing of the load is seen, abort() says so to the label. What is added goes on its way beside the caller, so
+  /// that an error may come with a later add(), settle() or finish().
   boost::asio::awaitable<Result<void>> add(Rows rows);
+  /// Nothing is on its way any more: before another strand goes on with the load.
+  boost::asio::awaitable<Result<void>> settle();
   /// A row that could not even be read.
   void count_unread(const std::string& reason);
   void count_bytes(std::size_t bytes) { label_.counts.bytes += static_cast<std::int64_t>(bytes); }
@@ -58,7 +61,7 @@ class Load {
 
  private:
   struct Target {
-    std::unique_ptr<Staging> staging;
+    std::shared_ptr<Staging> staging;
     Rows rows;
     std::size_t bytes{0};
   };
@@ -68,9 +71,11 @@ class Load {
   boost::asio::awaitable<Result<void>> take(Row row);
   boost::asio::awaitable<Result<Target*>> target_in(RangeId range);
   boost::asio::awaitable<Result<RangeId>> range_of(fragments::RowRouter::Target routed);
-  boost::asio::awaitable<Result<void>> flush(bool all);
-  boost::asio::awaitable<Result<void>> flush_one(Target* target);
-  boost::asio::awaitable<Result<void>> prepare_parts();
+  boost::asio::awaitable<Result<void>> add_direct(Rows rows);
+  boost::asio::awaitable<Result<void>> stage(Rows rows);
+  boost::asio::awaitable<Result<void>> flush();
+  boost::asio::awaitable<Result<void>> stage_last();
+  boost::asio::awaitable<Result<void>> mark_prepared();
   void count_kept();
 
   gateway::Cluster& cluster_;
@@ -81,9 +86,10 @@ class Load {
   std::string first_reason_;
   fragments::Table table_;
   std::optional<fragments::RowRouter> router_;  ///< The table is partitioned.
-  std::optional<Direct> direct_;
+  std::shared_ptr<Direct> direct_;
   std::map<RangeId, Target> targets_;
   std::size_t waiting_{0};       ///< Bytes of rows in memory.
+  Beside on_its_way_;            ///< Rows that have left memory here, one batch of each target at most.
   std::optional<Error> failed_;  ///< Nothing more is taken.
 };
 

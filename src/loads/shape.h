@@ -41,7 +41,7 @@ std::string stage_of(std::string_view table);
 /// the table is refused (or left out, when its load filters), a row whose key another load has staged is refused for
 /// now, and so is, in the table itself, any row whose key is staged: a key is reserved until its load has ended.
 Result<std::vector<std::string>> staging_sql(const Shape& shape);
-/// Takes the triggers off the table and drops the hidden one.
-std::vector<std::string> unstaging_sql(std::string_view table);
+/// Takes the triggers off the table.
+std::vector<std::string> unguarding_sql(std::string_view table);
 
 }  // namespace outlast::loads

@@ -1,7 +1,8 @@
 #include "loads/staging.h"
 
+#include <utility>
+
 #include "base/crc32c.h"
-#include "executor/row_batch.h"
 #include "loads/shape.h"
 
 namespace outlast::loads {
@@ -66,26 +67,21 @@ asio::awaitable<Result<Row>> Staging::own_row(gateway::Session& session) {
   co_return rows->empty() ? Row() : std::move(rows->front());
 }
 
-asio::awaitable<Result<void>> Staging::open(Patience::Until until) {
-  co_return co_await repeat(&Staging::open_once, until);
-}
-
+/// The hidden tables, and this load among them.
 asio::awaitable<Result<void>> Staging::open_once(gateway::Session& session) {
-  if (auto made = co_await run_write(session, statement(std::string(kTxnTable))); !made.ok())
-    co_return std::move(made).error();
-  auto staged = co_await read_rows(
-      session, statement("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1", {Value(stage_)}));
-  if (!staged.ok()) co_return std::move(staged).error();
-  if (staged->empty())
+  auto there = co_await read_rows(session, statement("SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN "
+                                                     "(?1, 'outlast_load_txn') ORDER BY name = ?1",
+                                                     {Value(stage_)}));
+  if (!there.ok()) co_return std::move(there).error();
+  if (there->empty() || text_of(there->front().front()) == stage_)
+    if (auto made = co_await run_each(session, {std::string(kTxnTable)}); !made.ok()) co_return made;
+  if (there->empty() || text_of(there->back().front()) != stage_)
     if (auto made = co_await make_stage(session); !made.ok()) co_return made;
   auto noted = co_await run_write(
       session, statement("INSERT INTO outlast_load_txn VALUES (?1, ?2, 'staging', 0, 0, 0, ?3, ?4) ON CONFLICT DO "
                          "NOTHING",
                          {txn(), Value(stage_), Value(std::int64_t{load_.filter}), Value(cluster_.wall_micros())}));
   if (!noted.ok()) co_return std::move(noted).error();
-  auto row = co_await own_row(session);
-  if (!row.ok()) co_return std::move(row).error();
-  if (text_of(row->at(0)) != "staging") co_return aborted();
   co_return Result<void>();
 }
 
@@ -94,13 +90,11 @@ asio::awaitable<Result<void>> Staging::make_stage(gateway::Session& session) {
   if (!shape.ok()) co_return std::move(shape).error();
   auto texts = staging_sql(*shape);
   if (!texts.ok()) co_return std::move(texts).error();
-  for (std::string& text : *texts)
-    if (auto made = co_await run_write(session, statement(std::move(text))); !made.ok())
-      co_return std::move(made).error();
-  co_return Result<void>();
+  co_return co_await run_each(session, *std::move(texts));
 }
 
-asio::awaitable<Result<void>> Staging::add(std::vector<std::string> columns, Rows rows, Patience::Until until) {
+asio::awaitable<Result<void>> Staging::add(std::vector<std::string> columns, Rows rows, bool last,
+                                           Patience::Until until) {
   std::string names, values;
   for (std::size_t i = 0; i < columns.size(); ++i) {
     names += ", " + name_sql(columns[i]);
@@ -108,16 +102,12 @@ asio::awaitable<Result<void>> Staging::add(std::vector<std::string> columns, Row
   }
   batch_.insert_sql = std::string("INSERT ") + (load_.filter ? "OR IGNORE " : "") + "INTO " + name_sql(stage_) +
                       "(outlast_txn" + names + ") VALUES (" + std::to_string(load_.txn) + values + ")";
-  auto checksum = static_cast<std::uint32_t>(part_.checksum);
-  for (const Row& row : rows) {
-    executor::RowWriter bytes;
-    for (const Value& value : row) bytes.value(value);
-    checksum = crc32c(bytes.take(), checksum);
-  }
+  batch_.again = PackedRows(rows);
+  batch_.checksum = crc32c(batch_.again.bytes(), static_cast<std::uint32_t>(part_.checksum));
   batch_.rows = std::move(rows);
-  batch_.checksum = checksum;
+  batch_.last = last;
   auto added = co_await repeat(&Staging::add_once, until);
-  batch_.rows.clear();
+  batch_.again = {};
   if (!added.ok()) co_return of_the_table(std::move(added).error());
   ++part_.batches;
   part_.rows += batch_.kept;
@@ -130,13 +120,14 @@ asio::awaitable<Result<bool>> Staging::claim_batch(gateway::Session& session) {
   const std::int64_t next = part_.batches + 1;
   auto claimed = co_await run_write(
       session, statement("UPDATE outlast_load_txn SET batches = ?2, checksum = ?3 WHERE txn = ?1 AND state = 'staging' "
-                         "AND batches = ?2 - 1",
-                         {txn(), Value(next), Value(batch_.checksum)}));
+                         "AND batches = ?2 - 1 AND checksum = ?4",
+                         {txn(), Value(next), Value(batch_.checksum), Value(part_.checksum)}));
   if (!claimed.ok()) co_return std::move(claimed).error();
   if (*claimed == 1) co_return true;
   auto row = co_await own_row(session);
   if (!row.ok()) co_return std::move(row).error();
-  if (row->empty() || text_of(row->at(0)) != "staging") co_return aborted();
+  const std::string state = row->empty() ? std::string() : text_of(row->front());
+  if (state != "staging" && state != "prepared") co_return aborted();
   if (number_of(row->at(1)) != next || number_of(row->at(3)) != batch_.checksum)
     co_return Error(Errc::kInternal, "a batch of a load is missing in range " + part_.range.to_string());
   batch_.kept = number_of(row->at(2)) - part_.rows;
@@ -144,37 +135,31 @@ asio::awaitable<Result<bool>> Staging::claim_batch(gateway::Session& session) {
 }
 
 asio::awaitable<Result<void>> Staging::add_once(gateway::Session& session) {
+  if (part_.batches == 0)
+    if (auto opened = co_await open_once(session); !opened.ok()) co_return opened;
   auto fresh = co_await claim_batch(session);
   if (!fresh.ok()) co_return std::move(fresh).error();
   if (!*fresh) co_return Result<void>();
+  co_return co_await insert_batch(session);
+}
+
+asio::awaitable<Result<void>> Staging::insert_batch(gateway::Session& session) {
   gateway::Statement insert = statement(batch_.insert_sql);
-  insert.params = batch_.rows;
+  insert.params = batch_.rows.empty() ? batch_.again.rows() : std::exchange(batch_.rows, {});
   insert.tag = "INSERT";
-  auto inserted = co_await run_write(session, std::move(insert));
-  if (!inserted.ok()) co_return std::move(inserted).error();
-  batch_.kept = *inserted;
+  batch_.kept = 0;
+  if (!insert.params.empty()) {
+    auto inserted = co_await run_write(session, std::move(insert));
+    if (!inserted.ok()) co_return std::move(inserted).error();
+    batch_.kept = *inserted;
+  }
   auto counted = co_await run_write(
-      session, statement("UPDATE outlast_load_txn SET rows = rows + ?2 WHERE txn = ?1", {txn(), Value(*inserted)}));
+      session, statement("UPDATE outlast_load_txn SET rows = rows + ?2, state = ?3, changed = ?4 WHERE txn = ?1 AND "
+                         "rows = ?5",
+                         {txn(), Value(batch_.kept), Value(std::string(batch_.last ? "prepared" : "staging")),
+                          Value(cluster_.wall_micros()), Value(part_.rows)}));
   if (!counted.ok()) co_return std::move(counted).error();
-  co_return Result<void>();
-}
-
-asio::awaitable<Result<void>> Staging::prepare(Patience::Until until) {
-  co_return co_await repeat(&Staging::prepare_once, until);
-}
-
-asio::awaitable<Result<void>> Staging::prepare_once(gateway::Session& session) {
-  auto prepared = co_await run_write(
-      session,
-      statement(
-          "UPDATE outlast_load_txn SET state = 'prepared', changed = ?5 WHERE txn = ?1 AND state IN ('staging', "
-          "'prepared') AND batches = ?2 AND rows = ?3 AND checksum = ?4",
-          {txn(), Value(part_.batches), Value(part_.rows), Value(part_.checksum), Value(cluster_.wall_micros())}));
-  if (!prepared.ok()) co_return std::move(prepared).error();
-  if (*prepared == 1) co_return Result<void>();
-  auto row = co_await own_row(session);
-  if (!row.ok()) co_return std::move(row).error();
-  if (row->empty() || text_of(row->at(0)) != "staging") co_return aborted();
+  if (*counted == 1) co_return Result<void>();
   co_return Error(Errc::kInternal, "range " + part_.range.to_string() + " does not hold what the load sent there");
 }
 
@@ -194,46 +179,66 @@ asio::awaitable<Result<void>> Staging::apply_once(gateway::Session& session) {
   if (state != "applied")
     co_return Error(Errc::kInternal, "range " + part_.range.to_string() + " has a committed load as " + state);
   if (*mine == 0) co_return Result<void>();  // done before
-  if (auto moved = co_await move_rows(session, number_of(row->at(2))); !moved.ok()) co_return moved;
-  co_return co_await unstage(session);
+  auto table = co_await table_of_stage(session);
+  if (!table.ok()) co_return std::move(table).error();
+  auto last = co_await is_last(session);
+  if (!last.ok()) co_return std::move(last).error();
+  // The table's guards are for writes beside loads, and slow; the last load takes them away.
+  if (*last)
+    if (auto open = co_await run_each(session, unguarding_sql(load_.table)); !open.ok()) co_return open;
+  if (!table->empty())
+    if (auto moved = co_await move_rows(session, *table, number_of(row->at(2))); !moved.ok()) co_return moved;
+  co_return co_await drop_rows(session, *last);
 }
 
-asio::awaitable<Result<void>> Staging::move_rows(gateway::Session& session, std::int64_t expected) {
-  // By its trigger, so that a table that was renamed meanwhile is found. None: it was dropped, and its rows with it.
+/// By its trigger, so that a table that was renamed meanwhile is found. Empty: it was dropped, and its rows with it.
+asio::awaitable<Result<std::string>> Staging::table_of_stage(gateway::Session& session) {
   auto target =
       co_await read_rows(session, statement("SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger' AND name = ?1",
                                             {Value(stage_ + ":insert")}));
   if (!target.ok()) co_return std::move(target).error();
-  if (target->empty()) co_return Result<void>();
+  co_return target->empty() ? std::string() : text_of(target->front().front());
+}
+
+asio::awaitable<Result<void>> Staging::move_rows(gateway::Session& session, std::string table, std::int64_t expected) {
   auto columns = co_await read_rows(
       session,
       statement("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0 AND name <> 'outlast_txn'", {Value(stage_)}));
   if (!columns.ok()) co_return std::move(columns).error();
   std::string names;
   for (const Row& column : *columns) names += (names.empty() ? "" : ", ") + name_sql(text_of(column.front()));
-  auto moved = co_await run_write(
-      session, statement("INSERT INTO " + name_sql(text_of(target->front().front())) + "(" + names + ") SELECT " +
-                             names + " FROM " + name_sql(stage_) + " WHERE outlast_txn = ?1",
-                         {txn()}));
+  auto moved =
+      co_await run_write(session, statement("INSERT INTO " + name_sql(table) + "(" + names + ") SELECT " + names +
+                                                " FROM " + name_sql(stage_) + " WHERE outlast_txn = ?1",
+                                            {txn()}));
   if (!moved.ok()) co_return std::move(moved).error();
   if (*moved == expected) co_return Result<void>();
   co_return Error(Errc::kInternal, "range " + part_.range.to_string() + " holds " + std::to_string(*moved) +
                                        " staged rows of a load and not " + std::to_string(expected));
 }
 
-/// The last load of a table takes the hidden table with it.
-asio::awaitable<Result<void>> Staging::unstage(gateway::Session& session) {
+/// No other load has rows in the hidden table.
+asio::awaitable<Result<bool>> Staging::is_last(gateway::Session& session) {
   auto others = co_await read_rows(
       session, statement("SELECT 1 FROM outlast_load_txn WHERE stage = ?1 AND state IN ('staging', 'prepared') LIMIT 1",
                          {Value(stage_)}));
   if (!others.ok()) co_return std::move(others).error();
-  std::vector<gateway::Statement> last;
-  if (others->empty())
-    for (std::string& text : unstaging_sql(load_.table)) last.push_back(statement(std::move(text)));
-  else
-    last.push_back(statement("DELETE FROM " + name_sql(stage_) + " WHERE outlast_txn = ?1", {txn()}));
-  for (gateway::Statement& each : last)
-    if (auto done = co_await run_write(session, std::move(each)); !done.ok()) co_return std::move(done).error();
+  co_return others->empty();
+}
+
+asio::awaitable<Result<void>> Staging::run_each(gateway::Session& session, std::vector<std::string> texts) {
+  for (std::string& text : texts)
+    if (auto done = co_await run_write(session, statement(std::move(text))); !done.ok())
+      co_return std::move(done).error();
+  co_return Result<void>();
+}
+
+/// The last load of a table takes the hidden table with it.
+asio::awaitable<Result<void>> Staging::drop_rows(gateway::Session& session, bool last) {
+  if (last) co_return co_await run_each(session, {"DROP TABLE IF EXISTS " + name_sql(stage_)});
+  auto deleted =
+      co_await run_write(session, statement("DELETE FROM " + name_sql(stage_) + " WHERE outlast_txn = ?1", {txn()}));
+  if (!deleted.ok()) co_return std::move(deleted).error();
   co_return Result<void>();
 }
 
@@ -255,7 +260,11 @@ asio::awaitable<Result<void>> Staging::sweep_once(gateway::Session& session) {
                          {txn(), Value(stage_), Value(cluster_.wall_micros())}));
   if (!noted.ok()) co_return std::move(noted).error();
   if (before != "staging" && before != "prepared") co_return Result<void>();
-  co_return co_await unstage(session);
+  auto last = co_await is_last(session);
+  if (!last.ok()) co_return std::move(last).error();
+  if (*last)
+    if (auto open = co_await run_each(session, unguarding_sql(load_.table)); !open.ok()) co_return open;
+  co_return co_await drop_rows(session, *last);
 }
 
 asio::awaitable<Result<void>> Staging::forget(Patience::Until until) {

@@ -23,20 +23,18 @@ class Staging {
   };
   Staging(gateway::Cluster& cluster, Load load, RangeId range);
 
-  /// The hidden tables, and this load among them. Before the first add().
-  boost::asio::awaitable<Result<void>> open(Patience::Until until);
-  /// The next batch: all of it or nothing. kUniqueViolation, kNotNullViolation, … of rows that do not fit. `columns`:
-  /// which the rows have.
-  boost::asio::awaitable<Result<void>> add(std::vector<std::string> columns, Rows rows, Patience::Until until);
-  /// From here on the rows can be applied, whatever happens to this process.
-  boost::asio::awaitable<Result<void>> prepare(Patience::Until until);
+  /// The next batch: all of it or nothing; with the first one the hidden tables. kUniqueViolation, kNotNullViolation, …
+  /// of rows that do not fit. `columns`: which the rows have. `last`: from here on the rows can be applied, whatever
+  /// happens to this process.
+  boost::asio::awaitable<Result<void>> add(std::vector<std::string> columns, Rows rows, bool last,
+                                           Patience::Until until);
   /// The staged rows are in the table afterwards, once. Only for a load that is committed.
   boost::asio::awaitable<Result<void>> apply(Patience::Until until);
   /// Nothing of the load is left here, nor will be. Only for a load that is aborted.
   boost::asio::awaitable<Result<void>> sweep(Patience::Until until);
   /// Of a load whose label is removed: the range need not remember it any more.
   boost::asio::awaitable<Result<void>> forget(Patience::Until until);
-  /// Batches and rows so far.
+  /// Batches and rows so far; those whose add() has ended.
   const Part& part() const { return part_; }
 
  private:
@@ -45,12 +43,15 @@ class Staging {
   boost::asio::awaitable<Result<void>> in_transaction(Attempt attempt);
   boost::asio::awaitable<Result<void>> open_once(gateway::Session& session);
   boost::asio::awaitable<Result<void>> add_once(gateway::Session& session);
-  boost::asio::awaitable<Result<void>> prepare_once(gateway::Session& session);
+  boost::asio::awaitable<Result<void>> insert_batch(gateway::Session& session);
   boost::asio::awaitable<Result<void>> apply_once(gateway::Session& session);
   boost::asio::awaitable<Result<void>> sweep_once(gateway::Session& session);
   boost::asio::awaitable<Result<void>> forget_once(gateway::Session& session);
-  boost::asio::awaitable<Result<void>> move_rows(gateway::Session& session, std::int64_t expected);
-  boost::asio::awaitable<Result<void>> unstage(gateway::Session& session);
+  boost::asio::awaitable<Result<std::string>> table_of_stage(gateway::Session& session);
+  boost::asio::awaitable<Result<void>> move_rows(gateway::Session& session, std::string table, std::int64_t expected);
+  boost::asio::awaitable<Result<bool>> is_last(gateway::Session& session);
+  boost::asio::awaitable<Result<void>> run_each(gateway::Session& session, std::vector<std::string> texts);
+  boost::asio::awaitable<Result<void>> drop_rows(gateway::Session& session, bool last);
   boost::asio::awaitable<Result<void>> make_stage(gateway::Session& session);
   boost::asio::awaitable<Result<bool>> claim_batch(gateway::Session& session);
   /// This load's row: state, batches, rows, checksum; empty when the range does not know it.
@@ -66,7 +67,9 @@ class Staging {
   Part part_;
   struct Batch {
     std::string insert_sql;
-    Rows rows;
+    Rows rows;  ///< For the first attempt.
+    PackedRows again;
+    bool last{false};
     std::int64_t checksum{0}, kept{0};
   } batch_;  ///< The one that add() works on.
 };

@@ -141,10 +141,10 @@ Result<std::vector<std::string>> staging_sql(const Shape& shape) {
   return out;
 }
 
-std::vector<std::string> unstaging_sql(std::string_view table) {
+std::vector<std::string> unguarding_sql(std::string_view table) {
   const std::string stage = stage_of(table);
   return {"DROP TRIGGER IF EXISTS " + name_sql(stage + ":insert"),
-          "DROP TRIGGER IF EXISTS " + name_sql(stage + ":update"), "DROP TABLE IF EXISTS " + name_sql(stage)};
+          "DROP TRIGGER IF EXISTS " + name_sql(stage + ":update")};
 }
 
 }  // namespace outlast::loads

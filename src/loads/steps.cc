@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <memory>
+#include <utility>
 
 #include "executor/row_batch.h"
 
@@ -96,34 +97,55 @@ asio::awaitable<Result<void>> Patience::after(Error failed) {
   co_return Result<void>();
 }
 
-namespace {
-/// Shared with the works, which may end after their starter was destroyed.
-struct Together {
-  explicit Together(const asio::any_io_executor& executor) : all_done(executor) {
-    all_done.expires_at(asio::steady_timer::time_point::max());
-  }
-  std::size_t left{0};
-  std::optional<Error> first;
-  asio::steady_timer all_done;
+PackedRows::PackedRows(const Rows& rows) : columns_(rows.empty() ? 0 : rows.front().size()) {
+  executor::RowWriter writer;
+  for (const Row& row : rows)
+    for (const Value& value : row) writer.value(value);
+  bytes_ = writer.take();
+}
+
+Rows PackedRows::rows() const {
+  Rows out;
+  executor::RowReader reader(bytes_, columns_);
+  for (Row row; !reader.done() && reader.next(row).ok();) out.push_back(std::move(row));
+  return out;
+}
+
+/// Shared with the work, which may end after its starter was destroyed.
+struct Beside::State {
+  std::optional<Result<void>> ended;
+  std::shared_ptr<asio::steady_timer> joining;
 };
-}  // namespace
+
+asio::awaitable<void> Beside::start(asio::awaitable<Result<void>> work) {
+  state_ = std::make_shared<State>();
+  const asio::any_io_executor executor = co_await asio::this_coro::executor;
+  asio::co_spawn(executor, std::move(work), [state = state_](const std::exception_ptr& threw, Result<void> ended) {
+    if (threw) ended = Error(Errc::kInternal, "a step of a load failed");
+    state->ended = std::move(ended);
+    if (state->joining) state->joining->cancel();
+  });
+  co_await asio::post(executor, asio::use_awaitable);  // it begins before its starter goes on
+}
+
+asio::awaitable<Result<void>> Beside::join() {
+  if (!state_) co_return Result<void>();
+  const auto timer =
+      std::make_shared<asio::steady_timer>(co_await asio::this_coro::executor, asio::steady_timer::time_point::max());
+  state_->joining = timer;
+  boost::system::error_code ignored;
+  while (!state_->ended) co_await timer->async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  co_return *std::exchange(state_, nullptr)->ended;
+}
 
 asio::awaitable<Result<void>> run_all(std::vector<asio::awaitable<Result<void>>> work) {
-  if (work.empty()) co_return Result<void>();
   if (work.size() == 1) co_return co_await std::move(work.front());
-  const asio::any_io_executor executor = co_await asio::this_coro::executor;
-  const auto together = std::make_shared<Together>(executor);
-  together->left = work.size();
-  for (auto& each : work)
-    asio::co_spawn(executor, std::move(each), [together](const std::exception_ptr& threw, Result<void> done) {
-      if (threw && !together->first) together->first = Error(Errc::kInternal, "a step of a load failed");
-      if (!done.ok() && !together->first) together->first = std::move(done).error();
-      if (--together->left == 0) together->all_done.cancel();
-    });
-  boost::system::error_code ignored;
-  while (together->left > 0) co_await together->all_done.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-  if (together->first) co_return *together->first;
-  co_return Result<void>();
+  std::vector<Beside> all(work.size());
+  for (std::size_t i = 0; i < work.size(); ++i) co_await all[i].start(std::move(work[i]));
+  Result<void> first;
+  for (Beside& each : all)
+    if (auto ended = co_await each.join(); !ended.ok() && first.ok()) first = std::move(ended);
+  co_return first;
 }
 
 }  // namespace outlast::loads

@@ -1,6 +1,7 @@
 #pragma once
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,6 +41,33 @@ class Patience {
 };
 /// The cause may go away by itself, or the outcome is not known: a step that can be repeated is repeated.
 bool may_try_again(Errc code);
+
+/// Rows in few bytes, for what may have to be sent once more.
+class PackedRows {
+ public:
+  PackedRows() = default;
+  explicit PackedRows(const Rows& rows);
+  Rows rows() const;
+  const std::string& bytes() const { return bytes_; }
+
+ private:
+  std::size_t columns_{0};
+  std::string bytes_;
+};
+
+/// A piece of work that goes on beside its starter, on the starter's strand. Whoever drops a Beside does not wait for
+/// it: the work holds what it uses.
+class Beside {
+ public:
+  /// Nothing runs now.
+  boost::asio::awaitable<void> start(boost::asio::awaitable<Result<void>> work);
+  /// How it ended; Ok when nothing was started.
+  boost::asio::awaitable<Result<void>> join();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
 
 /// Runs all, side by side; the first error. The caller's executor must be a strand or a single thread.
 boost::asio::awaitable<Result<void>> run_all(std::vector<boost::asio::awaitable<Result<void>>> work);

@@ -149,7 +149,7 @@ asio::awaitable<Result<void>> feed_load(gateway::Cluster& cluster, StreamLoadReq
     waiting = 0;
     if (auto taken = co_await take_rows(&reader, load, filters); !taken.ok()) co_return taken;
   }
-  co_return Result<void>();
+  co_return co_await load->settle();
 }
 
 std::string to_json(const StreamLoadAnswer& answer) {
