@@ -100,7 +100,8 @@ class BeastBody final : public BodyStream {
   asio::awaitable<Result<std::string>> next() override {
     stream_.expires_after(limits_.silence);
     if (std::exchange(waiting_, false) && co_await say_continue(&stream_)) co_return gone();
-    std::string piece(kPiece, '\0');
+    std::string piece;
+    piece.resize_and_overwrite(kPiece, [](char*, std::size_t size) { return size; });
     std::size_t size = 0;
     boost::system::error_code error;
     while (size == 0 && !parser_.is_done()) {

@@ -55,14 +55,14 @@ Result<std::optional<Read>> LoadRowReader::next() {
 }
 
 Result<std::optional<Read>> LoadRowReader::next_csv() {
-  ASSIGN_OR_RETURN(const auto fields, csv_.next());
+  ASSIGN_OR_RETURN(auto fields, csv_.next());
   if (!fields) return std::optional<Read>();
-  Read read = from_fields(*fields);
+  Read read = from_fields(*std::move(fields));
   if (!read.row) read.reason += " (line " + std::to_string(csv_.line()) + ")";
   return std::optional<Read>(std::move(read));
 }
 
-Read LoadRowReader::from_fields(const sql::CopyRow& fields) const {
+Read LoadRowReader::from_fields(sql::CopyRow fields) const {
   if (fields.size() != columns_.size())
     return {std::nullopt,
             "a row has " + std::to_string(fields.size()) + " fields and not " + std::to_string(columns_.size())};
@@ -72,6 +72,10 @@ Read LoadRowReader::from_fields(const sql::CopyRow& fields) const {
     const sql::Oid type = columns_[i].type.oid;
     if (!fields[i] || (fields[i]->empty() && !is_text(type))) {
       row.emplace_back(executor::Null{});
+      continue;
+    }
+    if (is_text(type)) {  // the parser has seen that it is valid
+      row.emplace_back(*std::move(fields[i]));
       continue;
     }
     auto value = sql::decode_text(*fields[i], type);

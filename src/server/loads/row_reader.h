@@ -46,7 +46,7 @@ class LoadRowReader {
   Result<std::optional<Read>> next_csv();
   Result<std::optional<Read>> next_json();
   Result<std::optional<std::string_view>> next_object();
-  Read from_fields(const sql::CopyRow& fields) const;
+  Read from_fields(sql::CopyRow fields) const;
   Read from_object(std::string_view text) const;
 
   const LoadFormat format_;

@@ -135,12 +135,13 @@ std::size_t CopyParser::line_end() const {
 Result<std::optional<std::string_view>> CopyParser::take_line() {
   std::size_t end = std::string::npos;
   if (format_.csv) {
-    for (; scanned_ < bytes_.size(); ++scanned_) {
-      if (bytes_[scanned_] == '"') in_quotes_ = !in_quotes_;
-      if (bytes_[scanned_] == '\n' && !in_quotes_) {
-        end = scanned_;
-        break;
-      }
+    for (std::size_t line = bytes_.find('\n', scanned_); end == std::string::npos && scanned_ < bytes_.size();) {
+      if (line < scanned_) line = bytes_.find('\n', scanned_);
+      const std::size_t limit = in_quotes_ ? bytes_.size() : std::min(line, bytes_.size());
+      const std::size_t quote = std::string_view(bytes_).substr(0, limit).find('"', scanned_);
+      if (quote != std::string::npos) in_quotes_ = !in_quotes_;
+      if (quote == std::string::npos && !in_quotes_) end = line;
+      scanned_ = quote == std::string::npos ? limit : quote + 1;
     }
   } else {
     end = line_end();
@@ -205,6 +206,7 @@ Result<CopyRow> CopyParser::split_text(std::string_view line) const {
 
 Result<CopyRow> CopyParser::split_csv(std::string_view line) const {
   CopyRow row;
+  row.reserve(1 + static_cast<std::size_t>(std::ranges::count(line, format_.delimiter)));
   std::string field;
   bool quoted = false, inside = false;
   for (std::size_t i = 0;; ++i) {
@@ -226,7 +228,10 @@ Result<CopyRow> CopyParser::split_csv(std::string_view line) const {
         quoted = true;
       }
     } else {
-      field += line[i];
+      std::size_t end = i + 1;
+      while (end < line.size() && line[end] != '"' && (inside || line[end] != format_.delimiter)) ++end;
+      field.append(line, i, end - i);
+      i = end - 1;
     }
   }
 }
