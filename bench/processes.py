@@ -31,9 +31,10 @@ def tree_cpu_seconds(pid):
     return cpu_seconds(pid, reaped=True) + sum(cpu_seconds(child) for child in children(pid))
 
 
-def rss_mib(pid):
+def rss_mib(pid, which="VmRSS"):
+    """VmHWM: the peak."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
+        return next(int(line.split()[1]) for line in file if line.startswith(which)) / 1024
 
 
 def pss_mib(root):

@@ -237,6 +237,32 @@ def decommission_table(runs):
             f"less, reached: {verdict(good[1])}).")
 
 
+def stream_load_table(run):
+    names = {"plain": "ordinary", "parts": f"{run['partitions']} partitions"}
+    theirs = {(r["rows"], r["clients"]): r for r in run["rows"] if r["server"] == "postgres"}
+    rows = []
+    for r in run["rows"]:
+        if r["server"] != "postgres":
+            pg = theirs[r["rows"], r["clients"]]
+            rows.append([f"{r['rows']:,}", r["clients"], names[r["server"]], f"{pg['per_second']:,.0f}",
+                         f"{r['per_second']:,.0f}", f"{pg['cpu_us']:.1f}", f"{r['cpu_us']:.1f}", f"{r['ratio']:.2f}",
+                         verdict(r["pass"])])
+    return f"{about(run)} {run['rounds']} rounds, medians; ratio wanted: {run['wanted']}.\n\n" + lines(
+        ["rows a load", "clients", "table", "PostgreSQL, rows/s", "Outlast, rows/s", "its CPU, µs a row", "our CPU, µs a row",
+         "ratio", "reached"], rows)
+
+
+def fragments_table(run):
+    rows = [[f"{run['rows']:,} rows: scan and aggregate in one range", f"{run['one_range_ms']:.0f} ms", "–", "–"],
+            ["the same in 6 partitions on three nodes", f"{run['partitions_ms']:.0f} ms ({run['ratio']:.2f} × as fast)",
+             "faster", verdict(run["ratio"] > 1)],
+            ["each fragment", f"{run['fragment_ms']:.2f} ms", f"{run['wanted_fragment_ms']:.0f} ms",
+             verdict(run["fragment_ms"] <= run["wanted_fragment_ms"])]]
+    rows += [[f"gateway, {m['query']}, {m['rows']:,} rows", f"{m['before_mib']:.0f} + {m['grew_mib']:.0f} MiB, {m['ended']}",
+              "bounded", verdict(m["bounded"])] for m in run["memory"]]
+    return about(run) + "\n\n" + lines(["what", "measured", "wanted", "reached"], rows)
+
+
 def write(path, text):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
@@ -273,6 +299,9 @@ def main():
         text = file.read()
     sql, replication, restart, ingest, decommission = (
         load(name) for name in ("sql", "replication", "restart", "ingest", "decommission"))
+    for name, table in (("stream_load", stream_load_table), ("fragments", fragments_table)):
+        if runs := load(name):
+            text = fill(text, name, table(runs[0]))
     if sql:
         text = fill(text, "sql", sql_table(sql))
     if restart:
