@@ -14,7 +14,8 @@ std::optional<Error> ChannelCore::over_time(Held& held, bool write, Instant now)
   const Parameters& limits = services_->parameters;
   if (is_over(*held.range)) {
     held.over_since = std::min(held.over_since, now);
-    if (write || held.range->closes_at_once() || now - held.over_since >= limits.finish_reads)
+    const bool late = !services_->reads_finish && now - held.over_since >= limits.finish_reads;
+    if (write || held.range->closes_at_once() || late)
       return Error(Errc::kTransactionLost,
                    "the transaction was rolled back because the database moved to another node; run it again");
     return std::nullopt;

@@ -58,6 +58,10 @@ ForeignWork Executor::foreign_work(std::uint64_t own, Instant before) const {
   return work;
 }
 
+void Executor::let_reads_finish(bool yes) {
+  services_->reads_finish = yes;
+}
+
 void Executor::end_foreign_work(std::uint64_t own, Instant before) {
   for (const auto& channel : channels())
     if (channel->gateway() != own) channel->end_work(before);

@@ -70,6 +70,8 @@ class Executor {
   /// Where statements of whatever gateway run, or have rows that wait to be fetched, that began before that instant.
   /// They would be interrupted if the lease left now.
   std::set<RangeId> busy_ranges(Instant before) const;
+  /// While true, reads go on beyond Parameters::finish_reads: a drain gives them its own time, and ends them.
+  void let_reads_finish(bool yes);
   const Counters& counters() const;
   ExecutorStats stats() const;
 

@@ -263,6 +263,21 @@ TEST_F(PortalTest, AnOldSnapshotIsEndedWhenTheWalGrows) {
   EXPECT_EQ(code(run(*transaction, rollback())), "");
 }
 
+TEST_F(PortalTest, ReadsHaveTheDrainsTimeAfterTheLeaseLeft) {
+  const auto channel = open();
+  const std::uint64_t portal = run(*channel, limited("SELECT a FROM t", 1)).portal();
+  executor_->let_reads_finish(true);
+  range_->end_leadership();
+  executor_->sweep();
+  clock_.advance(60s);
+  executor_->sweep();
+  EXPECT_EQ(code(run(*channel, fetch(portal, 1))), "");
+  executor_->let_reads_finish(false);
+  executor_->sweep();
+  drain_sql_threads();
+  EXPECT_EQ(code(run(*channel, fetch(portal, 1))), "serialization_failure");
+}
+
 TEST_F(PortalTest, ARunningQueryWithAnOldSnapshotIsEndedToo) {
   const auto channel = open();
   const Pending pending = start(*channel, sql(std::string(kEndless) + ", t"));

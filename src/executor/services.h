@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -17,6 +18,7 @@ struct Services {
   SqlPool& sql;
   const Clock& clock;
   const Parameters parameters;
+  std::atomic<bool> reads_finish{false};  ///< Executor::let_reads_finish.
   ConnectionPool connections;
   Counters counters;
 

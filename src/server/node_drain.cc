@@ -189,6 +189,7 @@ void NodeDrain::carry_out(const DrainOrders& orders) {
                                      *foreign_before_);
     parts_.served.end_work(*foreign_before_);
   }
+  parts_.executor.let_reads_finish(orders.shed_leases && !orders.ready);
   if (orders.resign) resign();
   if (orders.shed_leases) return shed_leases(orders.keep_busy);
   if (mover_) mover_->stop();
