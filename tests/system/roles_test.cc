@@ -9,7 +9,7 @@
 #include <set>
 
 #include "cli/http_get.h"
-#include "support/cluster.h"
+#include "support/roles_cluster.h"
 
 namespace outlast {
 namespace {
@@ -17,72 +17,7 @@ using namespace std::chrono_literals;
 using testing_support::Finished;
 using testing_support::run_outlast;
 
-constexpr std::size_t kAlive = 7, kTablets = 9, kBackendCode = 16;  // columns of SHOW BACKENDS
-constexpr std::size_t kFrontendRole = 6;                            // of SHOW FRONTENDS
-
-class RolesTest : public testing_support::ClusterTest {
- protected:
-  using Row = std::vector<std::optional<std::string>>;
-
-  void start(std::vector<std::string> roles, int replicas) {
-    const int count = static_cast<int>(roles.size());
-    use_roles(std::move(roles));
-    ASSERT_NO_FATAL_FAILURE(start_nodes(count));
-    ASSERT_NO_FATAL_FAILURE(wait_replicated(replicas));
-    auto sql = connect(0);
-    must(sql, "SET CLUSTER SETTING min_graceful_exit_time_second = 1");
-    must(sql, "CREATE TABLE t (id bigint PRIMARY KEY)");
-    must(sql, "INSERT INTO t SELECT * FROM generate_series(1, 100)");
-  }
-  std::string id(int node) { return cluster().facts(node)->node.to_string(); }
-  /// The line of a listing that is about this node; its first column is the node's id.
-  Row row_of(cli::PgConnection& sql, const std::string& listing, const std::string& node) {
-    for (const Row& row : must(sql, "SHOW " + listing).rows)
-      if (row[0] == node) return row;
-    return Row(20);
-  }
-  std::string code_of(cli::PgConnection& sql, const std::string& node) {
-    return row_of(sql, "BACKENDS", node)[kBackendCode].value_or("");
-  }
-  /// By `node`'s own view.
-  int leader() {
-    auto sql = connect(0);
-    for (const Row& row : must(sql, "SHOW FRONTENDS").rows)
-      for (int i = 0; i < 2; ++i)
-        if (row[kFrontendRole] == "LEADER" && row[0] == id(i)) return i;
-    return -1;
-  }
-  /// `outlast stop` beside this test, which has to notice ends of processes meanwhile.
-  void stop(int node, std::vector<std::string> words) {
-    words.insert(words.begin(), {"stop", "--store=" + cluster().store(node)});
-    const auto started = cluster().start_command(words, log());
-    ASSERT_TRUE(started.ok()) << started.error().message;
-  }
-  std::string log() { return dir() + "/stop.log"; }
-  std::string stop_output() {
-    std::ifstream in(log());
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-  /// Its exit code.
-  int stopped() {
-    std::optional<int> code;
-    const auto waited = cluster().wait_until("the end of `outlast stop`", 30s, [&] {
-      for (int i = 0; i < cluster().size(); ++i) (void)cluster().running(i);
-      return (code = cluster().command_exit()).has_value();
-    });
-    EXPECT_TRUE(waited.ok()) << waited.error().message << stop_output();
-    return code.value_or(-1);
-  }
-  int health(int node) {
-    const auto answer = cli::http_get(cluster().facts(node)->http_addr, "/api/health", 5s);
-    return answer.ok() ? answer->status : 0;
-  }
-  template <class Reached>
-  void until(const char* what, const Reached& reached) {
-    const auto waited = cluster().wait_until(what, 20s, reached);
-    EXPECT_TRUE(waited.ok()) << waited.error().message;
-  }
-};
+class RolesTest : public testing_support::RolesClusterTest {};
 
 TEST_F(RolesTest, EveryNodeDoesWhatItsRolesSayAndABackendShowsItsExit) {
   ASSERT_NO_FATAL_FAILURE(start({"frontend", "frontend", "backend", "backend", "backend", "compute"}, 3));
@@ -106,19 +41,19 @@ TEST_F(RolesTest, EveryNodeDoesWhatItsRolesSayAndABackendShowsItsExit) {
   const int leaves = leaseholder_of("defaultdb");
   const std::string node = id(leaves);
   EXPECT_EQ(code_of(sql, node), "OK");
-  EXPECT_NE(row_of(sql, "BACKENDS", node)[kTablets], "0");
+  EXPECT_NE(cell(sql, "BACKENDS", node, "TabletNum"), "0");
   auto reader = connect(0);
   must(reader, "BEGIN");
   EXPECT_EQ(must(reader, "SELECT count(*) FROM t").rows[0][0], "100");
   ASSERT_NO_FATAL_FAILURE(stop(leaves, {"-g", "--timeout", "600"}));
   until("SHUTDOWN", [&] { return code_of(sql, node) == "SHUTDOWN"; });
-  EXPECT_EQ(row_of(sql, "BACKENDS", node)[kAlive], "true") << "exiting is not dead";
+  EXPECT_EQ(cell(sql, "BACKENDS", node, "Alive"), "true") << "exiting is not dead";
   must(sql, "INSERT INTO t VALUES (101)");
   EXPECT_EQ(must(reader, "SELECT count(*) FROM t").rows[0][0], "100") << "what runs there finishes";
   must(reader, "COMMIT");
   EXPECT_EQ(stopped(), 0) << stop_output();
   until("DISCONNECTED", [&] { return code_of(sql, node) == "DISCONNECTED"; });
-  EXPECT_EQ(row_of(sql, "BACKENDS", node)[kAlive], "false");
+  EXPECT_EQ(cell(sql, "BACKENDS", node, "Alive"), "false");
   EXPECT_EQ(must(sql, "SELECT count(*) FROM t").rows[0][0], "101");
 }
 
@@ -159,9 +94,18 @@ TEST_F(RolesTest, TheLeaderFrontendExitsWhileMetadataIsWritten) {
   const int other = 1 - old;
   std::atomic<bool> over = false;
   std::atomic<int> made = 0;
+  const auto table = [](int i) { return "p" + std::to_string(i); };
   auto writes = std::async(std::launch::async, [&] {
     auto sql = connect(other);
-    while (!over) must(sql, "CREATE DATABASE d" + std::to_string(made++));
+    for (; !over; ++made) {
+      must(sql, "CREATE DATABASE d" + std::to_string(made));
+      must(sql, "CREATE TABLE " + table(made) + " (k bigint PRIMARY KEY) PARTITION BY HASH (k) PARTITIONS 2");
+    }
+  });
+  int through_it = 0;  // databases whose creation the leaving leader acknowledged
+  auto until_cut = std::async(std::launch::async, [&] {
+    auto sql = connect(old);
+    while (sql.run("CREATE DATABASE l" + std::to_string(through_it), 30s).ok) ++through_it;
   });
   auto idle = connect(old), busy = connect(old);
   must(busy, "BEGIN");
@@ -178,8 +122,18 @@ TEST_F(RolesTest, TheLeaderFrontendExitsWhileMetadataIsWritten) {
   until("more databases", [&] { return made > before + 1; });
   over = true;
   writes.get();
+  until_cut.get();
+  EXPECT_GT(through_it, 0);
   auto sql = connect(other);
-  EXPECT_EQ(row_of(sql, "FRONTENDS", id(other))[kFrontendRole], "LEADER");
+  for (int i = 0; i < made; ++i) {
+    EXPECT_EQ(value(other, "d" + std::to_string(i), "SELECT 1"), "1");
+    EXPECT_EQ(must(sql, "SHOW PARTITIONS FROM " + table(i)).rows.size(), 2U);
+    must(sql, "INSERT INTO " + table(i) + " VALUES (1), (2), (3), (4)");
+  }
+  for (int i = 0; i < through_it; ++i) EXPECT_EQ(value(other, "l" + std::to_string(i), "SELECT 1"), "1");
+  auto unanswered = cli::PgConnection::connect(cluster().sql_url(other), "l" + std::to_string(through_it), 10s);
+  if (unanswered.ok()) must(*unanswered, "CREATE TABLE whole (id int)");
+  EXPECT_EQ(cell(sql, "FRONTENDS", id(other), "Role"), "LEADER");
   EXPECT_EQ(value(other, "defaultdb", "SELECT count(*) FROM t"), "101");
   std::ifstream in(cluster().store(old) + "/DRAIN.json");
   const std::string receipt{std::istreambuf_iterator<char>(in), {}};
@@ -195,7 +149,7 @@ TEST_F(RolesTest, SigUsr1TakesTheFrontendOnlyFromAProcessThatIsMore) {
   until("the end of the idle session", [&] { return idle.farewell().has_value(); });
   EXPECT_EQ(cli::PgConnection::connect(cluster().sql_url(node), "", 5s).error().code, Errc::kNotReady);
   auto sql = connect(1 - node);
-  until("another leader", [&] { return row_of(sql, "FRONTENDS", id(1 - node))[kFrontendRole] == "LEADER"; });
+  until("another leader", [&] { return cell(sql, "FRONTENDS", id(1 - node), "Role") == "LEADER"; });
   EXPECT_EQ(code_of(sql, id(node)), "OK") << "as a backend it stays";
   EXPECT_TRUE(cluster().running(node));
   const Finished back =
