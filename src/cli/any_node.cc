@@ -1,11 +1,16 @@
 #include "cli/any_node.h"
 
 #include <algorithm>
+#include <sstream>
 
 namespace outlast::cli {
 
-AnyNode::AnyNode(std::string first, std::function<void(const std::string&)> tell)
-    : tell_(std::move(tell)), addresses_{std::move(first)} {}
+AnyNode::AnyNode(const std::string& first, std::function<void(const std::string&)> tell) : tell_(std::move(tell)) {
+  std::istringstream words(first);
+  for (std::string address; std::getline(words, address, ',');)
+    if (!address.empty()) addresses_.push_back(address);
+  if (addresses_.empty()) addresses_.push_back(first);
+}
 
 void AnyNode::learn(const proto::NodeStatusReply& cluster, const std::set<std::uint32_t>& leaving) {
   const std::string first = now();
@@ -26,7 +31,8 @@ void AnyNode::learn(const proto::NodeStatusReply& cluster, const std::set<std::u
 }
 
 bool AnyNode::is_gone(Errc code) {
-  return code == Errc::kUnavailable || code == Errc::kNotReady || code == Errc::kShuttingDown || code == Errc::kFenced;
+  return code == Errc::kUnavailable || code == Errc::kDeadline || code == Errc::kNotReady ||
+         code == Errc::kShuttingDown || code == Errc::kFenced;
 }
 
 void AnyNode::move_on(std::size_t steps, const Error& why) {

@@ -13,8 +13,9 @@ namespace outlast::cli {
 /// command that follows something in the cluster outlives the node it began with. Thread-safety: none.
 class AnyNode {
  public:
-  /// `tell` gets a line when another node is asked from now on.
-  AnyNode(std::string first, std::function<void(const std::string&)> tell);
+  /// `first`: an address, or several with commas between them. `tell` gets a line when another node is asked from now
+  /// on.
+  AnyNode(const std::string& first, std::function<void(const std::string&)> tell);
 
   /// Addresses of the nodes, in the order in which they would be asked: those that live and stay first. Nodes of
   /// `leaving` are asked last, the present one too: they will not be answered by the others in the end.

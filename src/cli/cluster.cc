@@ -232,7 +232,8 @@ std::vector<Option> rolling_options(RollingCliOptions& o) {
           {.name = "--attach",
            .value_name = "",
            .target = &o.attach,
-           .help = "follow the rolling restart that is under way, and run its command"},
+           .help = "follow the rolling restart that is under way, and run its command; --host may name several nodes "
+                   "then, with commas: whichever answers is asked"},
           {.name = "--max-p99-ratio",
            .value_name = "R",
            .target = &o.ratio,

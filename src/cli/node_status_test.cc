@@ -58,10 +58,11 @@ TEST(NodeStatusText, AllAddsSizeAndReadiness) {
   reply.mutable_nodes(0)->set_bytes(3 << 20);
   reply.mutable_nodes(0)->set_readiness("allocation errors");
   reply.mutable_nodes(0)->set_blocking_ranges(44);
+  reply.mutable_nodes(0)->set_roles("backend");
   const std::string csv = leaving_table(reply, true).csv();
-  EXPECT_NE(csv.find("is_draining,bytes,readiness,blocking_ranges\n"), std::string::npos) << csv;
-  EXPECT_NE(csv.find("active,false,3 MiB,allocation errors,44\n"), std::string::npos) << csv;
-  EXPECT_NE(csv.find("decommissioned,true,0 B,-,0\n"), std::string::npos) << csv;
+  EXPECT_NE(csv.find("is_draining,bytes,readiness,blocking_ranges,roles\n"), std::string::npos) << csv;
+  EXPECT_NE(csv.find("active,false,3 MiB,allocation errors,44,backend\n"), std::string::npos) << csv;
+  EXPECT_NE(csv.find("decommissioned,true,0 B,-,0,\"frontend,backend,compute\"\n"), std::string::npos) << csv;
 }
 
 TEST(NodeStatusText, SaysUntilWhenANodeIsUnderMaintenance) {
@@ -209,6 +210,15 @@ TEST_F(AnyNodeTest, AsksAnotherKnownNodeWhenOneDiesAndSaysSo) {
   EXPECT_EQ(ask(), "");
   dead_ = {"localhost:26252"};
   EXPECT_NE(ask(), "") << "whoever comes back first";
+}
+
+TEST_F(AnyNodeTest, SeveralMayBeNamedForTheFirstQuestion) {
+  any_ = AnyNode("localhost:26251,localhost:26252", [this](const std::string& text) { told_ += text; });
+  dead_ = {"localhost:26251"};
+  why_ = Errc::kDeadline;
+  EXPECT_EQ(ask(), "localhost:26252") << "the first one hangs";
+  learn({});
+  EXPECT_EQ(ask(), "localhost:26252");
 }
 
 TEST_F(AnyNodeTest, PrefersNodesThatStay) {

@@ -15,16 +15,23 @@ std::string precise_time_text(std::int64_t micros) {
   return text;
 }
 
+namespace {
+/// A program from before there were roles has all of them.
+std::string roles_of(const proto::NodeStatus& n) {
+  return n.roles().empty() ? "frontend,backend,compute" : n.roles();
+}
+}  // namespace
+
 Table status_table(const proto::NodeStatusReply& reply) {
   Table table({"id", "address", "sql_address", "build", "started_at", "is_available", "is_live", "liveness",
-               "membership", "is_draining", "replicas", "leases", "leader_frontend", "store", "locality",
+               "membership", "is_draining", "replicas", "leases", "leader_frontend", "store", "locality", "roles",
                "maintenance"});
   for (const proto::NodeStatus& n : reply.nodes())
     table.add({std::to_string(n.id()), n.address(), n.sql_address(), n.build(),
                server::time_text(n.started_at_micros()), yes(n.is_available()), yes(n.is_live()), n.liveness(),
                n.membership(), yes(n.is_draining()), std::to_string(n.replicas()), std::to_string(n.leases()),
                yes(n.is_leader_frontend()), n.store_failure().empty() ? "ok" : "failed",
-               n.locality().empty() ? "-" : n.locality(),
+               n.locality().empty() ? "-" : n.locality(), roles_of(n),
                n.maintenance_until_micros() == 0 ? "-" : "until " + server::time_text(n.maintenance_until_micros())});
   return table;
 }
@@ -34,7 +41,7 @@ Table leaving_table(const proto::NodeStatusReply& reply, bool all) {
                                    "started_at", "updated_at",        "locality",           "is_available",
                                    "is_live",    "gossiped_replicas", "is_decommissioning", "membership",
                                    "is_draining"};
-  if (all) columns.insert(columns.end(), {"bytes", "readiness", "blocking_ranges"});
+  if (all) columns.insert(columns.end(), {"bytes", "readiness", "blocking_ranges", "roles"});
   Table table(std::move(columns));
   for (const proto::NodeStatus& n : reply.nodes()) {
     std::vector<std::string> cells{std::to_string(n.id()),
@@ -52,7 +59,7 @@ Table leaving_table(const proto::NodeStatusReply& reply, bool all) {
                                    yes(n.is_draining())};
     if (all)
       cells.insert(cells.end(), {format_bytes(n.bytes()), n.readiness().empty() ? "-" : n.readiness(),
-                                 std::to_string(n.blocking_ranges())});
+                                 std::to_string(n.blocking_ranges()), roles_of(n)});
     table.add(std::move(cells));
   }
   return table;

@@ -4,12 +4,22 @@ namespace outlast::gateway {
 namespace {
 using Kind = ListingColumn::Kind;
 
-constexpr ListingColumn kNodes[] = {
-    {Kind::kInteger, "id"},           {Kind::kText, "address"},        {Kind::kText, "sql_address"},
-    {Kind::kText, "build"},           {Kind::kText, "started_at"},     {Kind::kText, "locality"},
-    {Kind::kBoolean, "is_available"}, {Kind::kBoolean, "is_live"},     {Kind::kText, "liveness"},
-    {Kind::kInteger, "replicas"},     {Kind::kInteger, "leases"},      {Kind::kBoolean, "is_decommissioning"},
-    {Kind::kText, "membership"},      {Kind::kBoolean, "is_draining"}, {Kind::kBoolean, "is_leader_frontend"}};
+constexpr ListingColumn kNodes[] = {{Kind::kInteger, "id"},
+                                    {Kind::kText, "address"},
+                                    {Kind::kText, "sql_address"},
+                                    {Kind::kText, "build"},
+                                    {Kind::kText, "started_at"},
+                                    {Kind::kText, "locality"},
+                                    {Kind::kBoolean, "is_available"},
+                                    {Kind::kBoolean, "is_live"},
+                                    {Kind::kText, "liveness"},
+                                    {Kind::kInteger, "replicas"},
+                                    {Kind::kInteger, "leases"},
+                                    {Kind::kBoolean, "is_decommissioning"},
+                                    {Kind::kText, "membership"},
+                                    {Kind::kBoolean, "is_draining"},
+                                    {Kind::kBoolean, "is_leader_frontend"},
+                                    {Kind::kText, "roles"}};
 constexpr ListingColumn kRanges[] = {
     {Kind::kInteger, "range"},       {Kind::kText, "database"},      {Kind::kInteger, "epoch"},
     {Kind::kInteger, "leaseholder"}, {Kind::kText, "in_sync"},       {Kind::kText, "learners"},

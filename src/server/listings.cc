@@ -70,7 +70,7 @@ std::vector<gateway::ListingRow> listing_rows(const proto::NodeStatusReply& node
     rows.push_back({number(n.id()), n.address(), n.sql_address(), n.build(), time_text(n.started_at_micros()),
                     text_or_null(n.locality()), number(n.is_available()), number(n.is_live()), n.liveness(),
                     number(n.replicas()), number(n.leases()), number(n.is_decommissioning()), n.membership(),
-                    number(n.is_draining()), number(n.is_leader_frontend())});
+                    number(n.is_draining()), number(n.is_leader_frontend()), text_or_null(n.roles())});
   return rows;
 }
 
