@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/asio/io_context.hpp>
+#include <functional>
 #include <future>
 #include <thread>
 
@@ -23,11 +25,11 @@ asio::awaitable<Response> broken(Request) {
 }
 
 /// How many bytes came, or why no more did.
-asio::awaitable<Response> count(Request, BodyStream* body, std::promise<Errc>* ended) {
+asio::awaitable<Response> count(Request, BodyStream* body, std::function<void(Errc)> ended) {
   for (std::size_t bytes = 0;;) {
     auto piece = co_await body->next();
     if (!piece.ok()) {
-      ended->set_value(piece.error().code);
+      ended(piece.error().code);
       co_return Response::error(piece.error());
     }
     if (piece->empty()) co_return Response::text(std::to_string(bytes) + " bytes");
@@ -52,9 +54,11 @@ class HttpServerTest : public testing::Test {  // a real socket, a plain blockin
     server_.route("POST", "/echo", echo);
     server_.route("GET", "/tree/", echo);
     server_.route("GET", "/broken", broken);
-    server_.route_stream(
-        "PUT", "/count", {.body_max = 8 << 20, .silence = std::chrono::milliseconds(50)},
-        [this](Request request, BodyStream* body) { return count(std::move(request), body, &ended_); });
+    server_.route_stream("PUT", "/count", {.body_max = 8 << 20, .silence = std::chrono::milliseconds(50)},
+                         [this](Request request, BodyStream* body) {
+                           return count(std::move(request), body,
+                                        [this](Errc why) { ended_[failed_++].set_value(why); });
+                         });
     server_.route_stream("PUT", "/refuse", {}, refuse);
     server_.start(listener_);
     thread_ = std::thread([this] { context_.run(); });
@@ -76,11 +80,13 @@ class HttpServerTest : public testing::Test {  // a real socket, a plain blockin
     close(fd);
     return answer;
   }
-  /// Of the stream that could not be read to its end.
-  Errc how_it_ended() { return std::exchange(ended_, {}).get_future().get(); }
+  /// Of the next stream that could not be read to its end.
+  Errc how_it_ended() { return ended_[asked_++].get_future().get(); }
   int listener_{-1};
   sockaddr_in address_{};
-  std::promise<Errc> ended_;
+  std::array<std::promise<Errc>, 2> ended_;
+  std::size_t failed_{0};  ///< The server's thread's.
+  std::size_t asked_{0};
   asio::io_context context_;
   Server server_{context_.get_executor()};
   std::thread thread_;
