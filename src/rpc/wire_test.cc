@@ -15,10 +15,9 @@ proto::WireWelcome message(std::size_t bytes, char fill) {
   return out;
 }
 
-/// Feeds `bytes` in pieces of `piece` and returns the messages that come out.
-std::vector<std::string> cut(const std::string& bytes, std::size_t piece) {
-  FrameCutter cutter(16);
-  std::vector<std::string> out;
+/// Feeds `bytes` in pieces of `piece`, and hands on each frame that comes out.
+template <class Take>
+void feed(FrameCutter cutter, const std::string& bytes, std::size_t piece, Take take) {
   for (std::size_t at = 0; at < bytes.size();) {
     const std::span<char> space = cutter.space();
     const std::size_t n = std::min({piece, space.size(), bytes.size() - at});
@@ -26,14 +25,21 @@ std::vector<std::string> cut(const std::string& bytes, std::size_t piece) {
     cutter.filled(n);
     at += n;
     for (;;) {
-      const auto frame = cutter.next();
-      EXPECT_TRUE(frame.ok());
-      if (!frame.ok() || !*frame) break;
-      proto::WireWelcome read;
-      EXPECT_TRUE(read.ParseFromArray((*frame)->bytes.data(), static_cast<int>((*frame)->bytes.size())));
-      out.push_back(read.message());
+      auto frame = cutter.next();
+      ASSERT_TRUE(frame.ok());
+      if (!*frame) break;
+      take(**frame);
     }
   }
+}
+
+std::vector<std::string> cut(const std::string& bytes, std::size_t piece) {
+  std::vector<std::string> out;
+  feed(FrameCutter(16), bytes, piece, [&out](const Frame& frame) {
+    proto::WireWelcome read;
+    EXPECT_TRUE(read.ParseFromArray(frame.bytes.data(), static_cast<int>(frame.bytes.size())));
+    out.push_back(read.message());
+  });
   return out;
 }
 
@@ -82,30 +88,19 @@ TEST(PieceFrameTest, IsReadWhereItsDataStaysHoweverTheBytesArrive) {
   for (const std::size_t size : sizes) bytes += bytes_of(frame_of_piece(piece(size)));
   append_frame(bytes, piece(400'000));  // of a program that does not put it last
   for (const std::size_t step : {std::size_t{1}, std::size_t{300}, std::size_t{64} << 10, bytes.size()}) {
-    FrameCutter cutter(64 << 10, true);
     std::vector<std::size_t> aside, all;
-    for (std::size_t at = 0; at < bytes.size();) {
-      const std::span<char> space = cutter.space();
-      const std::size_t n = std::min({step, space.size(), bytes.size() - at});
-      std::memcpy(space.data(), bytes.data() + at, n);
-      cutter.filled(n);
-      at += n;
-      for (;;) {
-        auto frame = cutter.next();
-        ASSERT_TRUE(frame.ok());
-        if (!*frame) break;
-        proto::RangeMessage read;
-        ASSERT_TRUE(read.ParseFromArray((*frame)->bytes.data(), static_cast<int>((*frame)->bytes.size())));
-        auto& chunk = *read.mutable_snapshot_chunk();
-        if (!(*frame)->data.empty()) {
-          aside.push_back((*frame)->data.size());
-          EXPECT_TRUE(chunk.data().empty());
-          chunk.set_data(std::move((*frame)->data));
-        }
-        all.push_back(chunk.data().size());
-        EXPECT_EQ(read.SerializeAsString(), piece(chunk.data().size()).SerializeAsString());
+    feed(FrameCutter(64 << 10, true), bytes, step, [&](Frame& frame) {
+      proto::RangeMessage read;
+      ASSERT_TRUE(read.ParseFromArray(frame.bytes.data(), static_cast<int>(frame.bytes.size())));
+      auto& chunk = *read.mutable_snapshot_chunk();
+      if (!frame.data.empty()) {
+        aside.push_back(frame.data.size());
+        EXPECT_TRUE(chunk.data().empty());
+        chunk.set_data(std::move(frame.data));
       }
-    }
+      all.push_back(chunk.data().size());
+      EXPECT_EQ(read.SerializeAsString(), piece(chunk.data().size()).SerializeAsString());
+    });
     EXPECT_EQ(all, (std::vector<std::size_t>{1U << 20, 10U, 300'000U, 1U << 20, 400'000U})) << step;
     EXPECT_EQ(aside, (std::vector<std::size_t>{1U << 20, 300'000U, 1U << 20})) << step;
   }
