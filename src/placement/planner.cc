@@ -122,9 +122,16 @@ class Plan {
     if (heir) take(Kind::kTransferLease, range, *heir);
   }
 
+  /// The leaseholder's process gives its leases away itself, and knows which of them statements still need. A disk that
+  /// failed waits for nobody.
+  bool gives_away(NodeId holder) const {
+    const NodeView& node = *nodes_.at(holder);
+    return node.exiting && !node.store_failed;
+  }
+
   /// Leases leave nodes that are draining, on their way out, or on a disk that failed.
   void shed_lease(const RangeView& range) {
-    if (full() || eligible(range.leaseholder->node)) return;
+    if (full() || eligible(range.leaseholder->node) || gives_away(range.leaseholder->node)) return;
     const auto heir = least(leases_, [&](NodeId id) { return range.find_insync(id) != nullptr; });
     if (heir) take(Kind::kTransferLease, range, *heir);
   }
@@ -171,6 +178,7 @@ class Plan {
           static_cast<int>(range.insync.size()) > wanted(range))
         continue;
       const NodeId holder = range.leaseholder->node;
+      if (gives_away(holder)) continue;
       const auto heir = least(leases_, [&](NodeId id) { return range.find_insync(id) != nullptr; });
       if (heir && leases_[holder] - leases_[*heir] >= 2) take(Kind::kTransferLease, range, *heir);
     }

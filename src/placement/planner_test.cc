@@ -162,6 +162,14 @@ TEST(Planner, MovesLeasesOffADrainingNodeAndOffADiskThatFailed) {
   EXPECT_EQ(plan(view).at(0), (Step{Kind::kTransferLease, RangeId(1), NodeId(2), 2}));
 }
 
+TEST(Planner, LeavesTheLeasesOfAnExitingProcessToIt) {
+  ClusterView view{{node(1), node(2)}, {grown(range(1, 1), {2}), grown(range(2, 1), {2}), grown(range(3, 1), {2})}};
+  view.nodes[0].draining = view.nodes[0].exiting = true;
+  EXPECT_TRUE(plan(view).empty()) << "it knows on which of them statements run";
+  view.nodes[0].store_failed = true;
+  EXPECT_EQ(plan(view).size(), 3u);
+}
+
 TEST(Planner, LeavesADifferenceOfOneAlone) {
   ClusterView view{{node(1), node(2), node(3)}, {grown(range(1, 1), {2, 3})}};
   EXPECT_TRUE(plan(view).empty());

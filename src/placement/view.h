@@ -29,6 +29,7 @@ struct NodeView {
   Health health{Health::kLive};
   Membership membership{Membership::kActive};
   bool draining{false};
+  bool exiting{false};       ///< Its process ends and gives its leases away itself: those of running statements last.
   bool store_failed{false};  ///< Its disk failed, and has not proven itself since.
   Locality locality;
   Disk disk;

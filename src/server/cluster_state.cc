@@ -218,6 +218,7 @@ placement::ClusterView ClusterState::placement_view() const {
       node.health = is_dead(record.node) ? placement::NodeView::Health::kDead : placement::NodeView::Health::kSuspect;
     node.membership = record.membership;
     node.draining = draining(record.node);
+    node.exiting = exiting(record.node);
     node.store_failed = !record.store.failure.empty();
     node.locality = record.locality;
     node.frontend = record.roles.frontend;

@@ -19,9 +19,10 @@ using testing_support::run_outlast;
 /// A client that reads some rows of a large result and stops reading: the rest waits where it is calculated.
 class SlowReader {
  public:
-  explicit SlowReader(const std::string& url) : connection_(PQconnectdb(url.c_str()), &PQfinish) {
+  explicit SlowReader(const std::string& url, const char* query = "SELECT a.k, repeat('x', 1000) FROM q a, q b")
+      : connection_(PQconnectdb(url.c_str()), &PQfinish) {
     EXPECT_EQ(PQstatus(connection_.get()), CONNECTION_OK) << PQerrorMessage(connection_.get());
-    EXPECT_EQ(PQsendQuery(connection_.get(), "SELECT a.k, repeat('x', 1000) FROM q a, q b"), 1);
+    EXPECT_EQ(PQsendQuery(connection_.get(), query), 1);
     EXPECT_EQ(PQsetSingleRowMode(connection_.get()), 1);
     EXPECT_EQ(read(10), "");
   }
@@ -136,6 +137,26 @@ TEST_F(ExitsTest, AfterTheWindowQueriesOfAComputeNodeAreCutAndItEnds) {
   const cli::PgReply ended = endless.get();
   EXPECT_EQ(ended.sqlstate, "57014") << "it began again elsewhere, and its time is up: " << ended.message;
   EXPECT_EQ(must(sql, "SELECT count(*) FROM q").rows[0][0], "200");
+}
+
+TEST_F(ExitsTest, TheLeaseThatAQueryNeedsLeavesAfterIt) {
+  ASSERT_NO_FATAL_FAILURE(start({"frontend", "backend", "backend", "backend"}, 3));
+  auto sql = connect(0);
+  must(sql, "SET CLUSTER SETTING loop_count_wait_fragments_finish = 60");
+  const int node = leaseholder_of("defaultdb");
+  SlowReader reader(cluster().sql_url(0), "SELECT a.id, repeat('x', 1000) FROM t a, t b, t c LIMIT 40000");
+  ASSERT_NO_FATAL_FAILURE(stop(node, {"-g"}));
+  until("SHUTDOWN", [&] { return code_of(sql, id(node)) == "SHUTDOWN"; });
+  // Several rounds of the leader frontend's placement.
+  for (const auto end = std::chrono::steady_clock::now() + 5s; std::chrono::steady_clock::now() < end;)
+    ASSERT_EQ(leaseholder_of("defaultdb"), node) << "the query would have begun again elsewhere";
+  EXPECT_EQ(must(sql, "SELECT count(*) FROM t").rows[0][0], "100") << "served where the lease is";
+  EXPECT_EQ(reader.read(SlowReader::kAll + 1), "");
+  EXPECT_EQ(reader.rows(), SlowReader::kAll);
+  EXPECT_EQ(stopped(), 0) << stop_output();
+  EXPECT_FALSE(cluster().running(node));
+  EXPECT_EQ(must(sql, "SELECT count(*) FROM t").rows[0][0], "100");
+  EXPECT_NE(leaseholder_of("defaultdb"), node);
 }
 
 TEST_F(ExitsTest, AHardStopKillsAtOnceAndNothingIsLost) {
