@@ -26,6 +26,7 @@ NodeDrain::NodeDrain(Parts parts)
       notice_(parts_.loop, {.set_phase = parts_.set_phase,
                             .ask_leader = parts_.ask_leader,
                             .acknowledged = [this] { drainer_.nudge(); }}),
+      metadata_(parts_.loop, parts_.meta, [this] { drainer_.nudge(); }),
       drainer_(parts_.loop, ports()) {
   parts_.state.ranges().on_change([this, alive = std::weak_ptr(alive_)](const meta::RangeMirror::Change& change) {
     if (!alive.expired()) on_range(change);
@@ -257,6 +258,7 @@ void NodeDrain::shed_leases(bool keep_busy) {
     if (!leases_left_at_) leases_left_at_ = parts_.loop.now();
     return;
   }
+  if (!metadata_.lately()) return;
   replication::LeaseTransferOptions options;
   for (const auto& entry : parts_.state.nodes().snapshot())
     if (!could_lead(entry->value.node)) options.avoid.insert(entry->value.node);

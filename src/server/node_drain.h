@@ -13,6 +13,7 @@
 #include "server/cluster_state.h"
 #include "server/drainer.h"
 #include "server/exit_notice.h"
+#include "server/metadata_heard.h"
 #include "server/node_ingest.h"
 #include "sql/sql_server.h"
 
@@ -141,6 +142,7 @@ class NodeDrain {
   std::string last_receipt_;               ///< JSON; empty: this store never saw a drain's end.
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
   ExitNotice notice_;
+  MetadataHeard metadata_;
   Drainer drainer_;
 };
 

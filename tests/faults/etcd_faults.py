@@ -158,4 +158,58 @@ def etcd_stopped_briefly(c, seed):
     return load.summary()
 
 
-SCENARIOS = [etcd_leader_killed, etcd_stopped_briefly, node_cut_from_etcd, etcd_away_for_30_s]
+def shown(cursor, node):
+    """(StatusCode, Alive) of a backend."""
+    cursor.execute("SHOW BACKENDS")
+    names = [column.name for column in cursor.description]
+    row = next(r for r in cursor.fetchall() if int(r[0]) == node)
+    return row[names.index("StatusCode")], str(row[names.index("Alive")]).lower()
+
+
+def exit_with_heartbeats_lost(c, seed):
+    """a node that exits while its heartbeats are late, twice: SHUTDOWN all the time, never dead, and its exit ends"""
+    import psycopg2
+    with Loads(c, "exit_heartbeats", seed) as load:
+        holder = c.holder("register")
+        survivor = next(n for n in c.nodes if n is not holder)
+        number, before = holder.id(), epoch(c)
+        watch, reader = psycopg2.connect(survivor.url()), psycopg2.connect(survivor.url("register"))
+        watch.autocommit = True
+        sql, read = watch.cursor(), reader.cursor()
+        for setting, value in (("min_graceful_exit_time_second", "1"), ("loop_count_wait_fragments_finish", "6"),
+                               ("graceful_exit_wait_for_frontend_heartbeat", "true")):
+            sql.execute(f"SET CLUSTER SETTING {setting} = {value}")
+        read.execute("SELECT v FROM r WHERE id = 1")  # a transaction that keeps the exit open
+        for member in MEMBERS:
+            c.network.cut(holder.host, member)
+        stopping = subprocess.Popen([BINARY, "stop", "-g", f"--store={holder.store}", "--timeout=90"],
+                                    stdout=open(f"{holder.log}.stop", "wb"), stderr=subprocess.STDOUT)
+        load.progress("while nobody can hear that it exits", survivor)
+        if shown(sql, number)[0] != "OK":
+            raise Failure(f"nobody can know yet: {shown(sql, number)}")
+        c.network.heal()
+        wait_for("SHUTDOWN", lambda: shown(sql, number)[0] == "SHUTDOWN")
+        for member in MEMBERS:
+            c.network.cut(holder.host, member)
+        late = time.monotonic() + 3  # less than liveness.ttl
+        while time.monotonic() < late:
+            if shown(sql, number) != ("SHUTDOWN", "true"):
+                raise Failure(f"an exiting node with late heartbeats is {shown(sql, number)}")
+        c.network.heal()
+        read.execute("SELECT v FROM r WHERE id = 1")
+        reader.commit()
+        wait_for("the end of the exit", lambda: stopping.poll() is not None)
+        if stopping.returncode != 0 or holder.process.wait(30) != 0:
+            raise Failure(f"`outlast stop` {stopping.returncode}: {open(f'{holder.log}.stop').read()}")
+        wait_for("DISCONNECTED", lambda: shown(sql, number) == ("DISCONNECTED", "false"))
+        if epoch(c, survivor) != before + 1:
+            raise Failure("the lease was to move once, by the node itself")
+        watch.close(), reader.close()
+        load.progress("after the exit", survivor)
+        holder.start()
+        holder.wait_ready()
+        c.wait_whole(DATABASES)
+    return load.summary()
+
+
+SCENARIOS = [etcd_leader_killed, etcd_stopped_briefly, exit_with_heartbeats_lost, node_cut_from_etcd, etcd_away_for_30_s]

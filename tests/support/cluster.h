@@ -53,7 +53,10 @@ class ClusterTest : public testing::Test {
   std::string value(int node, const std::string& database, const std::string& sql);
 
  private:
+  void make_cluster();
+
   std::string dir_;
+  cli::LocalClusterOptions options_;
   std::unique_ptr<cli::LocalCluster> cluster_;
 };
 

@@ -30,7 +30,12 @@ Finished run_outlast(const std::string& arguments, int seconds_max, const std::s
 ClusterTest::ClusterTest() {
   dir_ = testing::TempDir() + "outlast-test-XXXXXX";
   if (::mkdtemp(dir_.data()) == nullptr) throw std::runtime_error("cannot make a folder below " + testing::TempDir());
-  cluster_ = std::make_unique<cli::LocalCluster>(cli::LocalClusterOptions{.binary = OUTLAST_BINARY, .dir = dir_});
+  options_ = {.binary = OUTLAST_BINARY, .dir = dir_};
+  make_cluster();
+}
+
+void ClusterTest::make_cluster() {
+  cluster_ = std::make_unique<cli::LocalCluster>(options_);
 }
 
 ClusterTest::~ClusterTest() {
@@ -43,25 +48,26 @@ ClusterTest::~ClusterTest() {
 }
 
 void ClusterTest::use_meta(const std::string& url) {
-  cluster_ =
-      std::make_unique<cli::LocalCluster>(cli::LocalClusterOptions{.binary = OUTLAST_BINARY, .dir = dir_, .meta = url});
+  options_.meta = url;
+  make_cluster();
 }
 
 void ClusterTest::use_start(std::vector<std::string> words, const std::string& program) {
-  cluster_ = std::make_unique<cli::LocalCluster>(cli::LocalClusterOptions{
-      .binary = program.empty() ? OUTLAST_BINARY : program, .dir = dir_, .start_args = std::move(words)});
+  options_.start_args = std::move(words);
+  if (!program.empty()) options_.binary = program;
+  make_cluster();
 }
 
 void ClusterTest::use_roles(std::vector<std::string> roles) {
-  cluster_ = std::make_unique<cli::LocalCluster>(cli::LocalClusterOptions{
-      .binary = OUTLAST_BINARY, .dir = dir_, .node_args = [roles = std::move(roles)](int node) {
-        return std::vector{"--roles=" + roles.at(static_cast<std::size_t>(node))};
-      }});
+  options_.node_args = [roles = std::move(roles)](int node) {
+    return std::vector{"--roles=" + roles.at(static_cast<std::size_t>(node))};
+  };
+  make_cluster();
 }
 
 void ClusterTest::use_collectors(std::vector<std::string> words) {
-  cluster_ = std::make_unique<cli::LocalCluster>(cli::LocalClusterOptions{
-      .binary = OUTLAST_BINARY, .dir = dir_, .collectors = true, .start_args = std::move(words)});
+  options_.collectors = true;
+  use_start(std::move(words));
 }
 
 void ClusterTest::start_nodes(int count) {
