@@ -4,10 +4,20 @@
 #include "server/ports.h"
 
 namespace outlast::server {
+namespace {
+constexpr std::uint64_t kOfNoRange = 0;
+/// The files of removed replicas are deleted so much later, one after the other: whatever was being moved goes first.
+constexpr Duration kLater = std::chrono::seconds(1);
+}  // namespace
 
 Result<void> Node::open_replica_store() {
-  ASSIGN_OR_RETURN(replica_store_,
-                   storage::open_replica_store(*disk_, store_->path(), storage_options(state_->settings(), clock_)));
+  storage::StoreOptions options = storage_options(state_->settings(), clock_);
+  options.later = [this](Task task) {
+    loop_.post([this, task = std::move(task)]() mutable {
+      loop_.after(kLater, [this, task = std::move(task)]() mutable { copiers_.submit(kOfNoRange, std::move(task)); });
+    });
+  };
+  ASSIGN_OR_RETURN(replica_store_, storage::open_replica_store(*disk_, store_->path(), options));
   if (distrust_store_) {
     for (const storage::ReplicaIdentity& replica : replica_store_->list()) TRY(replica_store_->distrust(replica.range));
     const auto mine = state_->nodes().find(meta::keys::node(member_.node));
@@ -25,7 +35,6 @@ Result<void> Node::open_replica_store() {
 /// Writes stop short of a full disk, and go on when there is room again. After a failure of the disk every look tries
 /// it as well.
 void Node::look_at_disk() {
-  constexpr std::uint64_t kOfNoRange = 0;
   if (!store_health_) return;
   workers_.submit(kOfNoRange, [this, try_it = store_health_->on_probation()] {
     const auto space = disk_->space(store_->path());

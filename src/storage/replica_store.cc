@@ -15,6 +15,8 @@
 namespace outlast::storage {
 namespace {
 
+constexpr const char* kRemoved = ".removed";
+
 /// The range that a directory is named after; 0 for another name.
 RangeId range_in(const std::string& name) {
   std::uint64_t id = 0;
@@ -96,7 +98,7 @@ Result<void> DiskReplicaStore::recover(const std::set<std::string>& names) {
     const std::size_t dot = name.find('.');
     const std::string base = name.substr(0, dot), suffix = dot == std::string::npos ? "" : name.substr(dot);
     const std::string path = root_ + "/" + name;
-    if (suffix == ".creating" || suffix == ".removed" || (suffix == ".old" && names.contains(base))) {
+    if (suffix == ".creating" || suffix.starts_with(kRemoved) || (suffix == ".old" && names.contains(base))) {
       TRY(remove_tree(disk_, path));
       changed = true;
     } else if (suffix == ".old") {
@@ -246,16 +248,24 @@ Result<void> DiskReplicaStore::remove(RangeId range) {
   ASSIGN_OR_RETURN(const auto in_use, use(range));
   incoming_.forget(range);
   TRY(remove_tree(disk_, path_of(range) + ".incoming"));
+  ReplicaId replica;
   {
     const std::lock_guard lock(shelf_->mutex);
-    if (shelf_->known.erase(range) == 0) return {};
+    const auto known = shelf_->known.find(range);
+    if (known == shelf_->known.end()) return {};
+    replica = known->second.replica;
+    shelf_->known.erase(known);
   }
-  const std::string removed = path_of(range) + ".removed";
+  // A name that comes once: the one before may still be on its way out.
+  const std::string removed = path_of(range) + kRemoved + "." + replica.to_string();
   TRY(remove_tree(disk_, removed));
   TRY(disk_.rename(path_of(range), removed));
   TRY(disk_.sync_dir(root_));
   files_->forget_under(path_of(range));
-  return remove_tree(disk_, removed);
+  if (!options_.later) return remove_tree(disk_, removed);
+  // No crash brings it back from here on. What stays for want of success goes when the store is opened again.
+  options_.later([&disk = disk_, removed] { (void)remove_tree(disk, removed); });
+  return {};
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "base/loop.h"
 #include "storage/disk.h"
 #include "storage/log_retention.h"
 #include "storage/page_file.h"
@@ -18,6 +19,8 @@ struct StoreOptions {
   std::uint64_t log_segment_bytes{std::uint64_t{16} << 20};
   std::uint64_t txn_bytes_max{std::uint64_t{256} << 20};  ///< txn.max_bytes: page images of one transaction.
   std::size_t open_segments_max{256};
+  /// Runs some time later what nobody waits for and may last, on a thread that may block. Unset: it is done at once.
+  std::function<void(Task)> later;
   int cache_pages{
       0};  ///< SQLite's page cache of one connection; a transaction that changes more spills. 0: SQLite's own.
   /// Bugs that tests plant to show that they would find them.

@@ -415,6 +415,27 @@ TEST_F(ReplicaTest, OpensOncePerStoreAndSaysWhatIsMissing) {
   EXPECT_TRUE(store_->create(identity(7)).ok());
 }
 
+TEST_F(ReplicaTest, FilesOfARemovedReplicaGoLaterAndNobodySeesThemMeanwhile) {
+  step_down();
+  replica_.reset();
+  std::vector<Task> later;
+  options_.later = [&](Task task) { later.push_back(std::move(task)); };
+  store_ = open_store(a());
+  const auto files = [&] { return disk_.list(a() + "/ranges")->size(); };
+  ASSERT_TRUE(store_->remove(RangeId(7)).ok());
+  EXPECT_TRUE(store_->list().empty());
+  EXPECT_EQ(files(), 1U);
+  ASSERT_TRUE(store_->create(identity(7)).ok()) << "a new one may come before the old one's files are gone";
+  EXPECT_EQ(files(), 2U);
+  ASSERT_EQ(later.size(), 1U);
+  later[0]();
+  EXPECT_EQ(files(), 1U);
+  ASSERT_TRUE(store_->remove(RangeId(7)).ok());
+  store_ = open_store(a());  // a process that ended before it came to that
+  EXPECT_EQ(files(), 0U);
+  EXPECT_TRUE(store_->list().empty());
+}
+
 TEST_F(ReplicaTest, RefusesCommitsOnceFenced) {
   fill(2);
   database_->fence();
