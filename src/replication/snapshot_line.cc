@@ -4,10 +4,16 @@
 
 namespace outlast::replication {
 
-SnapshotLine::Ticket SnapshotLine::join(NodeId to, Task begin) {
-  waiting_.emplace(++last_, Turn{to, std::move(begin)});
+SnapshotLine::Ticket SnapshotLine::join(NodeId to, std::uint64_t bytes, Task begin) {
+  waiting_.emplace(++last_, Turn{to, bytes, std::move(begin)});
   look_soon();
   return last_;
+}
+
+void SnapshotLine::all_sent(Ticket ticket) {
+  const auto it = running_.find(ticket);
+  if (it == running_.end() || std::exchange(it->second.bytes, 0) == 0) return;
+  look_soon();
 }
 
 void SnapshotLine::leave(Ticket ticket) {
@@ -25,21 +31,25 @@ void SnapshotLine::look_soon() {
 
 void SnapshotLine::look() {
   looking_ = false;
-  while (!waiting_.empty() && running_.size() < most()) {
+  while (!waiting_.empty() && has_room()) {
     const auto under_way = [&](const auto& each) {
-      return std::ranges::count(running_, each.second.to, [](const auto& one) { return one.second; });
+      return std::ranges::count(running_, each.second.to, [](const auto& one) { return one.second.to; });
     };
     const auto next = std::ranges::min_element(waiting_, {}, under_way);
     Turn turn = std::move(next->second);
-    running_.emplace(next->first, turn.to);
+    running_.emplace(next->first, Sending{turn.to, turn.bytes});
     waiting_.erase(next);
     turn.begin();
   }
 }
 
-std::size_t SnapshotLine::most() const {
+bool SnapshotLine::has_room() const {
   const auto at_once = static_cast<std::size_t>(at_once_);
-  return rate_ == 0 ? at_once : std::min<std::size_t>(at_once, std::max<std::uint64_t>(2, rate_ / kRateOfOne));
+  const auto by_rate = rate_ == 0 ? at_once : static_cast<std::size_t>(std::max<std::uint64_t>(2, rate_ / kRateOfOne));
+  if (running_.size() >= std::min(at_once, by_rate)) return false;
+  std::uint64_t sending = 0, bytes = 0;
+  for (const auto& [ticket, one] : running_) sending += one.bytes > 0 ? 1 : 0, bytes += one.bytes;
+  return sending < 2 || bytes < kBytesAtOnce;
 }
 
 void SnapshotLine::set_rate(std::uint64_t bytes_a_second) {

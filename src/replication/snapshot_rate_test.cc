@@ -100,7 +100,7 @@ TEST(SnapshotLine, TheTargetThatReceivesTheFewestIsNext) {
   std::string begun;
   std::map<char, SnapshotLine::Ticket> tickets;
   const auto join = [&](char name, std::uint32_t to) {
-    tickets[name] = line->join(NodeId(to), [&begun, name] { begun += name; });
+    tickets[name] = line->join(NodeId(to), 1, [&begun, name] { begun += name; });
   };
   join('a', 1), join('b', 1), join('c', 1), join('d', 2), join('e', 1);
   loop.run_ready();
@@ -130,7 +130,7 @@ TEST(SnapshotLine, FewerGoAtOnceWhereTheRateIsLow) {
   testing_support::SimLoop loop;
   const auto line = std::make_shared<SnapshotLine>(loop, 8, 1 << 20);
   int begun = 0;
-  for (std::uint32_t i = 0; i < 20; ++i) line->join(NodeId(1 + i % 3), [&begun] { ++begun; });
+  for (std::uint32_t i = 0; i < 20; ++i) line->join(NodeId(1 + i % 3), 1, [&begun] { ++begun; });
   const auto at = [&](std::uint64_t rate) {
     line->set_rate(rate);
     loop.run_ready();
@@ -142,6 +142,35 @@ TEST(SnapshotLine, FewerGoAtOnceWhereTheRateIsLow) {
   EXPECT_EQ(at(32 << 20), 4);
   EXPECT_EQ(at(std::uint64_t{1} << 40), 8);
   EXPECT_EQ(at(1), 8) << "what has begun goes on";
+}
+
+TEST(SnapshotLine, LargeOnesGoTwoAtATimeUntilTheyAreSent) {
+  testing_support::SimLoop loop;
+  const auto line = std::make_shared<SnapshotLine>(loop, 3);
+  std::vector<SnapshotLine::Ticket> tickets;
+  int begun = 0;
+  const auto join = [&](std::uint64_t bytes) { tickets.push_back(line->join(NodeId(1), bytes, [&] { ++begun; })); };
+  for (int i = 0; i < 5; ++i) join(SnapshotLine::kBytesAtOnce);
+  loop.run_ready();
+  EXPECT_EQ(begun, 2);
+  line->all_sent(tickets[0]);
+  loop.run_ready();
+  EXPECT_EQ(begun, 3) << "while the first is installed";
+  line->all_sent(tickets[1]);
+  loop.run_ready();
+  EXPECT_EQ(begun, 3) << "no more than three, whatever they do";
+  line->leave(tickets[0]);
+  loop.run_ready();
+  EXPECT_EQ(begun, 4);
+}
+
+TEST(SnapshotLine, SmallOnesGoTogether) {
+  testing_support::SimLoop loop;
+  const auto line = std::make_shared<SnapshotLine>(loop, 8);
+  int begun = 0;
+  for (int i = 0; i < 20; ++i) line->join(NodeId(1), SnapshotLine::kBytesAtOnce / 4, [&] { ++begun; });
+  loop.run_ready();
+  EXPECT_EQ(begun, 4);
 }
 
 TEST_F(ReplicasTest, ALearnerThatIsRemovedWhileItsSnapshotArrivesMakesRoomForTheNext) {

@@ -42,7 +42,8 @@ SnapshotSender::~SnapshotSender() {
 
 void SnapshotSender::start() {
   times_.joined = held_->node.loop.now();
-  ticket_ = held_->node.snapshots->join(to_.node, [weak = weak_from_this()] {
+  const std::uint64_t bytes = held_->replica->disk_bytes() - held_->replica->log_bytes();
+  ticket_ = held_->node.snapshots->join(to_.node, bytes, [weak = weak_from_this()] {
     if (const auto me = weak.lock(); me && me->done_) me->open();
   });
 }
@@ -111,6 +112,7 @@ void SnapshotSender::send(std::uint64_t from, std::uint64_t to) {
     me->sending_ = false;
     if (!sent.ok()) return me->finish(sent.error());
     me->times_.sent = me->held_->node.loop.now();
+    if (me->next_ == me->source_->file_size()) me->held_->node.snapshots->all_sent(me->ticket_);
     me->pump();
   });
 }
