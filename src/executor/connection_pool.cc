@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "executor/rows_table.h"
 #include "executor/sqlite_error.h"
 
 namespace outlast::executor {
@@ -25,6 +26,7 @@ PooledConnection::PooledConnection(replication::LeasedRangePtr range, std::uniqu
       clock_(clock) {
   sqlite3_extended_result_codes(raw(), 1);
   sqlite3_limit(raw(), SQLITE_LIMIT_LENGTH, kValueBytesMax);
+  add_rows_table(raw());
   sqlite3_set_authorizer(raw(), &PooledConnection::on_authorize, this);
   sqlite3_progress_handler(raw(), kInstructionsBetweenChecks, &PooledConnection::on_progress, this);
 }

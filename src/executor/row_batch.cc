@@ -5,6 +5,7 @@
 namespace outlast::executor {
 namespace {
 enum Tag : char { kNull = 0, kInteger = 1, kReal = 2, kText = 3, kBlob = 4 };
+static_assert(kNull == static_cast<char>(ValueView::Kind::kNull) && kBlob == static_cast<char>(ValueView::Kind::kBlob));
 const Error& truncated() {
   static const Error error(Errc::kCorrupt, "a row batch ends in the middle of a value");
   return error;
@@ -63,47 +64,68 @@ Result<std::uint64_t> RowReader::varint() {
   return Error(Errc::kCorrupt, "a number in a row batch is too long");
 }
 
+Result<void> RowReader::value(ValueView& out) {
+  if (rest_.empty()) return truncated();
+  const char tag = rest_.front();
+  rest_.remove_prefix(1);
+  out.kind = static_cast<ValueView::Kind>(tag);
+  switch (tag) {
+    case kNull:
+      return {};
+    case kInteger: {
+      ASSIGN_OR_RETURN(const std::uint64_t z, varint());
+      out.integer = static_cast<std::int64_t>((z >> 1) ^ (~(z & 1) + 1));
+      return {};
+    }
+    case kReal:
+      if (rest_.size() < sizeof out.real) return truncated();
+      std::memcpy(&out.real, rest_.data(), sizeof out.real);
+      rest_.remove_prefix(sizeof out.real);
+      return {};
+    case kText:
+    case kBlob: {
+      ASSIGN_OR_RETURN(const std::uint64_t n, varint());
+      if (rest_.size() < n) return truncated();
+      out.bytes = rest_.substr(0, n);
+      rest_.remove_prefix(n);
+      return {};
+    }
+    default:
+      return Error(Errc::kCorrupt, "a row batch holds an unknown kind of value");
+  }
+}
+
+Result<void> RowReader::next(std::span<ValueView> row) {
+  OUTLAST_ASSERT(row.size() == columns_);
+  for (ValueView& each : row) TRY(value(each));
+  return {};
+}
+
 Result<void> RowReader::next(std::vector<Value>& row) {
   row.clear();
   row.reserve(columns_);
+  ValueView each;
   for (std::size_t i = 0; i < columns_; ++i) {
-    if (rest_.empty()) return truncated();
-    const char tag = rest_.front();
-    rest_.remove_prefix(1);
-    switch (tag) {
-      case kNull:
-        row.emplace_back(Null{});
-        break;
-      case kInteger: {
-        ASSIGN_OR_RETURN(const std::uint64_t z, varint());
-        row.emplace_back(static_cast<std::int64_t>((z >> 1) ^ (~(z & 1) + 1)));
-        break;
-      }
-      case kReal: {
-        double v = 0;
-        if (rest_.size() < sizeof v) return truncated();
-        std::memcpy(&v, rest_.data(), sizeof v);
-        rest_.remove_prefix(sizeof v);
-        row.emplace_back(v);
-        break;
-      }
-      case kText:
-      case kBlob: {
-        ASSIGN_OR_RETURN(const std::uint64_t n, varint());
-        if (rest_.size() < n) return truncated();
-        std::string bytes(rest_.substr(0, n));
-        rest_.remove_prefix(n);
-        if (tag == kText)
-          row.emplace_back(std::move(bytes));
-        else
-          row.emplace_back(Blob{std::move(bytes)});
-        break;
-      }
-      default:
-        return Error(Errc::kCorrupt, "a row batch holds an unknown kind of value");
-    }
+    TRY(value(each));
+    row.push_back(each.copy());
   }
   return {};
+}
+
+Value ValueView::copy() const {
+  switch (kind) {
+    case Kind::kInteger:
+      return integer;
+    case Kind::kReal:
+      return real;
+    case Kind::kText:
+      return std::string(bytes);
+    case Kind::kBlob:
+      return Blob{std::string(bytes)};
+    case Kind::kNull:
+      break;
+  }
+  return Null{};
 }
 
 }  // namespace outlast::executor

@@ -1,5 +1,7 @@
 #include "loads/direct.h"
 
+#include <utility>
+
 namespace outlast::loads {
 namespace asio = boost::asio;
 using executor::Value;
@@ -8,27 +10,12 @@ Error unknown_outcome() {
   return {Errc::kUnknownOutcome, "nobody could tell in time whether the load was committed; ask for its label"};
 }
 
-std::size_t size_of(const Row& row) {
-  std::size_t bytes = 0;
-  for (const Value& value : row) {
-    bytes += sizeof(Value);
-    if (const auto* text = std::get_if<std::string>(&value)) bytes += text->size();
-    if (const auto* blob = std::get_if<executor::Blob>(&value)) bytes += blob->bytes.size();
-  }
-  return bytes;
-}
-
 Direct::Direct(gateway::Cluster& cluster, std::string database, std::string table, std::vector<std::string> columns,
                bool filter)
-    : cluster_(cluster), database_(std::move(database)) {
-  std::string names, values;
-  for (std::size_t i = 0; i < columns.size(); ++i) {
-    names += (i == 0 ? "" : ", ") + name_sql(columns[i]);
-    values += (i == 0 ? "?" : ", ?") + std::to_string(i + 1);
-  }
-  insert_sql_ = std::string("INSERT ") + (filter ? "OR IGNORE " : "") + "INTO " + name_sql(table) + "(" + names +
-                ") VALUES (" + values + ")";
-}
+    : cluster_(cluster),
+      database_(std::move(database)),
+      into_{.table = std::move(table), .columns = std::move(columns), .filter = filter},
+      way_(way_of(into_)) {}
 
 asio::awaitable<Result<void>> Direct::begin() {
   if (session_) co_return Result<void>();
@@ -39,13 +26,9 @@ asio::awaitable<Result<void>> Direct::begin() {
   co_return Result<void>();
 }
 
-asio::awaitable<Result<void>> Direct::insert(Rows rows) {
+asio::awaitable<Result<void>> Direct::insert(const PackedRows* rows) {
   if (auto begun = co_await begin(); !begun.ok()) co_return begun;
-  gateway::Statement statement;
-  statement.sql = insert_sql_;
-  statement.params = std::move(rows);
-  statement.tag = "INSERT";
-  auto inserted = co_await run_write(*session_, std::move(statement));
+  auto inserted = co_await run_write(*session_, insert_statement(into_, *rows, way_));
   if (!inserted.ok()) co_return std::move(inserted).error();
   kept_ += *inserted;
   co_return Result<void>();
@@ -53,24 +36,30 @@ asio::awaitable<Result<void>> Direct::insert(Rows rows) {
 
 /// From the first row on, in a new transaction.
 asio::awaitable<Result<void>> Direct::run_again() {
-  session_.reset();  // rolls back
-  kept_ = 0;
-  for (const PackedRows& rows : rows_)
-    if (auto done = co_await insert(rows.rows()); !done.ok()) co_return done;
-  co_return Result<void>();
+  Result<void> done;
+  for (bool once_more = true; std::exchange(once_more, false);) {
+    session_.reset();  // rolls back
+    kept_ = 0;
+    for (auto rows = rows_.begin(); rows != rows_.end() && done.ok(); ++rows) done = co_await insert(&*rows);
+    if (done.ok() || way_ == Way::kByRow || !wants_rows(done.error())) break;
+    way_ = Way::kByRow;
+    done = {};
+    once_more = true;
+  }
+  co_return done;
 }
 
-asio::awaitable<Result<void>> Direct::add(Rows rows, Patience::Until until) {
-  if (complete_) {
-    rows_.emplace_back(rows);
-    bytes_ += rows_.back().bytes().size();
-    complete_ = bytes_ <= kMemory;
-    if (!complete_) rows_.clear();
-  }
-  auto done = co_await insert(std::move(rows));
+asio::awaitable<Result<void>> Direct::add(PackedRows rows, Patience::Until until) {
+  const bool first = rows_.empty();
+  bytes_ += rows.bytes().size();
+  complete_ = complete_ && (first || bytes_ <= kMemory);
+  if (!complete_) rows_.clear();
+  rows_.push_back(std::move(rows));
+  auto done = co_await insert(&rows_.back());
   for (Patience patience(until); !done.ok();) {
     if (!complete_) co_return done;
-    if (auto again = co_await patience.after(std::move(done).error()); !again.ok()) co_return again;
+    if (!wants_rows(done.error()))
+      if (auto again = co_await patience.after(std::move(done).error()); !again.ok()) co_return again;
     done = co_await run_again();
   }
   co_return done;

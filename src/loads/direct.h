@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "loads/labels.h"
+#include "loads/packed_rows.h"
 
 namespace outlast::loads {
 
@@ -14,7 +15,7 @@ class Direct {
  public:
   Direct(gateway::Cluster& cluster, std::string database, std::string table, std::vector<std::string> columns,
          bool filter);
-  boost::asio::awaitable<Result<void>> add(Rows rows, Patience::Until until);
+  boost::asio::awaitable<Result<void>> add(PackedRows rows, Patience::Until until);
   /// Rows and label together. The state afterwards; kDone, or kAborted when somebody aborted the load before.
   boost::asio::awaitable<Result<State>> commit(Label label, Labels* labels, Patience::Until until);
   boost::asio::awaitable<void> abort();
@@ -22,22 +23,20 @@ class Direct {
 
  private:
   boost::asio::awaitable<Result<void>> begin();
-  boost::asio::awaitable<Result<void>> insert(Rows rows);
+  boost::asio::awaitable<Result<void>> insert(const PackedRows* rows);
   boost::asio::awaitable<Result<void>> run_again();
   boost::asio::awaitable<Result<bool>> commit_once(Label label);
 
   static constexpr std::size_t kMemory = 16U << 20;
   gateway::Cluster& cluster_;
   const std::string database_;
-  std::string insert_sql_;
+  const Insertion into_;
+  Way way_;
   std::unique_ptr<gateway::Session> session_;
-  std::vector<PackedRows> rows_;  ///< All so far, while `complete_`.
+  std::vector<PackedRows> rows_;  ///< All so far, while `complete_`; else the latest.
   std::size_t bytes_{0};
   bool complete_{true};
   std::int64_t kept_{0};
 };
-
-/// About what a row takes in memory.
-std::size_t size_of(const Row& row);
 
 }  // namespace outlast::loads

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,8 @@ class Load {
   /// Values as SQLite stores them. The first error of a row ends the load, unless it filters. Whatever the error:
   /// nothing of the load is seen, abort() says so to the label. What is added goes on its way beside the caller, so
   /// that an error may come with a later add(), settle() or finish().
-  boost::asio::awaitable<Result<void>> add(Rows rows);
+  boost::asio::awaitable<Result<void>> add(PackedRows rows);
+  boost::asio::awaitable<Result<void>> add(Rows rows) { return add(PackedRows(rows)); }
   /// Nothing is on its way any more: before another strand goes on with the load.
   boost::asio::awaitable<Result<void>> settle();
   /// A row that could not even be read.
@@ -62,17 +64,20 @@ class Load {
  private:
   struct Target {
     std::shared_ptr<Staging> staging;
-    Rows rows;
-    std::size_t bytes{0};
+    PackedRows rows;
+  };
+  struct Where {
+    std::optional<RangeId> range;  ///< None: a partition that is still to be created,
+    fragments::Slot slot{0};       ///< this one.
   };
   Load(gateway::Cluster& cluster, LoadOptions options);
   boost::asio::awaitable<Result<void>> look_at_table();
   boost::asio::awaitable<Result<std::optional<Label>>> claim_label();
-  boost::asio::awaitable<Result<void>> take(Row row);
-  boost::asio::awaitable<Result<Target*>> target_in(RangeId range);
-  boost::asio::awaitable<Result<RangeId>> range_of(fragments::RowRouter::Target routed);
-  boost::asio::awaitable<Result<void>> add_direct(Rows rows);
-  boost::asio::awaitable<Result<void>> stage(Rows rows);
+  Result<Where> route(std::span<const executor::ValueView> row);
+  boost::asio::awaitable<Result<Target*>> target_in(Where where);
+  PackedRows take_rows(Target& target);
+  boost::asio::awaitable<Result<void>> add_direct(PackedRows rows);
+  boost::asio::awaitable<Result<void>> stage(PackedRows rows);
   boost::asio::awaitable<Result<void>> flush();
   boost::asio::awaitable<Result<void>> stage_last();
   boost::asio::awaitable<Result<void>> mark_prepared();
@@ -88,6 +93,7 @@ class Load {
   std::optional<fragments::RowRouter> router_;  ///< The table is partitioned.
   std::shared_ptr<Direct> direct_;
   std::map<RangeId, Target> targets_;
+  Row key_;                      ///< A row that has nothing but what it is routed by.
   std::size_t waiting_{0};       ///< Bytes of rows in memory.
   Beside on_its_way_;            ///< Rows that have left memory here, one batch of each target at most.
   std::optional<Error> failed_;  ///< Nothing more is taken.

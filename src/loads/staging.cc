@@ -93,21 +93,23 @@ asio::awaitable<Result<void>> Staging::make_stage(gateway::Session& session) {
   co_return co_await run_each(session, *std::move(texts));
 }
 
-asio::awaitable<Result<void>> Staging::add(std::vector<std::string> columns, Rows rows, bool last,
+asio::awaitable<Result<void>> Staging::add(std::vector<std::string> columns, PackedRows rows, bool last,
                                            Patience::Until until) {
-  std::string names, values;
-  for (std::size_t i = 0; i < columns.size(); ++i) {
-    names += ", " + name_sql(columns[i]);
-    values += ", ?" + std::to_string(i + 1);
-  }
-  batch_.insert_sql = std::string("INSERT ") + (load_.filter ? "OR IGNORE " : "") + "INTO " + name_sql(stage_) +
-                      "(outlast_txn" + names + ") VALUES (" + std::to_string(load_.txn) + values + ")";
-  batch_.again = PackedRows(rows);
-  batch_.checksum = crc32c(batch_.again.bytes(), static_cast<std::uint32_t>(part_.checksum));
+  batch_.into = {.table = stage_,
+                 .columns = std::move(columns),
+                 .filter = load_.filter,
+                 .first_column = "outlast_txn",
+                 .first_value = load_.txn};
+  batch_.way = way_of(batch_.into);
+  batch_.checksum = crc32c(rows.bytes(), static_cast<std::uint32_t>(part_.checksum));
   batch_.rows = std::move(rows);
   batch_.last = last;
   auto added = co_await repeat(&Staging::add_once, until);
-  batch_.again = {};
+  if (!added.ok() && wants_rows(added.error())) {
+    batch_.way = Way::kByRow;
+    added = co_await repeat(&Staging::add_once, until);
+  }
+  batch_.rows = PackedRows();
   if (!added.ok()) co_return of_the_table(std::move(added).error());
   ++part_.batches;
   part_.rows += batch_.kept;
@@ -144,11 +146,11 @@ asio::awaitable<Result<void>> Staging::add_once(gateway::Session& session) {
 }
 
 asio::awaitable<Result<void>> Staging::insert_batch(gateway::Session& session) {
-  gateway::Statement insert = statement(batch_.insert_sql);
-  insert.params = batch_.rows.empty() ? batch_.again.rows() : std::exchange(batch_.rows, {});
-  insert.tag = "INSERT";
   batch_.kept = 0;
-  if (!insert.params.empty()) {
+  if (!batch_.rows.empty()) {
+    gateway::Statement insert = insert_statement(batch_.into, batch_.rows, batch_.way);
+    insert.internal = true;
+    insert.range = range_;
     auto inserted = co_await run_write(session, std::move(insert));
     if (!inserted.ok()) co_return std::move(inserted).error();
     batch_.kept = *inserted;

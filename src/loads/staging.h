@@ -6,6 +6,7 @@
 
 #include "gateway/cluster.h"
 #include "loads/label.h"
+#include "loads/packed_rows.h"
 #include "loads/steps.h"
 
 namespace outlast::loads {
@@ -26,7 +27,7 @@ class Staging {
   /// The next batch: all of it or nothing; with the first one the hidden tables. kUniqueViolation, kNotNullViolation, …
   /// of rows that do not fit. `columns`: which the rows have. `last`: from here on the rows can be applied, whatever
   /// happens to this process.
-  boost::asio::awaitable<Result<void>> add(std::vector<std::string> columns, Rows rows, bool last,
+  boost::asio::awaitable<Result<void>> add(std::vector<std::string> columns, PackedRows rows, bool last,
                                            Patience::Until until);
   /// The staged rows are in the table afterwards, once. Only for a load that is committed.
   boost::asio::awaitable<Result<void>> apply(Patience::Until until);
@@ -66,9 +67,9 @@ class Staging {
   std::unique_ptr<gateway::Session> session_;
   Part part_;
   struct Batch {
-    std::string insert_sql;
-    Rows rows;  ///< For the first attempt.
-    PackedRows again;
+    Insertion into;
+    PackedRows rows;
+    Way way{Way::kAtOnce};
     bool last{false};
     std::int64_t checksum{0}, kept{0};
   } batch_;  ///< The one that add() works on.

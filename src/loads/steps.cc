@@ -97,20 +97,6 @@ asio::awaitable<Result<void>> Patience::after(Error failed) {
   co_return Result<void>();
 }
 
-PackedRows::PackedRows(const Rows& rows) : columns_(rows.empty() ? 0 : rows.front().size()) {
-  executor::RowWriter writer;
-  for (const Row& row : rows)
-    for (const Value& value : row) writer.value(value);
-  bytes_ = writer.take();
-}
-
-Rows PackedRows::rows() const {
-  Rows out;
-  executor::RowReader reader(bytes_, columns_);
-  for (Row row; !reader.done() && reader.next(row).ok();) out.push_back(std::move(row));
-  return out;
-}
-
 /// Shared with the work, which may end after its starter was destroyed.
 struct Beside::State {
   std::optional<Result<void>> ended;

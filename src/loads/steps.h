@@ -42,19 +42,6 @@ class Patience {
 /// The cause may go away by itself, or the outcome is not known: a step that can be repeated is repeated.
 bool may_try_again(Errc code);
 
-/// Rows in few bytes, for what may have to be sent once more.
-class PackedRows {
- public:
-  PackedRows() = default;
-  explicit PackedRows(const Rows& rows);
-  Rows rows() const;
-  const std::string& bytes() const { return bytes_; }
-
- private:
-  std::size_t columns_{0};
-  std::string bytes_;
-};
-
 /// A piece of work that goes on beside its starter, on the starter's strand. Whoever drops a Beside does not wait for
 /// it: the work holds what it uses.
 class Beside {

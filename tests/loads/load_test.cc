@@ -94,7 +94,7 @@ class LoadTest : public ::testing::Test {
                      bool two_steps = false) {
     auto opened = wait(Load::open(
         cluster,
-        {.database = "d", .table = table, .label = label, .timeout = 5s, .two_steps = two_steps, .batch_bytes = 400}));
+        {.database = "d", .table = table, .label = label, .timeout = 5s, .two_steps = two_steps, .batch_bytes = 30}));
     if (!opened.ok()) return std::move(opened).error();
     if (!opened->load) return *opened->existing;
     for (int i = 0; i < 3; ++i)
@@ -133,6 +133,18 @@ TEST_F(LoadTest, BringsRowsInOncePerLabel) {
     ASSERT_TRUE(second.ok()) << second.error().message;
     EXPECT_EQ(second->txn, first->txn);
     EXPECT_EQ(second->counts.loaded, 30);
+    EXPECT_EQ(keys(table).size(), 30U);
+  }
+  expect_clean();
+}
+
+TEST_F(LoadTest, AnOlderLeaseholderTakesTheRowsOneByOne) {
+  cluster_.older = true;
+  for (const std::string table : {"plain", "parts"}) {
+    auto done = load(cluster_, table, "o" + table);
+    ASSERT_TRUE(done.ok()) << done.error().message;
+    EXPECT_EQ(done->state, State::kDone);
+    EXPECT_EQ(done->counts.loaded, 30);
     EXPECT_EQ(keys(table).size(), 30U);
   }
   expect_clean();

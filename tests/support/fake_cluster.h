@@ -71,6 +71,7 @@ class FakeCluster final : public gateway::Cluster {
   Errc take_commit_failure() { return next_commit_.exchange(Errc::kInternal); }
   std::atomic<int> sessions_open{0};
   std::atomic<int> interrupts{0};
+  std::atomic<bool> older{false};  ///< New sessions find leaseholders of an older version.
 
  private:
   mutable std::mutex mutex_;

@@ -4,6 +4,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "executor/row_batch.h"
+#include "executor/rows_table.h"
 #include "executor/sqlite_error.h"
 #include "tests/support/fake_functions.h"
 
@@ -111,6 +112,7 @@ Result<sqlite3*> FakeSession::connect(const std::string& path) {
   sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
   sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
   register_fake_functions(db, database_);
+  if (!cluster_.older) executor::add_rows_table(db);
   if (sqlite3_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON", nullptr, nullptr,
                    nullptr) != SQLITE_OK) {
     Error error = executor::map_sqlite_error(sqlite3_extended_errcode(db), sqlite3_errmsg(db));

@@ -8,7 +8,6 @@
 
 namespace outlast::server {
 namespace json = boost::json;
-using executor::Value;
 using Read = LoadRowReader::Read;
 
 namespace {
@@ -50,39 +49,50 @@ void LoadRowReader::finish() {
   csv_.finish();
 }
 
-Result<std::optional<Read>> LoadRowReader::next() {
-  return format_.kind == LoadFormat::Kind::kCsv ? next_csv() : next_json();
+Result<Read> LoadRowReader::next(loads::PackedRows& into) {
+  return format_.kind == LoadFormat::Kind::kCsv ? next_csv(into) : next_json(into);
 }
 
-Result<std::optional<Read>> LoadRowReader::next_csv() {
-  ASSIGN_OR_RETURN(auto fields, csv_.next());
-  if (!fields) return std::optional<Read>();
-  Read read = from_fields(*std::move(fields));
-  if (!read.row) read.reason += " (line " + std::to_string(csv_.line()) + ")";
-  return std::optional<Read>(std::move(read));
-}
-
-Read LoadRowReader::from_fields(sql::CopyRow fields) const {
-  if (fields.size() != columns_.size())
-    return {std::nullopt,
-            "a row has " + std::to_string(fields.size()) + " fields and not " + std::to_string(columns_.size())};
-  Row row;
-  row.reserve(fields.size());
-  for (std::size_t i = 0; i < fields.size(); ++i) {
-    const sql::Oid type = columns_[i].type.oid;
-    if (!fields[i] || (fields[i]->empty() && !is_text(type))) {
-      row.emplace_back(executor::Null{});
-      continue;
-    }
-    if (is_text(type)) {  // the parser has seen that it is valid
-      row.emplace_back(*std::move(fields[i]));
-      continue;
-    }
-    auto value = sql::decode_text(*fields[i], type);
-    if (!value.ok()) return {std::nullopt, value.error().message + " in column \"" + columns_[i].name + "\""};
-    row.push_back(*std::move(value));
+Read LoadRowReader::end_row(bool fits, std::string_view what, std::size_t number, loads::PackedRows& into) {
+  if (fits) {
+    into.end_row();
+    return Read::kRow;
   }
-  return {std::move(row), {}};
+  into.drop_row();
+  reason_ += " (" + std::string(what) + " " + std::to_string(number) + ")";
+  return Read::kNoRow;
+}
+
+Result<Read> LoadRowReader::next_csv(loads::PackedRows& into) {
+  ASSIGN_OR_RETURN(const auto fields, csv_.next_fields());
+  if (!fields) return Read::kNothing;
+  return end_row(take_fields(*fields, into.writer()), "line", csv_.line(), into);
+}
+
+bool LoadRowReader::take_fields(sql::CopyParser::Fields fields, executor::RowWriter& out) {
+  if (fields.size() != columns_.size()) {
+    reason_ = "a row has " + std::to_string(fields.size()) + " fields and not " + std::to_string(columns_.size());
+    return false;
+  }
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    const bool text = is_text(columns_[i].type.oid);
+    if (!fields[i] || (fields[i]->empty() && !text))
+      out.null();
+    else if (text)  // the parser has seen that it is valid
+      out.text(*fields[i]);
+    else if (!take_value(*fields[i], columns_[i], out))
+      return false;
+  }
+  return true;
+}
+
+bool LoadRowReader::take_value(std::string_view text, const LoadColumn& column, executor::RowWriter& out) {
+  const auto value = sql::decode_text(text, column.type.oid);
+  if (value.ok())
+    out.value(*value);
+  else
+    reason_ = value.error().message + " in column \"" + column.name + "\"";
+  return value.ok();
 }
 
 /// The text of the next object at the outermost level, or in the outermost array.
@@ -117,33 +127,29 @@ Result<std::optional<std::string_view>> LoadRowReader::next_object() {
   return std::optional<std::string_view>();
 }
 
-Result<std::optional<Read>> LoadRowReader::next_json() {
+Result<Read> LoadRowReader::next_json(loads::PackedRows& into) {
   ASSIGN_OR_RETURN(const auto text, next_object());
-  if (!text) return std::optional<Read>();
+  if (!text) return Read::kNothing;
   ++rows_;
-  Read read = from_object(*text);
-  if (!read.row) read.reason += " (row " + std::to_string(rows_) + ")";
-  return std::optional<Read>(std::move(read));
+  return end_row(take_object(*text, into.writer()), "row", rows_, into);
 }
 
-Read LoadRowReader::from_object(std::string_view text) const {
+bool LoadRowReader::take_object(std::string_view text, executor::RowWriter& out) {
   boost::system::error_code error;
   const json::value parsed = json::parse(text, error);
-  if (error || !parsed.is_object()) return {std::nullopt, "a row is not a JSON object"};
-  Row row;
-  row.reserve(columns_.size());
+  if (error || !parsed.is_object()) {
+    reason_ = "a row is not a JSON object";
+    return false;
+  }
   for (const LoadColumn& column : columns_) {
     const json::value* const found = parsed.get_object().if_contains(column.name);
     const auto field = found == nullptr ? std::nullopt : text_of(*found, column.type.oid);
-    if (!field) {
-      row.emplace_back(executor::Null{});
-      continue;
-    }
-    auto value = sql::decode_text(*field, column.type.oid);
-    if (!value.ok()) return {std::nullopt, value.error().message + " in column \"" + column.name + "\""};
-    row.push_back(*std::move(value));
+    if (!field)
+      out.null();
+    else if (!take_value(*field, column, out))
+      return false;
   }
-  return {std::move(row), {}};
+  return true;
 }
 
 }  // namespace outlast::server

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "executor/value.h"
+#include "loads/packed_rows.h"
 #include "sql/session/copy_format.h"
 #include "sql/types.h"
 
@@ -30,24 +30,26 @@ struct LoadColumn {
 /// lines; a missing name is NULL. Pure. Thread-safety: none.
 class LoadRowReader {
  public:
-  using Row = std::vector<executor::Value>;
-  /// A row, or why it is none.
-  struct Read {
-    std::optional<Row> row;
-    std::string reason;
-  };
   LoadRowReader(LoadFormat format, std::vector<LoadColumn> columns, std::size_t row_bytes_max);
   void feed(std::string_view bytes);
   void finish();
-  /// nullopt: more bytes are needed, or (after finish()) there are no more rows. An error: what follows cannot be read.
-  Result<std::optional<Read>> next();
+  enum class Read : std::uint8_t {
+    kRow,      ///< It is in the batch.
+    kNoRow,    ///< It does not fit the columns, reason() says why.
+    kNothing,  ///< More bytes are needed, or (after finish()) there are no more rows.
+  };
+  /// The next row, into a batch of as many columns. An error: what follows cannot be read.
+  Result<Read> next(loads::PackedRows& into);
+  const std::string& reason() const { return reason_; }
 
  private:
-  Result<std::optional<Read>> next_csv();
-  Result<std::optional<Read>> next_json();
+  Result<Read> next_csv(loads::PackedRows& into);
+  Result<Read> next_json(loads::PackedRows& into);
   Result<std::optional<std::string_view>> next_object();
-  Read from_fields(sql::CopyRow fields) const;
-  Read from_object(std::string_view text) const;
+  bool take_fields(sql::CopyParser::Fields fields, executor::RowWriter& out);
+  bool take_object(std::string_view text, executor::RowWriter& out);
+  bool take_value(std::string_view text, const LoadColumn& column, executor::RowWriter& out);
+  Read end_row(bool fits, std::string_view what, std::size_t number, loads::PackedRows& into);
 
   const LoadFormat format_;
   const std::vector<LoadColumn> columns_;
@@ -58,6 +60,7 @@ class LoadRowReader {
   int depth_{0};
   bool in_string_{false}, escaped_{false}, finished_{false};
   std::uint64_t rows_{0};
+  std::string reason_;
 };
 
 }  // namespace outlast::server

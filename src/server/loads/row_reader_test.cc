@@ -9,7 +9,6 @@ namespace {
 using executor::Null;
 using executor::Value;
 using namespace std::string_literals;
-using Row = LoadRowReader::Row;
 
 std::vector<LoadColumn> columns() {
   return {{"k", {sql::oid::kInt8, -1}}, {"v", {sql::oid::kText, -1}}};
@@ -25,14 +24,16 @@ std::string read(const LoadFormat& format, std::string_view bytes, std::size_t p
     bytes.remove_prefix(std::min(portion, bytes.size()));
     if (!more) reader.finish();
     for (;;) {
-      auto next = reader.next();
+      loads::PackedRows batch(columns().size());
+      const auto next = reader.next(batch);
       if (!next.ok()) return out + "error: " + next.error().message;
-      if (!*next) break;
-      if (!(*next)->row) {
-        out += (*next)->reason + "\n";
+      if (*next == LoadRowReader::Read::kNothing) break;
+      EXPECT_EQ(batch.rows(), *next == LoadRowReader::Read::kRow ? 1U : 0U);
+      if (*next == LoadRowReader::Read::kNoRow) {
+        out += reader.reason() + "\n";
         continue;
       }
-      for (const Value& value : *(*next)->row) {
+      for (const Value& value : batch.unpack().front()) {
         if (std::holds_alternative<Null>(value)) out += "NULL ";
         if (const auto* number = std::get_if<std::int64_t>(&value)) out += std::to_string(*number) + " ";
         if (const auto* text = std::get_if<std::string>(&value)) out += "'" + *text + "' ";

@@ -110,19 +110,20 @@ asio::awaitable<Result<std::vector<LoadColumn>>> typed_columns(gateway::Cluster&
 
 /// All rows that the bytes so far give.
 asio::awaitable<Result<void>> take_rows(LoadRowReader* reader, loads::Load* load, bool filters) {
-  loads::Rows batch;
+  using Read = LoadRowReader::Read;
+  loads::PackedRows batch(load->columns().size());
   for (;;) {
-    auto read = reader->next();
+    const auto read = reader->next(batch);
     if (!read.ok()) co_return std::move(read).error();
-    if (*read && (*read)->row) batch.push_back(*std::move((*read)->row));
-    if (*read && !(*read)->reason.empty()) {
-      if (!filters) co_return Error(Errc::kInvalidText, (*read)->reason);
-      load->count_unread((*read)->reason);
+    if (*read == Read::kNoRow) {
+      if (!filters) co_return Error(Errc::kInvalidText, reader->reason());
+      load->count_unread(reader->reason());
     }
-    if (*read && batch.size() < kBatchRows) continue;
+    if (*read != Read::kNothing && batch.rows() < kBatchRows) continue;
     if (!batch.empty())
-      if (auto added = co_await load->add(std::exchange(batch, {})); !added.ok()) co_return added;
-    if (!*read) co_return Result<void>();
+      if (auto added = co_await load->add(std::exchange(batch, loads::PackedRows(batch.columns()))); !added.ok())
+        co_return added;
+    if (*read == Read::kNothing) co_return Result<void>();
   }
 }
 }  // namespace

@@ -65,8 +65,21 @@ void FrameReader::skip(std::size_t n) {
   begin_ += n;
 }
 
-bool is_valid_text(std::string_view text) {
+namespace {
+/// How many bytes at the begin are ASCII and not 0, eight at a time.
+std::size_t plain_prefix(std::string_view text) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
   std::size_t i = 0;
+  for (std::uint64_t eight = 0; i + sizeof eight <= text.size(); i += sizeof eight) {
+    std::memcpy(&eight, text.data() + i, sizeof eight);
+    if (((eight | (eight - kOnes)) & kHigh) != 0) break;  // a borrow marks a 0
+  }
+  return i;
+}
+}  // namespace
+
+bool is_valid_text(std::string_view text) {
+  std::size_t i = plain_prefix(text);
   while (i < text.size()) {
     const auto c = static_cast<unsigned char>(text[i]);
     if (c == 0) return false;

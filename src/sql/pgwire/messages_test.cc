@@ -159,6 +159,14 @@ TEST(ValidText, FollowsUnicodeAndRefusesNul) {
   EXPECT_FALSE(is_valid_text("\xed\xa0\x80"));      // surrogate
   EXPECT_FALSE(is_valid_text("\xf4\x90\x80\x80"));  // beyond U+10FFFF
   EXPECT_FALSE(is_valid_text("cut \xf0\x9f\x90"));
+  for (std::size_t at = 0; at < 20; ++at) {
+    std::string text(20, '\x01');
+    EXPECT_TRUE(is_valid_text(text));
+    text[at] = '\0';
+    EXPECT_FALSE(is_valid_text(text)) << at;
+    text[at] = '\x80';
+    EXPECT_FALSE(is_valid_text(text)) << at;
+  }
 }
 
 TEST(BackendWriter, WritesLengthsAndErrorFields) {

@@ -161,67 +161,86 @@ Result<std::optional<std::string_view>> CopyParser::take_line() {
 }
 
 Result<std::optional<CopyRow>> CopyParser::next() {
+  ASSIGN_OR_RETURN(const std::optional<Fields> fields, next_fields());
+  if (!fields) return std::optional<CopyRow>();
+  return std::optional(CopyRow(fields->begin(), fields->end()));
+}
+
+Result<std::optional<CopyParser::Fields>> CopyParser::next_fields() {
   while (!ended_) {
-    const auto line = take_line();
-    if (!line.ok()) return line.error();
-    if (!*line) return std::optional<CopyRow>();
-    if (**line == "\\.") {
+    ASSIGN_OR_RETURN(const std::optional<std::string_view> line, take_line());
+    if (!line) return std::optional<Fields>();
+    if (*line == "\\.") {
       ended_ = true;
       break;
     }
     if (format_.header && !std::exchange(header_taken_, true)) continue;
-    auto row = format_.csv ? split_csv(**line) : split_text(**line);
-    if (!row.ok()) return std::move(row).error();
-    for (const CopyField& field : *row)
+    fields_.clear();
+    unescaped_.clear();
+    unescaped_.reserve(line->size());  // never more: what points into it stays
+    if (format_.csv)
+      TRY(split_csv(*line));
+    else
+      split_text(*line);
+    for (const auto& field : fields_)
       if (field && !pgwire::is_valid_text(*field))
         return Error(Errc::kInvalidText,
                      "invalid byte sequence for encoding \"UTF8\" (COPY, line " + std::to_string(line_) + ")");
-    return std::optional(*std::move(row));
+    return std::optional<Fields>(fields_);
   }
-  return std::optional<CopyRow>();
+  return std::optional<Fields>();
 }
 
-Result<CopyRow> CopyParser::split_text(std::string_view line) const {
-  CopyRow row;
-  std::size_t start = 0;
-  std::string field;
+void CopyParser::add_field(std::string_view field, bool is_null) {
+  fields_.push_back(is_null ? std::nullopt : std::optional(field));
+}
+
+void CopyParser::split_text(std::string_view line) {
+  std::size_t start = 0, begin = 0;
   for (std::size_t i = 0;; ++i) {
     if (i == line.size() || line[i] == format_.delimiter) {
       // NULL is recognised before escapes are taken away, as in PostgreSQL.
-      if (line.substr(start, i - start) == format_.null_text)
-        row.emplace_back(std::nullopt);
-      else
-        row.emplace_back(std::move(field));
-      field.clear();
-      if (i == line.size()) return row;
+      add_field(std::string_view(unescaped_).substr(begin), line.substr(start, i - start) == format_.null_text);
+      begin = unescaped_.size();
+      if (i == line.size()) return;
       start = i + 1;
     } else if (line[i] == '\\' && i + 1 < line.size()) {
       ++i;
-      field += unescape(line, i);
+      unescaped_ += unescape(line, i);
     } else {
-      field += line[i];
+      unescaped_ += line[i];
     }
   }
 }
 
-Result<CopyRow> CopyParser::split_csv(std::string_view line) const {
-  CopyRow row;
-  row.reserve(1 + static_cast<std::size_t>(std::ranges::count(line, format_.delimiter)));
-  std::string field;
+void CopyParser::split_unquoted(std::string_view line) {
+  for (;;) {
+    const std::size_t end = std::min(line.find(format_.delimiter), line.size());
+    const std::string_view field = line.substr(0, end);
+    add_field(field, field == format_.null_text);
+    if (end == line.size()) return;
+    line.remove_prefix(end + 1);
+  }
+}
+
+Result<void> CopyParser::split_csv(std::string_view line) {
+  if (line.find('"') == std::string_view::npos) {
+    split_unquoted(line);
+    return {};
+  }
+  std::size_t begin = 0;
   bool quoted = false, inside = false;
   for (std::size_t i = 0;; ++i) {
     if (i == line.size() && inside) return bad("unterminated CSV quoted field");
     if (i == line.size() || (!inside && line[i] == format_.delimiter)) {
-      if (!quoted && field == format_.null_text)
-        row.emplace_back(std::nullopt);
-      else
-        row.emplace_back(std::move(field));
-      field.clear();
+      const std::string_view field = std::string_view(unescaped_).substr(begin);
+      add_field(field, !quoted && field == format_.null_text);
+      begin = unescaped_.size();
       quoted = false;
-      if (i == line.size()) return row;
+      if (i == line.size()) return {};
     } else if (line[i] == '"') {
       if (inside && i + 1 < line.size() && line[i + 1] == '"') {
-        field += '"';
+        unescaped_ += '"';
         ++i;
       } else {
         inside = !inside;
@@ -230,7 +249,7 @@ Result<CopyRow> CopyParser::split_csv(std::string_view line) const {
     } else {
       std::size_t end = i + 1;
       while (end < line.size() && line[end] != '"' && (inside || line[end] != format_.delimiter)) ++end;
-      field.append(line, i, end - i);
+      unescaped_.append(line, i, end - i);
       i = end - 1;
     }
   }

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,14 +33,19 @@ class CopyParser {
   /// The next row, or nullopt when more bytes are needed (after finish(): when there are no more rows). Errors:
   /// kBadCopyFormat, kTooLarge, kInvalidText (not UTF-8); the message names the line.
   Result<std::optional<CopyRow>> next();
+  /// The same without copies: the fields stay until the parser is called again.
+  using Fields = std::span<const std::optional<std::string_view>>;
+  Result<std::optional<Fields>> next_fields();
   std::size_t line() const { return line_; }  ///< 1-based number of the last row returned.
   bool ended() const { return ended_; }       ///< The end marker `\.` was seen: what follows is ignored.
 
  private:
   Result<std::optional<std::string_view>> take_line();
   std::size_t line_end() const;
-  Result<CopyRow> split_text(std::string_view line) const;
-  Result<CopyRow> split_csv(std::string_view line) const;
+  void split_text(std::string_view line);
+  Result<void> split_csv(std::string_view line);
+  void split_unquoted(std::string_view line);
+  void add_field(std::string_view field, bool is_null);
   Error bad(std::string_view what) const;
 
   CopyFormat format_;
@@ -50,6 +56,8 @@ class CopyParser {
   bool in_quotes_{false};
   std::size_t line_{0};
   bool finished_{false}, ended_{false}, header_taken_{false};
+  std::vector<std::optional<std::string_view>> fields_;  ///< Of the last row; into bytes_ or unescaped_.
+  std::string unescaped_;
 };
 
 /// One line of COPY … TO STDOUT, line end included, appended to `out`.
