@@ -65,40 +65,56 @@ asio::awaitable<Result<void>> Direct::add(PackedRows rows, Patience::Until until
   co_return done;
 }
 
-/// False: the label is not in PREPARING any more.
-asio::awaitable<Result<bool>> Direct::commit_once(Label label) {
+/// False: the label is not in PREPARING any more, or it is there although nobody claimed it.
+asio::awaitable<Result<bool>> Direct::commit_once(Label label, bool claimed) {
   if (!session_)
     if (auto again = co_await run_again(); !again.ok()) co_return std::move(again).error();
   if (auto begun = co_await begin(); !begun.ok()) co_return std::move(begun).error();
   label.counts.loaded = kept_;
   label.counts.filtered = label.counts.total - kept_;
-  auto moved = co_await run_write(
-      *session_, Labels::move_statement(label, {State::kPreparing}, State::kDone, cluster_.wall_micros()));
+  const std::int64_t now = cluster_.wall_micros();
+  gateway::Statement last;
+  if (claimed) {
+    last = Labels::move_statement(label, {State::kPreparing}, State::kDone, now);
+  } else {
+    label.state = State::kDone;
+    label.changed = now;
+    last = Labels::insert_statement(label);
+  }
+  auto moved = co_await run_write(*session_, std::move(last));
   if (!moved.ok()) co_return std::move(moved).error();
   if (*moved != 1) co_return false;
   if (auto done = co_await loads::commit(*session_); !done.ok()) co_return std::move(done).error();
   co_return true;
 }
 
-asio::awaitable<Result<State>> Direct::commit(Label label, Labels* labels, Patience::Until until) {
+asio::awaitable<Result<State>> Direct::commit(Label label, bool claimed, Labels* labels, Patience::Until until) {
   for (Patience patience(until);;) {
-    auto done = co_await commit_once(label);
+    auto done = co_await commit_once(label, claimed);
     if (done.ok() && *done) co_return State::kDone;
     session_.reset();
+    if (!done.ok() && Labels::lacks_tables(done.error())) {
+      if (auto made = co_await labels->make_tables(until); !made.ok()) co_return std::move(made).error();
+      continue;
+    }
     if (!done.ok() && !may_try_again(done.error().code)) co_return std::move(done).error();
     // Lost on its way, or refused because an earlier attempt went through: the label knows.
     auto now = co_await labels->find_txn(label.txn, until);
     if (!now.ok()) co_return std::move(now).error();
     if (now->has_value() && (*now)->state != State::kPreparing) co_return (*now)->state;
-    if (done.ok() || !complete_) {
-      Error error = done.ok() ? Error(Errc::kNotFound, "the label is gone") : std::move(done).error();
-      auto aborted = co_await labels->move(label, {State::kPreparing}, State::kAborted, until);
-      if (!aborted.ok()) co_return unknown_outcome();
-      if (*aborted == State::kDone) co_return State::kDone;
-      co_return error;
-    }
+    if (done.ok() && !claimed) co_return State::kPreparing;
+    if (done.ok()) co_return co_await give_up(label, Error(Errc::kNotFound, "the label is gone"), labels, until);
+    if (!complete_) co_return co_await give_up(label, std::move(done).error(), labels, until);
     if (auto again = co_await patience.after(std::move(done).error()); !again.ok()) co_return std::move(again).error();
   }
+}
+
+/// What cannot be run again is aborted, unless it turns out to be in.
+asio::awaitable<Result<State>> Direct::give_up(Label label, Error why, Labels* labels, Patience::Until until) {
+  auto aborted = co_await labels->move(label, {State::kPreparing}, State::kAborted, until);
+  if (!aborted.ok()) co_return unknown_outcome();
+  if (*aborted == State::kDone) co_return State::kDone;
+  co_return why;
 }
 
 asio::awaitable<void> Direct::abort() {

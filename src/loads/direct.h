@@ -16,8 +16,9 @@ class Direct {
   Direct(gateway::Cluster& cluster, std::string database, std::string table, std::vector<std::string> columns,
          bool filter);
   boost::asio::awaitable<Result<void>> add(PackedRows rows, Patience::Until until);
-  /// Rows and label together. The state afterwards; kDone, or kAborted when somebody aborted the load before.
-  boost::asio::awaitable<Result<State>> commit(Label label, Labels* labels, Patience::Until until);
+  /// Rows and label together; `claimed`: the label is there already. The state afterwards: kDone, kAborted when
+  /// somebody aborted the load before, kPreparing when another load has the label.
+  boost::asio::awaitable<Result<State>> commit(Label label, bool claimed, Labels* labels, Patience::Until until);
   boost::asio::awaitable<void> abort();
   std::int64_t kept() const { return kept_; }
 
@@ -25,7 +26,8 @@ class Direct {
   boost::asio::awaitable<Result<void>> begin();
   boost::asio::awaitable<Result<void>> insert(const PackedRows* rows);
   boost::asio::awaitable<Result<void>> run_again();
-  boost::asio::awaitable<Result<bool>> commit_once(Label label);
+  boost::asio::awaitable<Result<bool>> commit_once(Label label, bool claimed);
+  boost::asio::awaitable<Result<State>> give_up(Label label, Error why, Labels* labels, Patience::Until until);
 
   static constexpr std::size_t kMemory = 16U << 20;
   gateway::Cluster& cluster_;

@@ -118,18 +118,26 @@ asio::awaitable<Result<std::vector<Label>>> Labels::unfinished(std::int64_t befo
   co_return labels;
 }
 
-asio::awaitable<Result<bool>> Labels::insert(Label label, Patience::Until until) {
+gateway::Statement Labels::insert_statement(const Label& label) {
   // Again after a lost answer: its own number is there already.
-  auto statement = own_statement(
+  return own_statement(
       "INSERT INTO outlast_load_label(" + std::string(kColumns) +
-          ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0) ON CONFLICT DO NOTHING",
+          ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO NOTHING",
       std::nullopt,
       {Value(label.txn), Value(label.label), Value(std::string(to_string(label.state))), Value(label.table),
        Value(encode(label.parts)), Value(label.counts.total), Value(label.counts.loaded), Value(label.counts.filtered),
        Value(label.counts.bytes), Value(label.error), Value(label.owner), Value(label.created), Value(label.expires),
-       Value(label.changed)});
+       Value(label.changed), Value(std::int64_t{label.state == State::kAborted && label.parts.empty()})});
+}
+
+bool Labels::lacks_tables(const Error& error) {
+  return error.code == Errc::kUndefinedTable && error.message.find("outlast_load_label") != std::string::npos;
+}
+
+asio::awaitable<Result<bool>> Labels::insert(Label label, Patience::Until until) {
+  auto statement = insert_statement(label);
   auto inserted = co_await write(statement, until);
-  if (!inserted.ok() && inserted.error().code == Errc::kUndefinedTable) {
+  if (!inserted.ok() && lacks_tables(inserted.error())) {
     if (auto made = co_await make_tables(until); !made.ok()) co_return std::move(made).error();
     inserted = co_await write(std::move(statement), until);
   }

@@ -35,14 +35,17 @@ class Labels {
   boost::asio::awaitable<Result<void>> set_swept(std::int64_t txn, Patience::Until until);
   boost::asio::awaitable<Result<void>> set_error(std::int64_t txn, std::string error, Patience::Until until);
   boost::asio::awaitable<Result<void>> remove(std::int64_t txn, Patience::Until until);
-  /// What move() runs, for a transaction that has rows beside it.
+  /// What insert() and move() run, for a transaction that has rows beside it.
+  static gateway::Statement insert_statement(const Label& label);
   static gateway::Statement move_statement(const Label& label, const std::vector<State>& from, State to,
                                            std::int64_t now);
+  /// insert_statement() found no place for a label.
+  static bool lacks_tables(const Error& error);
+  boost::asio::awaitable<Result<void>> make_tables(Patience::Until until);
 
  private:
   boost::asio::awaitable<Result<Rows>> read(gateway::Statement statement, Patience::Until until);
   boost::asio::awaitable<Result<std::int64_t>> write(gateway::Statement statement, Patience::Until until);
-  boost::asio::awaitable<Result<void>> make_tables(Patience::Until until);
 
   gateway::Cluster& cluster_;
   const std::string database_;

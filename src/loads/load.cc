@@ -52,9 +52,9 @@ Load::Load(gateway::Cluster& cluster, LoadOptions options)
 asio::awaitable<Result<Opened>> Load::open(gateway::Cluster& cluster, LoadOptions options) {
   std::unique_ptr<Load> load(new Load(cluster, std::move(options)));
   if (auto looked = co_await load->look_at_table(); !looked.ok()) co_return std::move(looked).error();
-  auto taken = co_await load->claim_label();
-  if (!taken.ok()) co_return std::move(taken).error();
-  if (taken->has_value()) co_return Opened{nullptr, *std::move(taken)};
+  auto ours = load->direct_ ? co_await load->look_at_label() : co_await load->claim_label();
+  if (!ours.ok()) co_return std::move(ours).error();
+  if (!*ours) co_return Opened{nullptr, std::move(load->taken_by_)};
   co_return Opened{std::move(load), std::nullopt};
 }
 
@@ -62,10 +62,10 @@ asio::awaitable<Result<Opened>> Load::open(gateway::Cluster& cluster, LoadOption
 asio::awaitable<Result<void>> Load::look_at_table() {
   auto session = co_await labels_.session();
   if (!session.ok()) co_return std::move(session).error();
-  auto shape = co_await read_shape(**session, options_.table, std::nullopt);
-  if (!shape.ok()) co_return std::move(shape).error();
+  auto columns = co_await read_columns(**session, options_.table, std::nullopt);
+  if (!columns.ok()) co_return std::move(columns).error();
   table_.name = options_.table;
-  for (const Shape::Column& column : shape->columns)
+  for (const Shape::Column& column : *columns)
     if (!column.generated) table_.columns.push_back({column.name, column.declared});
   if (options_.columns.empty())
     for (const fragments::Column& column : table_.columns) options_.columns.push_back(column.name);
@@ -83,6 +83,8 @@ asio::awaitable<Result<void>> Load::look_at_table() {
     }
     auto home = home_of(cluster_, options_.database);
     if (!home.ok()) co_return std::move(home).error();
+    auto shape = co_await read_shape(**session, options_.table, std::nullopt);
+    if (!shape.ok()) co_return std::move(shape).error();
     if (auto text = staging_sql(*shape); !text.ok()) co_return std::move(text).error();
     label_.parts.push_back({*home});
     co_return Result<void>();
@@ -100,19 +102,38 @@ asio::awaitable<Result<void>> Load::look_at_table() {
   co_return Result<void>();
 }
 
-/// nullopt: the label is ours.
-asio::awaitable<Result<std::optional<Label>>> Load::claim_label() {
+Error Load::label_taken() const {
+  return {Errc::kInvalidState, "label \"" + label_.label + "\" was taken by another load meanwhile"};
+}
+
+/// A load that goes by one transaction brings its label with it; only one that takes long claims it before, so that
+/// others see it. False: it is taken.
+asio::awaitable<Result<bool>> Load::look_at_label() {
+  held_.emplace(options_.columns.size());
+  if (options_.label.empty()) co_return true;
+  auto existing = co_await labels_.find(label_.label, until_);
+  if (!existing.ok()) co_return std::move(existing).error();
+  if (!existing->has_value() || (*existing)->state == State::kAborted) co_return true;
+  auto ours = co_await claim_label();
+  if (ours.ok() && *ours) held_.reset();
+  co_return ours;
+}
+
+/// False: it is taken.
+asio::awaitable<Result<bool>> Load::claim_label() {
   for (int attempt = 0; attempt < 5; ++attempt) {
     auto ours = co_await labels_.insert(label_, until_);
-    if (!ours.ok()) co_return std::move(ours).error();
-    if (*ours) co_return std::optional<Label>();
+    if (!ours.ok() || *ours) co_return ours;
     auto existing = co_await labels_.find(label_.label, until_);
     if (!existing.ok()) co_return std::move(existing).error();
     if (!existing->has_value()) continue;
     Label& other = **existing;
     const Reuse reuse = judge_reuse(other, {cluster_.wall_micros(), cluster_.process_gone(other.owner)});
     if (reuse == Reuse::kFree) continue;
-    if (reuse != Reuse::kAbortFirst) co_return std::move(*existing);
+    if (reuse != Reuse::kAbortFirst) {
+      taken_by_ = std::move(other);
+      co_return false;
+    }
     other.error = "its owner left it";
     auto state = co_await labels_.move(other, {State::kPreparing, State::kPrepared}, State::kAborted, until_);
     if (!state.ok()) co_return std::move(state).error();
@@ -132,6 +153,7 @@ void Load::count_unread(const std::string& reason) {
 asio::awaitable<Result<void>> Load::prepare() {
   if (failed_) co_return *failed_;
   auto done = co_await on_its_way_.join();
+  if (done.ok() && held_ && !held_->empty()) done = co_await direct_->add(std::move(*held_), until_);
   if (done.ok() && !direct_) done = co_await stage_last();
   if (done.ok()) {
     count_kept();
@@ -167,8 +189,21 @@ asio::awaitable<Result<Label>> Load::commit() {
     label_.state = *state;
     co_return co_await apply_committed(cluster_, options_.database, label_, from_now(kApplyTime));
   }
-  auto state = co_await direct_->commit(label_, &labels_, std::max(until_, from_now(kAbortTime)));
+  co_return co_await commit_direct();
+}
+
+asio::awaitable<Result<Label>> Load::commit_direct() {
+  const auto until = std::max(until_, from_now(kAbortTime));
+  auto state = co_await direct_->commit(label_, !held_, &labels_, until);
   if (!state.ok()) co_return std::move(state).error();
+  if (*state == State::kPreparing) {
+    auto other = co_await labels_.find(label_.label, until);
+    if (!other.ok()) co_return std::move(other).error();
+    if (!other->has_value() || (*other)->state == State::kAborted)
+      co_return Error(Errc::kLockTimeout, label_taken().message + "; it is free again");
+    taken_by_ = **std::move(other);
+    co_return label_taken();
+  }
   if (*state != State::kDone) co_return ended_by_others(*state);
   count_kept();
   label_.state = State::kDone;
@@ -185,6 +220,12 @@ asio::awaitable<void> Load::abort(std::string reason) {
   (void)co_await on_its_way_.join();
   if (direct_) co_await direct_->abort();
   label_.error = std::move(reason);
+  if (held_) {  // for those who ask
+    label_.state = State::kAborted;
+    label_.changed = cluster_.wall_micros();
+    (void)co_await labels_.insert(label_, from_now(kAbortTime));
+    co_return;
+  }
   auto state =
       co_await labels_.move(label_, {State::kPreparing, State::kPrepared}, State::kAborted, from_now(kAbortTime));
   if (!state.ok() || *state != State::kAborted) co_return;  // the keeper's

@@ -41,6 +41,8 @@ class Load {
   static boost::asio::awaitable<Result<Opened>> open(gateway::Cluster& cluster, LoadOptions options);
 
   const std::vector<std::string>& columns() const { return options_.columns; }
+  /// Of the table; not those that are generated.
+  const fragments::Table& table() const { return table_; }
   const Label& label() const { return label_; }
   /// Values as SQLite stores them. The first error of a row ends the load, unless it filters. Whatever the error:
   /// nothing of the load is seen, abort() says so to the label. What is added goes on its way beside the caller, so
@@ -56,6 +58,8 @@ class Load {
   boost::asio::awaitable<Result<Label>> finish();
   /// All rows are safe; nothing is visible. Ends adding. kInvalidArgument for too many filtered rows.
   boost::asio::awaitable<Result<void>> prepare();
+  /// kInvalidState, and the load: another one that came under the same label meanwhile.
+  const std::optional<Label>& taken_by() const { return taken_by_; }
   /// kDone: the rows are visible. kCommitted: they will be, a partition could not take them yet and Label::error says
   /// why; the keeper goes on. kUnknownOutcome: ask for the label.
   boost::asio::awaitable<Result<Label>> commit();
@@ -72,7 +76,10 @@ class Load {
   };
   Load(gateway::Cluster& cluster, LoadOptions options);
   boost::asio::awaitable<Result<void>> look_at_table();
-  boost::asio::awaitable<Result<std::optional<Label>>> claim_label();
+  boost::asio::awaitable<Result<bool>> look_at_label();
+  boost::asio::awaitable<Result<bool>> claim_label();
+  boost::asio::awaitable<Result<Label>> commit_direct();
+  Error label_taken() const;
   Result<Where> route(std::span<const executor::ValueView> row);
   boost::asio::awaitable<Result<Target*>> target_in(Where where);
   PackedRows take_rows(Target& target);
@@ -92,6 +99,8 @@ class Load {
   fragments::Table table_;
   std::optional<fragments::RowRouter> router_;  ///< The table is partitioned.
   std::shared_ptr<Direct> direct_;
+  std::optional<PackedRows> held_;  ///< Of a direct load that has not claimed its label: all of its rows so far.
+  std::optional<Label> taken_by_;
   std::map<RangeId, Target> targets_;
   Row key_;                      ///< A row that has nothing but what it is routed by.
   std::size_t waiting_{0};       ///< Bytes of rows in memory.

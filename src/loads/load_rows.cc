@@ -39,6 +39,14 @@ asio::awaitable<Result<void>> Load::settle() {
 
 asio::awaitable<Result<void>> Load::add_direct(PackedRows rows) {
   label_.counts.total += static_cast<std::int64_t>(rows.rows());
+  if (held_) {
+    held_->append(rows);
+    if (held_->bytes().size() < options_.batch_bytes) co_return Result<void>();
+    auto ours = co_await claim_label();
+    if (!ours.ok()) co_return std::move(ours).error();
+    if (!*ours) co_return label_taken();
+    rows = *std::exchange(held_, std::nullopt);
+  }
   if (auto before = co_await on_its_way_.join(); !before.ok() || rows.empty()) co_return before;
   co_await on_its_way_.start(insert(direct_, std::move(rows), until_));
   co_return Result<void>();

@@ -22,6 +22,12 @@ void PackedRows::add_row(std::string_view bytes) {
   end_row();
 }
 
+void PackedRows::append(const PackedRows& more) {
+  writer_.append(more.bytes());
+  rows_ += more.rows();
+  end_ = writer_.size();
+}
+
 Rows PackedRows::unpack() const {
   Rows out;
   executor::RowReader reader(bytes(), columns_);

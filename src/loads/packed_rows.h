@@ -20,6 +20,8 @@ class PackedRows {
   void drop_row() { writer_.cut(end_); }
   /// A row of another batch with the same columns, in its bytes.
   void add_row(std::string_view bytes);
+  /// All of another one.
+  void append(const PackedRows& more);
 
   bool empty() const { return rows_ == 0; }
   std::size_t rows() const { return rows_; }

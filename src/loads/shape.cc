@@ -53,6 +53,19 @@ void take_columns(const Rows& rows, Shape& shape, bool key_has_index) {
 
 }  // namespace
 
+asio::awaitable<Result<std::vector<Shape::Column>>> read_columns(gateway::Session& session, std::string table,
+                                                                 std::optional<RangeId> range) {
+  auto rows = co_await read_rows(
+      session, own_statement("SELECT c.name, c.type, c.hidden FROM sqlite_schema t, pragma_table_xinfo(t.name) c WHERE "
+                             "t.type = 'table' AND t.name = ?1",
+                             range, {executor::Value(table)}));
+  if (!rows.ok()) co_return std::move(rows).error();
+  if (rows->empty()) co_return Error(Errc::kUndefinedTable, "relation \"" + table + "\" does not exist");
+  std::vector<Shape::Column> columns;
+  for (const Row& row : *rows) columns.push_back({text_of(row[0]), text_of(row[1]), number_of(row[2]) != 0});
+  co_return columns;
+}
+
 asio::awaitable<Result<Shape>> read_shape(gateway::Session& session, std::string table, std::optional<RangeId> range) {
   Shape shape;
   shape.table = table;

@@ -30,6 +30,8 @@ struct Shape {
   std::string not_staged;             ///< Why its rows cannot wait beside it, as a sentence; empty: they can.
 };
 /// kUndefinedTable when the range has no such table. nullopt: the database's own range.
+boost::asio::awaitable<Result<std::vector<Shape::Column>>> read_columns(gateway::Session& session, std::string table,
+                                                                        std::optional<RangeId> range);
 boost::asio::awaitable<Result<Shape>> read_shape(gateway::Session& session, std::string table,
                                                  std::optional<RangeId> range);
 

@@ -92,9 +92,12 @@ class LoadTest : public ::testing::Test {
   /// Loads rows 0 … 29 in three portions; the label's end, or the error.
   Result<Label> load(gateway::Cluster& cluster, const std::string& table, const std::string& label,
                      bool two_steps = false) {
-    auto opened = wait(Load::open(
-        cluster,
-        {.database = "d", .table = table, .label = label, .timeout = 5s, .two_steps = two_steps, .batch_bytes = 30}));
+    auto opened = wait(Load::open(cluster, {.database = "d",
+                                            .table = table,
+                                            .label = label,
+                                            .timeout = 5s,
+                                            .two_steps = two_steps,
+                                            .batch_bytes = batch_}));
     if (!opened.ok()) return std::move(opened).error();
     if (!opened->load) return *opened->existing;
     for (int i = 0; i < 3; ++i)
@@ -121,7 +124,15 @@ class LoadTest : public ::testing::Test {
     }
   }
   FakeCluster cluster_;
+  std::size_t batch_{30};  ///< Bytes: the rows come in several.
 };
+
+/// Of an ordinary table, rows that come in one batch bring their label with them.
+struct Case {
+  std::string table;
+  std::size_t batch;
+};
+const Case kCases[] = {{"plain", 30}, {"plain", 1 << 20}, {"parts", 30}};
 
 TEST_F(LoadTest, BringsRowsInOncePerLabel) {
   for (const std::string table : {"plain", "parts"}) {
@@ -151,11 +162,12 @@ TEST_F(LoadTest, AnOlderLeaseholderTakesTheRowsOneByOne) {
 }
 
 TEST_F(LoadTest, WhateverStepTheOwnerDiesAtAllRowsAreInOnceOrNone) {
-  for (const std::string table : {"plain", "parts"})
+  for (const auto& [table, batch] : kCases)
     for (const bool applied : {false, true})
       for (int steps = 0;; ++steps) {
         SCOPED_TRACE(table + " dies after " + std::to_string(steps) + (applied ? ", applied" : ""));
-        const std::string label = table + std::to_string(steps) + (applied ? "a" : "b");
+        batch_ = batch;
+        const std::string label = table + std::to_string(batch) + "-" + std::to_string(steps) + (applied ? "a" : "b");
         CrashCluster dying(cluster_, "1/1"), next(cluster_, "1/2");
         dying.die_after(steps, applied);
         auto dead = load(dying, table, label);
@@ -179,11 +191,12 @@ TEST_F(LoadTest, WhateverStepTheOwnerDiesAtAllRowsAreInOnceOrNone) {
 
 TEST_F(LoadTest, LostAnswersDoubleNothing) {
   for (const int n : {5, 11, 17}) {
-    for (const std::string table : {"plain", "parts"}) {
+    for (const auto& [table, batch] : kCases) {
+      batch_ = batch;
       SCOPED_TRACE(table + " every " + std::to_string(n));
       CrashCluster losing(cluster_, "1/1");
       losing.lose_answers(n);
-      auto done = load(losing, table, table + std::to_string(n));
+      auto done = load(losing, table, table + std::to_string(batch) + "-" + std::to_string(n));
       CrashCluster calm(cluster_, "1/2");
       ASSERT_TRUE(wait(look_after(calm, "d", 72h)).ok());
       const std::size_t after = keys(table).size();
@@ -195,6 +208,40 @@ TEST_F(LoadTest, LostAnswersDoubleNothing) {
     }
   }
   expect_clean();
+}
+
+TEST_F(LoadTest, OfTwoLoadsThatComeWithOneLabelOneIsIn) {
+  const LoadOptions options{.database = "d", .table = "plain", .label = "same"};
+  auto first = wait(Load::open(cluster_, options)), second = wait(Load::open(cluster_, options));
+  ASSERT_TRUE(first.ok() && first->load && second.ok() && second->load);
+  ASSERT_TRUE(wait(first->load->add(rows(0, 10))).ok());
+  ASSERT_TRUE(wait(second->load->add(rows(10, 20))).ok());
+  auto done = wait(first->load->finish());
+  ASSERT_TRUE(done.ok()) << done.error().message;
+  const auto refused = wait(second->load->finish());
+  ASSERT_FALSE(refused.ok());
+  ASSERT_TRUE(second->load->taken_by()) << refused.error().message;
+  EXPECT_EQ(second->load->taken_by()->txn, done->txn);
+  EXPECT_EQ(keys("plain").size(), 10U);
+}
+
+TEST_F(LoadTest, AShortLoadThatFailsLeavesItsReasonAndItsLabelFree) {
+  const LoadOptions options{.database = "d", .table = "plain", .label = "short"};
+  auto opened = wait(Load::open(cluster_, options));
+  ASSERT_TRUE(opened.ok() && opened->load);
+  ASSERT_TRUE(wait(opened->load->add({{Value(std::int64_t{1}), Value(std::string("bad"))}})).ok());
+  const auto failed = wait(opened->load->finish());
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, Errc::kCheckViolation);
+  wait_void(opened->load->abort(failed.error().message));
+  const auto label = wait(find_label(cluster_, "d", "short"));
+  ASSERT_TRUE(label.ok() && label->has_value());
+  EXPECT_EQ((*label)->state, State::kAborted);
+  EXPECT_EQ((*label)->error, failed.error().message);
+  EXPECT_TRUE((*label)->swept);
+  auto again = load(cluster_, "plain", "short");
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_EQ(again->state, State::kDone);
 }
 
 TEST_F(LoadTest, ARowThatDoesNotFitEndsTheLoadAndNothingIsSeen) {

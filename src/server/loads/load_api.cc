@@ -32,9 +32,10 @@ asio::awaitable<StreamLoadAnswer> load_once(gateway::Cluster& cluster, StreamLoa
   if (!opened.ok()) co_return failed(opened.error(), request.options.label);
   if (!opened->load) co_return answer_of_existing(*opened->existing);
   loads::Load& load = *opened->load;
-  auto fed = co_await feed_load(cluster, request, &load, body);
+  auto fed = co_await feed_load(request, &load, body);
   Result<loads::Label> ended = fed.ok() ? co_await load.finish() : Result<loads::Label>(fed.error());
   if (ended.ok()) co_return answer_of_end(*ended);
+  if (load.taken_by()) co_return answer_of_existing(*load.taken_by());
   StreamLoadAnswer out = failed(ended.error(), load.label().label);
   out.label = load.label();
   if (ended.error().code != Errc::kUnknownOutcome) co_await load.abort(ended.error().message);

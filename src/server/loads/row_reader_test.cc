@@ -33,7 +33,8 @@ std::string read(const LoadFormat& format, std::string_view bytes, std::size_t p
         out += reader.reason() + "\n";
         continue;
       }
-      for (const Value& value : batch.unpack().front()) {
+      const auto rows = batch.unpack();
+      for (const Value& value : rows.front()) {
         if (std::holds_alternative<Null>(value)) out += "NULL ";
         if (const auto* number = std::get_if<std::int64_t>(&value)) out += std::to_string(*number) + " ";
         if (const auto* text = std::get_if<std::string>(&value)) out += "'" + *text + "' ";

@@ -94,18 +94,15 @@ Result<StreamLoadRequest> read_stream_load(const Request& request, std::string d
 }
 
 namespace {
-asio::awaitable<Result<std::vector<LoadColumn>>> typed_columns(gateway::Cluster& cluster, loads::LoadOptions options,
-                                                               std::vector<std::string> names) {
-  const auto session = cluster.open_session();
-  if (auto used = co_await session->use_database(options.database); !used.ok()) co_return std::move(used).error();
-  std::string list;
-  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + loads::name_sql(name);
-  auto rows = co_await session->describe("SELECT " + list + " FROM " + loads::name_sql(options.table), false);
-  if (!rows.ok()) co_return std::move(rows).error();
-  const std::vector<sql::PgType> types = sql::result_types(rows->columns, {});
+std::vector<LoadColumn> typed_columns(const loads::Load& load) {
   std::vector<LoadColumn> out;
-  for (std::size_t i = 0; i < names.size(); ++i) out.push_back({names[i], types.at(i)});
-  co_return out;
+  for (const std::string& name : load.columns()) {
+    const fragments::Column* const column = load.table().column(name);
+    const auto type =
+        column == nullptr || column->declared.empty() ? std::nullopt : sql::type_of_declaration(column->declared);
+    out.push_back({name, type.value_or(sql::PgType{})});
+  }
+  return out;
 }
 
 /// All rows that the bytes so far give.
@@ -128,11 +125,8 @@ asio::awaitable<Result<void>> take_rows(LoadRowReader* reader, loads::Load* load
 }
 }  // namespace
 
-asio::awaitable<Result<void>> feed_load(gateway::Cluster& cluster, StreamLoadRequest request, loads::Load* load,
-                                        http::BodyStream* body) {
-  auto columns = co_await typed_columns(cluster, request.options, load->columns());
-  if (!columns.ok()) co_return std::move(columns).error();
-  LoadRowReader reader(request.format, *std::move(columns), kRowMax);
+asio::awaitable<Result<void>> feed_load(StreamLoadRequest request, loads::Load* load, http::BodyStream* body) {
+  LoadRowReader reader(request.format, typed_columns(*load), kRowMax);
   const bool filters = request.options.max_filter_ratio > 0;
   const auto until = std::chrono::steady_clock::now() + request.options.timeout;
   std::size_t waiting = 0;

@@ -18,8 +18,7 @@ struct StreamLoadRequest {
 Result<StreamLoadRequest> read_stream_load(const http::Request& request, std::string database, std::string table);
 
 /// The body into an open load; rows that cannot be read end it, unless it filters. kDeadline when its time is over.
-boost::asio::awaitable<Result<void>> feed_load(gateway::Cluster& cluster, StreamLoadRequest request, loads::Load* load,
-                                               http::BodyStream* body);
+boost::asio::awaitable<Result<void>> feed_load(StreamLoadRequest request, loads::Load* load, http::BodyStream* body);
 
 /// StarRocks' words for a load's answer.
 struct StreamLoadAnswer {

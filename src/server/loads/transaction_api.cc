@@ -77,7 +77,7 @@ asio::awaitable<Response> load(LoadRoutesPtr shared, Request request, BodyStream
     co_return transaction_failed(fed.error(), request);
   }
   read->options = open->options;
-  fed = co_await feed_load(*shared->ports.cluster(), *std::move(read), open->load.get(), body);
+  fed = co_await feed_load(*std::move(read), open->load.get(), body);
   if (!fed.ok()) {
     co_await open->load->abort(fed.error().message);
     co_return transaction_failed(fed.error(), request);
