@@ -162,6 +162,20 @@ TEST_F(ComputeTest, CancelReachesEveryFragment) {
   EXPECT_EQ(ranges_.statements.size(), 3U) << "those that had not begun never do";
 }
 
+TEST_F(ComputeTest, CancelThatComesBeforeTheQueryHasBegunEndsIt) {
+  ranges_.ranges[RangeId(1)].pieces = {numbers(1, 5)};
+  const auto query = engine_.make(plan({RangeId(1)}, "SELECT n FROM fragment_1 ORDER BY n"));
+  query->interrupt();
+  EXPECT_EQ(wait(query->start({}, 2)).error().code, Errc::kCancelled);
+  EXPECT_TRUE(ranges_.statements.empty());
+
+  const auto read = engine_.make(plan({RangeId(1)}, "SELECT n FROM fragment_1 ORDER BY n"));
+  EXPECT_TRUE(wait(read->start({}, 2)).ok());
+  EXPECT_TRUE(wait(read->fetch({}, 1)).ok());
+  read->interrupt();
+  EXPECT_EQ(wait(read->fetch({}, 1)).error().code, Errc::kCancelled);
+}
+
 TEST_F(ComputeTest, CancelAndTimeoutEndTheFinalStatement) {
   const std::string endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c";
   session_.limits().statement_timeout = std::chrono::milliseconds(30);

@@ -45,7 +45,13 @@ void LocalQuery::begin_operation(const gateway::Limits& limits) {
   limits_ = limits;
   deadline_ =
       limits.statement_timeout > Duration::zero() ? engine_.clock().now() + limits.statement_timeout : Instant::max();
-  stop_.reset(deadline_);
+  stop_.begin(deadline_);
+}
+
+/// What was asked of an operation that has succeeded is none of the next one's.
+Result<gateway::Rows> LocalQuery::end_operation(Result<gateway::Rows> rows) {
+  if (rows.ok()) stop_.reset(Instant::max());
+  return rows;
 }
 
 asio::awaitable<Result<gateway::Rows>> LocalQuery::start(gateway::Limits limits, std::uint64_t max_rows) {
@@ -61,12 +67,13 @@ asio::awaitable<Result<gateway::Rows>> LocalQuery::start(gateway::Limits limits,
   });
   if (!opened.ok()) co_return std::move(opened).error();
   if (auto done = co_await run_parts(); !done.ok()) co_return std::move(done).error();
-  co_return co_await on_pool<gateway::Rows>([this, max_rows] { return workspace_->begin(max_rows); });
+  co_return end_operation(co_await on_pool<gateway::Rows>([this, max_rows] { return workspace_->begin(max_rows); }));
 }
 
 asio::awaitable<Result<gateway::Rows>> LocalQuery::fetch(gateway::Limits limits, std::uint64_t max_rows) {
   begin_operation(limits);
-  co_return co_await on_pool<gateway::Rows>([this, max_rows] { return workspace_->next(max_rows); });
+  if (auto wanted = go_on(); !wanted.ok()) co_return std::move(wanted).error();
+  co_return end_operation(co_await on_pool<gateway::Rows>([this, max_rows] { return workspace_->next(max_rows); }));
 }
 
 asio::awaitable<Result<void>> LocalQuery::run_parts() {

@@ -31,6 +31,7 @@ class LocalQuery final : public Query, public std::enable_shared_from_this<Local
   using SessionPtr = std::shared_ptr<gateway::Session>;
 
   void begin_operation(const gateway::Limits& limits);
+  Result<gateway::Rows> end_operation(Result<gateway::Rows> rows);
   boost::asio::awaitable<Result<void>> run_parts();
   boost::asio::awaitable<void> work();
   boost::asio::awaitable<Result<void>> run_part(SessionPtr session, Part& part);

@@ -25,6 +25,8 @@ class StopSignal {
     deadline_ = deadline;
     why_.store(StopWhy::kNone, std::memory_order_relaxed);
   }
+  /// As reset(), but what was asked before the operation began holds for it.
+  void begin(Instant deadline) { deadline_ = deadline; }
   /// The first reason stays.
   void ask_stop(StopWhy why) {
     StopWhy none = StopWhy::kNone;
