@@ -48,6 +48,15 @@ asio::awaitable<Response> nodes_and_work(std::shared_ptr<HttpPorts> ports, Reque
   co_return json_response({{"nodes", std::move(list)}});
 }
 
+asio::awaitable<Response> tasks(std::shared_ptr<HttpPorts> ports, Request) {
+  const Result<proto::TasksReply> reply = co_await gateway::await_callback<proto::TasksReply>(
+      [ports](Callback<proto::TasksReply> done) { ports->tasks(std::move(done)); });
+  if (!reply.ok()) co_return Response::error(reply.error());
+  json::array list;
+  for (const auto& task : reply->tasks()) list.push_back(to_json(task));
+  co_return json_response(list);
+}
+
 asio::awaitable<Response> ranges(std::shared_ptr<HttpPorts> ports, Request) {
   const Result<proto::RangesReply> reply = co_await gateway::await_callback<proto::RangesReply>(
       [ports](Callback<proto::RangesReply> done) { ports->ranges(std::move(done)); });
@@ -97,6 +106,7 @@ void add_routes(http::Server& server, HttpPorts ports) {
   const auto shared = std::make_shared<HttpPorts>(std::move(ports));
   get(server, "/api/nodes", shared, nodes);
   get(server, "/api/v1/nodes", shared, nodes_and_work);
+  get(server, "/api/tasks", shared, tasks);
   get(server, "/api/ranges", shared, ranges);
   get(server, "/api/ranges/", shared, range_detail);
 }

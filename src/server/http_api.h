@@ -21,6 +21,7 @@ struct HttpPorts {
   std::function<proto::NodeStatusReply()> nodes;
   /// With what runs on each node, which its process is asked for.
   std::function<void(Callback<proto::NodeStatusReply>)> nodes_and_work;
+  std::function<void(Callback<proto::TasksReply>)> tasks;
   std::function<void(Callback<proto::RangesReply>)> ranges;
   std::function<void(RangeId, Callback<proto::RangeReply>)> range;
   std::function<void(RangeId, Callback<proto::DigestReply>)> digest;
@@ -28,8 +29,7 @@ struct HttpPorts {
 
 /// GET /health, /health?ready=1, /metrics.
 void add_probe_routes(http::Server& server, ProbePorts ports);
-/// GET /api/nodes, /api/v1/nodes, /api/ranges, /api/ranges/<id>,
-/// /api/ranges/<id>/digest.
+/// GET /api/nodes, /api/v1/nodes, /api/tasks, /api/ranges, /api/ranges/<id>, /api/ranges/<id>/digest.
 void add_routes(http::Server& server, HttpPorts ports);
 
 }  // namespace outlast::server

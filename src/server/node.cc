@@ -107,6 +107,7 @@ void Node::start_http() {
   HttpPorts ports;
   ports.nodes = [this] { return serving_ ? state_->node_status() : proto::NodeStatusReply(); };
   ports.nodes_and_work = [this](Callback<proto::NodeStatusReply> done) { nodes_and_work(std::move(done)); };
+  ports.tasks = [this](Callback<proto::TasksReply> done) { list_tasks(std::move(done)); };
   add_range_ports(ports);
   http_ = std::make_unique<http::Server>(io_.first());
   add_probe_routes(*http_, {.not_ready = [this] { return not_ready(); }, .metrics = &metrics_});

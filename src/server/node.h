@@ -103,6 +103,7 @@ class Node {
   void add_loads();
   void start_load_keeper();
   void nodes_and_work(Callback<proto::NodeStatusReply> done);
+  void list_tasks(Callback<proto::TasksReply> done);
   void list(gateway::Listing what, Callback<std::vector<gateway::ListingRow>> done);
   /// A channel to each node that does nothing but compute, beginning with another one each time.
   std::vector<std::unique_ptr<executor::Channel>> compute_places();

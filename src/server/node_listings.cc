@@ -63,12 +63,18 @@ void Node::list(gateway::Listing what, Callback<Rows> done) {
     case gateway::Listing::kTasks:
       break;
   }
+  list_tasks([done = std::move(done)](Result<proto::TasksReply> reply) mutable {
+    if (!reply.ok()) return done(std::move(reply).error());
+    done(listing_rows(*reply));
+  });
+}
+
+void Node::list_tasks(Callback<proto::TasksReply> done) {
   loop_.post([this, done = std::move(done)]() mutable {
     if (!tasks_) return done(Error(Errc::kNotReady, "the node is starting or stopping; ask another"));
     tasks_->tasks().handle({}, false, [done = std::move(done)](Result<proto::TasksReply> reply) mutable {
-      if (!reply.ok()) return done(std::move(reply).error());
-      if (!reply->code().empty()) return done(Error(errc_from_name(reply->code()), reply->message()));
-      done(listing_rows(*reply));
+      if (reply.ok() && !reply->code().empty()) return done(Error(errc_from_name(reply->code()), reply->message()));
+      done(std::move(reply));
     });
   });
 }

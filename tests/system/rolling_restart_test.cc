@@ -5,6 +5,7 @@
 #include <future>
 #include <set>
 
+#include "cli/http_get.h"
 #include "cli/workload.h"
 #include "rpc/client.h"
 #include "support/cluster.h"
@@ -182,6 +183,10 @@ TEST_F(RollingRestartTest, PausedNothingFurtherBeginsAndAbortedItEnds) {
   EXPECT_EQ(done.code, 1) << done.output;
   EXPECT_NE(done.output.find("cancelled: "), std::string::npos) << done.output;
   EXPECT_EQ(done.output.find("batch 3"), std::string::npos) << done.output;
+  const auto listed = cli::http_get(cluster().facts(0)->http_addr, "/api/tasks", 5s);
+  ASSERT_TRUE(listed.ok() && listed->status == 200);
+  EXPECT_NE(listed->body.find("\"cancelled\""), std::string::npos) << listed->body;
+  EXPECT_EQ(listed->body, ask("task ls --format=json", 1).output);
 }
 
 }  // namespace
