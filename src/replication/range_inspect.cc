@@ -59,6 +59,7 @@ std::optional<ReplicaState> RangeMachine::state() const {
     out.record_cfg = record_->config.cfg;
   }
   out.changing = changing_;
+  out.file_bytes = installing_;
   if (!held_) return out;
   if (held_->accepted.epoch) out.accepted = held_->accepted;
   out.start = held_->replica->log_start();

@@ -106,6 +106,7 @@ class RangeMachine final : public LeaderHost, public std::enable_shared_from_thi
   std::shared_ptr<Follower> follower_;
   std::shared_ptr<Leader> leader_;
   std::optional<SnapshotReceiver> receiver_;
+  std::uint64_t installing_{0};  ///< Size of the file that takes the replica's place just now.
   bool changing_{false};
   bool taking_over_{false};
   Epoch said_ready_;            ///< Epoch whose leaseholder was told that this replica is open.

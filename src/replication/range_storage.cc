@@ -86,6 +86,7 @@ void RangeMachine::create(ReplicaRef ref) {
 
 void RangeMachine::opened(ReplicaRef ref, Result<ReplicaPtr> replica) {
   storage_ = Storage::kDamaged;
+  installing_ = 0;
   if (!replica.ok()) {
     spdlog::error("range {}: the local replica cannot be opened: {}", range_.value, replica.error().to_string());
     trouble_ = replica.error().message;
@@ -272,6 +273,7 @@ void RangeMachine::install(NodeId from, ReplicaId leader, const SnapshotReceiver
   const ReplicaRef ref = received.ref;
   const storage::SnapshotPoint point = received.point;
   storage_ = Storage::kBusy;
+  installing_ = received.file_size;
   receiver_.reset();
   follower_ = nullptr;
   auto last = std::exchange(held_, nullptr);

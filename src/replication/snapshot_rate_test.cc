@@ -185,6 +185,23 @@ TEST_F(ReplicasTest, ALearnerThatIsRemovedWhileItsSnapshotArrivesMakesRoomForThe
   EXPECT_TRUE(until([&] { return record().find_insync(kN2) != nullptr; }));
 }
 
+TEST_F(ReplicasTest, ALearnerNeverSaysThatItHasLessThanBefore) {
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(write());
+  ASSERT_TRUE(until([&] { return cluster_.node(1).disk->ranges.at(kRange).start.lsn.value > 0; }));  // log was freed
+  ASSERT_TRUE(place(placement::Step::Kind::kAddReplica, kN2).ok());
+  std::uint64_t most = 0;
+  for (int i = 0; i < 100'000 && record().find_insync(kN2) == nullptr; ++i) {
+    const auto states = cluster_.node(2).replicas->states({kRange});
+    if (!states.empty()) {
+      EXPECT_GE(states[0].file_bytes, most) << i;
+      most = std::max(most, states[0].file_bytes);
+    }
+    cluster_.step(10us);
+  }
+  EXPECT_NE(record().find_insync(kN2), nullptr);
+  EXPECT_GT(most, 0U);
+}
+
 TEST_F(ReplicasTest, ASnapshotThatFailsIsTriedAgainAfterAPause) {
   for (int i = 0; i < 60; ++i) ASSERT_TRUE(write());
   FakeDisk& disk = *cluster_.node(1).disk;

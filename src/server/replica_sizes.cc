@@ -15,8 +15,8 @@ void fill_sizes(placement::ClusterView& view, const Survey& seen) {
     for (const auto& ref : range.learners) {
       const auto* state = seen.find(ref.node, range.range);
       if (state == nullptr || state->replica() != ref.replica.value) continue;
-      // With a log the snapshot is there, and what it lacks now are commits; while it is opened nobody can say.
-      const bool whole = state->end_lsn() > 0 || state->role() == "opening";
+      // With a log the snapshot is there, and what it lacks now are commits.
+      const bool whole = state->end_lsn() > 0;
       const std::uint64_t here = whole ? range.bytes : state->file_bytes();
       range.received.push_back({ref.node, std::min(range.bytes, here), !whole && here == 0});
     }

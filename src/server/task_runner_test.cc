@@ -255,13 +255,15 @@ TEST(ReplicaSizes, ARangeIsAsLargeAsItsLeaseholderSaysAndLearnersAsFarAsTheySay)
   say(2, 2, 300);
   proto::ReplicaState& learner = say(3, 1, 0);
   learner.set_replica(first.find_learner(NodeId(3))->replica.value);
-  learner.set_role("learner");
+  learner.set_role("opening");
   const auto received = [&] {
     for (auto& range : view.ranges) range.received.clear();
     fill_sizes(view, seen);
     return view.ranges[0].received.at(0);
   };
-  EXPECT_TRUE(received().queued);
+  EXPECT_TRUE(received().queued) << "it is only being made";
+  EXPECT_EQ(received().bytes, 0U);
+  learner.set_role("learner");
   EXPECT_EQ(view.ranges[0].bytes, 1000U);
   EXPECT_EQ(view.ranges[1].bytes, 300U) << "its leaseholder did not answer";
   learner.set_file_bytes(400);
