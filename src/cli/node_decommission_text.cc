@@ -97,7 +97,9 @@ std::string decommission_progress(const proto::TaskStatus& task) {
 std::string decommission_stall(const proto::TaskStatus& task) {
   const auto& stall = task.stall();
   if (stall.reason().empty()) return {};
-  std::string text = fmt::format("possible decommission stall detected\n{}: {}\n", stall.reason(), stall.why());
+  const bool says_it = stall.why().find(stall.reason()) != std::string::npos;
+  std::string text =
+      fmt::format("possible decommission stall detected\n{}{}\n", says_it ? "" : stall.reason() + ": ", stall.why());
   if (stall.ranges_size() > 0) text += "ranges that have yet to move: " + ranges_text(stall) + "\n";
   return text;
 }

@@ -151,6 +151,8 @@ void DecommissionMachine::measure(Instant now, const DecommissionView& view) {
   best_ = Mark{std::max(best_->stages, mark.stages), std::min(best_->replicas, mark.replicas), mark.bytes,
                std::min(best_->rest, mark.rest)};
   seen_version_ = record_.version;
+  // What is left is no copy: how fast those were says nothing of it.
+  if (mark.replicas > 0 && mark.bytes == 0 && now - moved_ >= kNoCopy) progress_.estimate.eta.reset();
 }
 
 StallReason DecommissionMachine::obstacle_of(const LeavingNode& seen) const {

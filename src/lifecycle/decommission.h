@@ -109,7 +109,8 @@ class DecommissionMachine {
   static constexpr Duration kRetry = std::chrono::seconds(4);  ///< Without progress: try another way,
   static constexpr Duration kStall = std::chrono::seconds(8);  ///< and name the stall, which is promised within 10 s.
   static constexpr Duration kAnswerLimit = std::chrono::seconds(5);
-  static constexpr Duration kRest = std::chrono::seconds(1);  ///< Of an order that was refused.
+  static constexpr Duration kNoCopy = std::chrono::seconds(2);  ///< Without progress and a byte to copy: no estimate.
+  static constexpr Duration kRest = std::chrono::seconds(1);    ///< Of an order that was refused.
 
   /// Bugs that tests plant to see that they are found.
   struct PlantedBugs {

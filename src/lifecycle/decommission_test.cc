@@ -173,9 +173,21 @@ TEST_F(DecommissionTest, ASilentNodeIsTheReasonWhyNobodyKnowsThatItsDataIsDelete
   after(0s);
   after(9s);
   EXPECT_EQ(stall().reason, StallReason::kSilentNode);
+  EXPECT_EQ(stall().why, "node 4 waits: it does not answer, and is not dead yet");
   view_.obstacles.push_back({StallReason::kDiskSpace, "disks are too full", {RangeId(2), RangeId(3)}});
   after(1s);
   EXPECT_EQ(stall().reason, StallReason::kDiskSpace);
+}
+
+TEST_F(DecommissionTest, WhenNothingIsLeftToCopyNobodyKnowsHowLongTheRestLasts) {
+  mark_both();
+  view_.copy.bytes_left = 4000;
+  after(0s);
+  view_.copy.bytes_left = 0;
+  after(1s);
+  EXPECT_TRUE(machine_.progress().estimate.eta.has_value());
+  after(3s);
+  EXPECT_FALSE(machine_.progress().estimate.eta.has_value());
 }
 
 TEST(DecommissionRecord, ReadsBackWhatItWroteAndRefusesWhatIsWrong) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <span>
 #include <string>
 #include <vector>
@@ -63,6 +64,10 @@ struct MovePlan {
   std::vector<BlockedReplica> blocked;
   Remedy fix;
   std::uint64_t bytes{0};  ///< To be copied.
+  /// Moves that copy something; the others only take a replica away.
+  std::size_t copies() const {
+    return static_cast<std::size_t>(std::ranges::count_if(moves, [](const Move& one) { return one.to != NodeId(); }));
+  }
 };
 
 /// Where every replica of the leaving nodes goes, for all of them at once, each choice counting the earlier ones. Tries

@@ -91,6 +91,17 @@ TEST_F(MovesTest, ThreeNodesNeedAFourth) {
   EXPECT_EQ(to_string(plan(view, {NodeId(1), NodeId(2)}).fix), "add 2 nodes in zone b with 2 GiB free each");
 }
 
+TEST_F(MovesTest, WhatADrainHasTakenOutOfSyncIsNotCopiedForItsOwnSake) {
+  ClusterView view = cluster_of(5);
+  RangeView range = range_on(1, {1, 2, 4}, kGiB);
+  range.learners.push_back(range.insync.back());
+  range.insync.pop_back();
+  view.ranges = {range};
+  view.nodes[3].draining = true;
+  EXPECT_EQ(plan(view, {NodeId(4), NodeId(1)}).moves.size(), 3U);
+  EXPECT_EQ(plan(view, {NodeId(4), NodeId(1)}).copies(), 2U);
+}
+
 TEST_F(MovesTest, ANodeThatOnlyDrainsIsTheSmallestFix) {
   ClusterView view = cluster_of(4);
   view.ranges = {range_on(1, {1, 2, 3}, kGiB)};

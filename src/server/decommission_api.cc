@@ -104,7 +104,7 @@ proto::Preflight to_proto(const placement::Preflight& found) {
   for (const std::string& warning : found.warnings) out.add_warnings(warning);
   if (!found.plan.fix.empty()) out.set_fix(to_string(found.plan.fix));
   out.set_bytes(found.plan.bytes);
-  out.set_moves(found.plan.moves.size());
+  out.set_moves(found.plan.copies());
   out.set_reductions(found.plan.reductions.size());
   return out;
 }
