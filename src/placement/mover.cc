@@ -82,7 +82,14 @@ void Mover::answered(const Step& step, const Result<void>& result, Instant now) 
     return;
   }
   asked_.erase(it);
-  refused_[step.range] = {now + limits_.rest, result.error().message};
+  refused(step, now, result.error().message);
+}
+
+/// Most often whoever was asked does not know yet what the view shows, and will in a moment.
+void Mover::refused(const Step& step, Instant now, const std::string& why) {
+  Refusal& refusal = refused_[step.range];
+  const Duration rest = std::min(limits_.rest, limits_.first_rest * (1 << std::min(refusal.times, 16)));
+  refusal = {now + rest, why, refusal.times + 1};
   if (step.kind == Kind::kAddReplica) avoided_[{step.range, step.node}] = now + limits_.avoid;
 }
 
@@ -96,8 +103,7 @@ void Mover::forget_old(Instant now) {
       it = asked_.erase(it);
       continue;
     }
-    refused_[it->first] = {now, "no answer within " + format_duration(limits_.answer_limit)};
-    if (it->second.step.kind == Kind::kAddReplica) avoided_[{it->first, it->second.step.node}] = now + limits_.avoid;
+    refused(it->second.step, now, "no answer within " + format_duration(limits_.answer_limit));
     it = asked_.erase(it);
   }
   std::erase_if(avoided_, [&](const auto& each) { return each.second <= now; });
@@ -173,8 +179,10 @@ void Mover::consider(Round& round, const RangeView& range) {
     return wait(range, standing, BlockReason::kUnavailable, "too few of its in-sync replicas answer");
   if (!standing.led) return wait(range, standing, BlockReason::kNoLeaseholder, "nobody leads the range at present");
   if (const auto it = refused_.find(range.range);
-      it != refused_.end() && it->second.until > round.now && !round.impatient)
+      it != refused_.end() && it->second.until > round.now && !round.impatient) {
+    state_.ask_again = std::min(state_.ask_again.value_or(it->second.until), it->second.until);
     return wait(range, standing, BlockReason::kRefused, it->second.why);
+  }
   if (clear_learners(round, range, standing) || replace_slow(round, range, standing)) return;
   if (have < rf) return add(round, range, standing);
   const int ready =

@@ -11,8 +11,10 @@ struct MoverLimits {
   std::size_t at_once{64};                          ///< Replicas being built for leaving nodes.
   Duration patience{std::chrono::seconds(4)};       ///< Without a byte: another target, then another source.
   Duration answer_limit{std::chrono::seconds(15)};  ///< A step that was not answered counts as failed.
-  Duration rest{std::chrono::seconds(1)};           ///< Of a range after a refused step, or one that no view shows.
-  Duration avoid{std::chrono::seconds(30)};         ///< Of a target for a range that it failed.
+  Duration rest{std::chrono::seconds(1)};           ///< Of a range after a step that no view shows.
+  Duration first_rest{
+      std::chrono::milliseconds(5)};         ///< After a refused one; doubled with each that follows, to `rest`.
+  Duration avoid{std::chrono::seconds(30)};  ///< Of a target for a range that it failed.
 };
 
 /// How far the leaving nodes are emptied, as of one view.
@@ -33,6 +35,7 @@ struct MoveState {
   std::vector<Target> targets;
   std::vector<Target> senders;          ///< What each leaseholder has to send, begun or not.
   std::vector<BlockedReplica> waiting;  ///< Every replica that no step is asked for, and why; deletions too.
+  std::optional<Instant> ask_again;     ///< When the first of the refused ranges has rested.
 };
 
 /// Takes the replicas of a set of leaving nodes elsewhere, all nodes at once: learner, in sync, lease away, old one
@@ -80,9 +83,11 @@ class Mover {
   struct Refusal {
     Instant until;
     std::string why;
+    int times{0};  ///< One after the other.
   };
   struct Round;  ///< What one call of next() works with.
 
+  void refused(const Step& step, Instant now, const std::string& why);
   void forget_old(Instant now);
   void forget_shown(const ClusterView& view);
   void reserve_asked(Round& round);

@@ -105,6 +105,30 @@ TEST_F(MoverTest, AnotherTargetWhenOneDiesOrRefuses) {
   EXPECT_EQ(after(1s), (Steps{{Kind::kRemoveReplica, RangeId(1), second.node, 3}}));
 }
 
+TEST_F(MoverTest, WhatIsRefusedIsAskedAgainSoonAndThenLessAndLessOften) {
+  view_.ranges = {range_on(1, {1, 2, 3}, 100)};
+  take(after(0s).at(0));
+  promote(kN4);
+  std::vector<Duration> rests;
+  for (int i = 0; i < 12; ++i) {
+    const Steps steps = after(0s);
+    ASSERT_EQ(steps.size(), 1U) << i;
+    mover_.answered(steps[0], Error(Errc::kNotLeaseholder, "it has not heard of it yet"), now_);
+    EXPECT_TRUE(after(0s).empty());
+    ASSERT_TRUE(mover_.state().ask_again);
+    rests.push_back(*mover_.state().ask_again - now_);
+    now_ = *mover_.state().ask_again;
+  }
+  EXPECT_EQ(rests.front(), 5ms);
+  EXPECT_EQ(rests[1], 10ms);
+  EXPECT_EQ(rests.back(), 1s);
+  const Step lease = after(0s).at(0);
+  take(lease);
+  mover_.answered(after(0s).at(0), Error(Errc::kNotLeaseholder, "nor of that"), now_);
+  after(0s);
+  EXPECT_EQ(*mover_.state().ask_again, now_ + 5ms);
+}
+
 TEST_F(MoverTest, ALearnerWithoutAByteGoesElsewhereAndThenTheSourceDoes) {
   view_ = cluster_of(5);
   view_.ranges = {range_on(1, {1, 2, 3}, 100)};

@@ -14,7 +14,7 @@ using placement::Step;
 
 namespace {
 constexpr Duration kTick = 500ms;
-constexpr Duration kSoon = 20ms;
+constexpr Duration kSoon = 5ms;  // what one change of many records says comes together
 constexpr Duration kShortLook = 50ms;
 constexpr Duration kTellAgain = 60s;
 }  // namespace
@@ -57,7 +57,10 @@ void TaskRunner::tick() {
   // A look at very many ranges may be long: it takes a tenth of the loop at most, a short one half of it.
   const Duration took = loop_.now() - began;
   rest_until_ = loop_.now() + (took < kShortLook ? 1 : 9) * took;
-  schedule(std::max(kTick, rest_until_ - loop_.now()));
+  Instant next = loop_.now() + kTick;
+  for (const auto& [id, running] : running_)
+    if (const auto again = running.task.moves().ask_again; again && *again > began) next = std::min(next, *again);
+  schedule(std::max(next, std::max(rest_until_, loop_.now())) - loop_.now());
 }
 
 /// The stored tasks are the truth: begun here, changed, or over.

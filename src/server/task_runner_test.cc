@@ -44,7 +44,7 @@ class TaskRunnerTest : public testing::Test {
     out.settings = [] { return TaskRunner::Ports::Settings(); };
     out.take = [this](const Step& step, Callback<void> done) {
       steps_.push_back(step);
-      if (refusal_) return done(*refusal_);
+      if (refusal_) return loop_.post([done = std::move(done), why = *refusal_]() mutable { done(why); });
       if (steps_taken_) apply(step);
       done({});
     };
@@ -121,6 +121,16 @@ TEST_F(TaskRunnerTest, TakesTwoNodesOutAndNeverLowersARange) {
   loop_.advance(2s);
   EXPECT_FALSE(runner_.busy());
   EXPECT_TRUE(stalls_.empty());
+}
+
+TEST_F(TaskRunnerTest, AStepThatCameTooEarlyDelaysNobody) {
+  for (std::uint64_t i = 1; i <= 4; ++i) view_.ranges.push_back(range_on(i, {5, 6, 1}, 100));
+  begin(1, {5});
+  refusal_ = Error(Errc::kNotLeaseholder, "the range is not led by this node");
+  runner_.start();
+  ASSERT_TRUE(loop_.advance_until([&] { return !steps_.empty(); }, 60s));
+  refusal_.reset();
+  EXPECT_TRUE(loop_.advance_until([&] { return view_.ranges[0].find(NodeId(5)) == nullptr; }, 100ms));
 }
 
 TEST_F(TaskRunnerTest, TwoTasksOnTheSameRangesKeepThemWhole) {
