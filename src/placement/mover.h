@@ -8,13 +8,12 @@ namespace outlast::placement {
 struct Standing;
 
 struct MoverLimits {
-  std::size_t at_once{64};                          ///< Replicas being built for leaving nodes.
-  Duration patience{std::chrono::seconds(4)};       ///< Without a byte: another target, then another source.
-  Duration answer_limit{std::chrono::seconds(15)};  ///< A step that was not answered counts as failed.
-  Duration rest{std::chrono::seconds(1)};           ///< Of a range after a step that no view shows.
-  Duration first_rest{
-      std::chrono::milliseconds(5)};         ///< After a refused one; doubled with each that follows, to `rest`.
-  Duration avoid{std::chrono::seconds(30)};  ///< Of a target for a range that it failed.
+  std::size_t at_once{64};                            ///< Replicas being built for leaving nodes.
+  Duration patience{std::chrono::seconds(4)};         ///< Without a byte: another target, then another source.
+  Duration answer_limit{std::chrono::seconds(15)};    ///< A step that was not answered counts as failed.
+  Duration rest{std::chrono::seconds(1)};             ///< Of a range after a step that no view shows.
+  Duration first_rest{std::chrono::milliseconds(5)};  ///< After a refused step; then doubled, up to `rest`.
+  Duration avoid{std::chrono::seconds(30)};           ///< Of a target for a range that it failed.
 };
 
 /// How far the leaving nodes are emptied, as of one view.

@@ -44,9 +44,9 @@ class TaskRunnerTest : public testing::Test {
     out.settings = [] { return TaskRunner::Ports::Settings(); };
     out.take = [this](const Step& step, Callback<void> done) {
       steps_.push_back(step);
-      if (refusal_) return loop_.post([done = std::move(done), why = *refusal_]() mutable { done(why); });
-      if (steps_taken_) apply(step);
-      done({});
+      const Result<void> answer = refusal_ ? Result<void>(*refusal_) : Result<void>();
+      if (!refusal_ && steps_taken_) apply(step);
+      loop_.post([done = std::move(done), answer]() mutable { done(answer); });
     };
     out.order = [this](const meta::TaskMirror::EntryPtr& task, const DecommissionOrder& order,
                        const lifecycle::LeavingNode& seen, Callback<void> done) {
