@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "executor/script.h"
 #include "executor/services.h"
 #include "executor/transaction.h"
 #include "proto/exec.pb.h"
@@ -49,6 +50,7 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
     proto::ExecReply reply;
     std::unique_ptr<PooledConnection> connection;  ///< Autocommit's; outlives `statement`.
     StatementLease statement;
+    std::vector<ScriptStep> script;  ///< Instead of one statement.
     replication::WriterLock::Hold hold;
     StoredRows returned;
     std::int64_t changes{0};
@@ -70,7 +72,7 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
   // Short reads (channel_here.cc); the caller's thread.
   bool read_here();
   bool answer_quickly();
-  // Requests (channel_run.cc, channel_transaction.cc, channel_resolve.cc); SQL threads.
+  // Requests (channel_run.cc, channel_script.cc, channel_transaction.cc, channel_resolve.cc); SQL threads.
   void guarded(Step step);
   void handle_request();
   void handle_run();
@@ -80,6 +82,9 @@ class ChannelCore : public std::enable_shared_from_this<ChannelCore> {
   void execute_write();
   Result<void> execute_all();
   Result<void> execute_once(const proto::Params& params);
+  bool take_script();
+  Result<void> execute_script();
+  void start_write();
   void answer_write();
   void handle_fetch();
   void handle_close_portal();

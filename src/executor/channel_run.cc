@@ -68,6 +68,7 @@ void ChannelCore::run_statement() {
   PooledConnection& db = connection();
   db.obey(&stop_);
   if (stop_.check(services_->clock.now())) return fail(db.stopped_error());
+  if (take_script()) return start_write();
   Result<StatementLease> statement = db.prepare(run.sql(), run.internal() ? Caller::kInternal : Caller::kClient);
   if (!statement.ok()) return fail_with_data(std::move(statement).error());
   op.statement = std::move(*statement);
@@ -84,6 +85,12 @@ void ChannelCore::run_statement() {
   const bool locks = transaction_ && run.takes_lock() && !run.read_only();
   if (read_only && locks) return transaction_->hold ? lock_rows() : with_lock(&ChannelCore::lock_rows);
   if (read_only) return execute_read();
+  start_write();
+}
+
+void ChannelCore::start_write() {
+  Op& op = *op_;
+  const proto::Run& run = op.request.run();
   if (run.read_only())
     return fail(Error(Errc::kReadOnlyTransaction, "cannot execute a writing statement in a read-only transaction"));
   if (!transaction_)
@@ -180,7 +187,7 @@ void ChannelCore::execute_write() {
   }
   const Result<void> executed = execute_all();
   if (!executed.ok()) return fail_with_data(executed.error());
-  describe_columns(op.statement.get(), op.reply);
+  if (op.statement) describe_columns(op.statement.get(), op.reply);
   op.statement.release();
   op.reply.set_changes(op.changes);
   if (transaction_) {
@@ -198,6 +205,7 @@ void ChannelCore::execute_write() {
 
 Result<void> ChannelCore::execute_all() {
   const proto::Run& run = op_->request.run();
+  if (!op_->script.empty()) return execute_script();
   if (run.params_size() == 0) return execute_once(proto::Params());
   for (const proto::Params& params : run.params()) TRY(execute_once(params));
   return {};

@@ -26,18 +26,18 @@ bool is_gone(const gateway::Cluster& cluster, const std::string& database, const
   return cluster.wall_micros() >= label.changed + kNewsTime;
 }
 
-using Step = asio::awaitable<Result<void>> (Staging::*)(Patience::Until);
+using StepOf = asio::awaitable<Result<void>> (Staging::*)(Patience::Until);
 
 /// `step` in all ranges of the load, side by side.
-asio::awaitable<Result<void>> everywhere(gateway::Cluster& cluster, std::string database, Label label, Step step,
-                                         Patience::Until until) {
-  std::vector<std::unique_ptr<Staging>> stagings;
+asio::awaitable<Result<void>> everywhere(gateway::Cluster& cluster, std::string database, Label label, StepOf step,
+                                         Patience::Until until, Stagings own = {}) {
   std::vector<asio::awaitable<Result<void>>> work;
   for (const Part& part : label.parts) {
     if (is_gone(cluster, database, label, part.range)) continue;
-    stagings.push_back(
-        std::make_unique<Staging>(cluster, Staging::Load{database, label.table, label.txn, false}, part.range));
-    work.push_back((stagings.back().get()->*step)(until));
+    std::shared_ptr<Staging>& staging = own[part.range];
+    if (!staging)
+      staging = std::make_shared<Staging>(cluster, Staging::Load{database, label.table, label.txn, false}, part.range);
+    work.push_back((staging.get()->*step)(until));
   }
   co_return co_await run_all(std::move(work));
 }
@@ -51,9 +51,9 @@ asio::awaitable<Result<Label>> known(Labels* labels, std::string label) {
 }  // namespace
 
 asio::awaitable<Result<Label>> apply_committed(gateway::Cluster& cluster, std::string database, Label label,
-                                               Patience::Until until) {
+                                               Patience::Until until, Stagings own) {
   Labels labels(cluster, database);
-  auto applied = co_await everywhere(cluster, database, label, &Staging::apply, until);
+  auto applied = co_await everywhere(cluster, database, label, &Staging::apply, until, std::move(own));
   if (!applied.ok()) {
     label.error = applied.error().message;
     (void)co_await labels.set_error(label.txn, label.error, from_now(kTime / 10));
@@ -69,7 +69,7 @@ namespace {
 using Note = asio::awaitable<Result<void>> (Labels::*)(std::int64_t, Patience::Until);
 
 /// `step` in all ranges, then the label notes that it is done.
-asio::awaitable<Result<void>> clean_up(gateway::Cluster& cluster, std::string database, Label label, Step step,
+asio::awaitable<Result<void>> clean_up(gateway::Cluster& cluster, std::string database, Label label, StepOf step,
                                        Note note, Patience::Until until) {
   if (auto cleaned = co_await everywhere(cluster, database, label, step, until); !cleaned.ok()) co_return cleaned;
   Labels labels(cluster, database);

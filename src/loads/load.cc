@@ -187,7 +187,9 @@ asio::awaitable<Result<Label>> Load::commit() {
     if (!state.ok()) co_return unknown_outcome();
     if (*state != State::kCommitted && *state != State::kDone) co_return ended_by_others(*state);
     label_.state = *state;
-    co_return co_await apply_committed(cluster_, options_.database, label_, from_now(kApplyTime));
+    Stagings own;
+    for (const auto& [range, target] : targets_) own[range] = target.staging;
+    co_return co_await apply_committed(cluster_, options_.database, label_, from_now(kApplyTime), std::move(own));
   }
   co_return co_await commit_direct();
 }

@@ -117,8 +117,10 @@ boost::asio::awaitable<Result<Label>> abort_label(gateway::Cluster& cluster, std
                                                   std::string reason);
 
 /// After the commit point, by whoever gets there: the rows of all parts into their tables, then DONE. Repeatable.
+/// `own`: those of whoever has staged the rows, which have their ways to the ranges already.
+using Stagings = std::map<RangeId, std::shared_ptr<Staging>>;
 boost::asio::awaitable<Result<Label>> apply_committed(gateway::Cluster& cluster, std::string database, Label label,
-                                                      Patience::Until until);
+                                                      Patience::Until until, Stagings own = {});
 /// Of an aborted load: nothing of it stays anywhere. Repeatable.
 boost::asio::awaitable<Result<void>> sweep_aborted(gateway::Cluster& cluster, std::string database, Label label,
                                                    Patience::Until until);

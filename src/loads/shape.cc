@@ -1,6 +1,7 @@
 #include "loads/shape.h"
 
 #include <algorithm>
+#include <array>
 
 #include "loads/steps.h"
 
@@ -66,32 +67,44 @@ asio::awaitable<Result<std::vector<Shape::Column>>> read_columns(gateway::Sessio
   co_return columns;
 }
 
+namespace {
+/// What each row of kShape is about, in its first column; the next two are for the order only.
+enum class Kind : std::uint8_t { kText, kKey, kColumn, kForeign, kHidden };
+constexpr std::size_t kOrder = 3, kKinds = 5;
+/// ?1 the table, ?2 its staging table. One read, because the way there costs more than it.
+constexpr std::string_view kShape =
+    "SELECT 0, type, name, type, sql, NULL, NULL, NULL FROM sqlite_schema WHERE tbl_name = ?1 AND (type = 'table' OR "
+    "type = 'trigger' AND name NOT GLOB 'outlast_stage_*') "
+    "UNION ALL SELECT 1, l.seq, c.seqno, l.name, l.origin, l.partial, c.name, c.coll FROM pragma_index_list(?1) l, "
+    "pragma_index_xinfo(l.name) c WHERE l.\"unique\" AND c.key "
+    "UNION ALL SELECT 2, cid, 0, name, type, pk, hidden, NULL FROM pragma_table_xinfo(?1) "
+    "UNION ALL SELECT 3, 0, 0, NULL, NULL, NULL, NULL, NULL FROM pragma_foreign_key_list(?1) "
+    "UNION ALL SELECT 4, 0, 0, name, NULL, NULL, NULL, NULL FROM sqlite_schema WHERE type = 'table' AND name IN (?2, "
+    "'outlast_load_txn') ORDER BY 1, 2, 3";
+}  // namespace
+
 asio::awaitable<Result<Shape>> read_shape(gateway::Session& session, std::string table, std::optional<RangeId> range) {
   Shape shape;
   shape.table = table;
-  const Row name{executor::Value(table)};
-  auto texts = co_await read_rows(
-      session, own_statement("SELECT type, sql FROM sqlite_schema WHERE tbl_name = ?1 AND (type = 'table' OR type = "
-                             "'trigger' AND name NOT GLOB 'outlast_stage_*') ORDER BY type, name",
-                             range, name));
-  if (!texts.ok()) co_return std::move(texts).error();
-  take_texts(*texts, shape);
+  const std::string stage = stage_of(table);
+  auto rows = co_await read_rows(
+      session, own_statement(std::string(kShape), range, {executor::Value(table), executor::Value(stage)}));
+  if (!rows.ok()) co_return std::move(rows).error();
+  std::array<Rows, kKinds> kinds;
+  for (Row& row : *rows) {
+    const auto kind = static_cast<std::size_t>(number_of(row[0]));
+    row.erase(row.begin(), row.begin() + kOrder);
+    kinds.at(kind).push_back(std::move(row));
+  }
+  const auto of = [&](Kind kind) -> const Rows& { return kinds.at(static_cast<std::size_t>(kind)); };
+  take_texts(of(Kind::kText), shape);
   if (shape.create_sql.empty()) co_return Error(Errc::kUndefinedTable, "relation \"" + table + "\" does not exist");
-  auto keys = co_await read_rows(
-      session, own_statement("SELECT l.name, l.origin, l.partial, c.name, c.coll FROM pragma_index_list(?1) l, "
-                             "pragma_index_xinfo(l.name) c WHERE l.\"unique\" AND c.key ORDER BY l.seq, c.seqno",
-                             range, name));
-  if (!keys.ok()) co_return std::move(keys).error();
-  take_keys(*keys, shape);
-  const bool primary = std::ranges::any_of(*keys, [](const Row& row) { return text_of(row[1]) == "pk"; });
-  auto columns = co_await read_rows(
-      session, own_statement("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?1)", range, name));
-  if (!columns.ok()) co_return std::move(columns).error();
-  take_columns(*columns, shape, primary);
-  auto foreign = co_await read_rows(session, own_statement("SELECT 1 FROM pragma_foreign_key_list(?1)", range, name));
-  if (!foreign.ok()) co_return std::move(foreign).error();
-  if (!foreign->empty())
+  take_keys(of(Kind::kKey), shape);
+  const bool primary = std::ranges::any_of(of(Kind::kKey), [](const Row& row) { return text_of(row[1]) == "pk"; });
+  take_columns(of(Kind::kColumn), shape, primary);
+  if (!of(Kind::kForeign).empty())
     shape.not_staged = "it has foreign keys, and what they name may go before the load is committed";
+  for (const Row& row : of(Kind::kHidden)) (text_of(row[0]) == stage ? shape.has_stage : shape.knows_loads) = true;
   co_return shape;
 }
 

@@ -27,6 +27,8 @@ struct Shape {
   std::vector<Column> columns;
   std::vector<Key> keys;              ///< Every unique key.
   std::vector<std::string> triggers;  ///< Texts of those that check each inserted row.
+  bool has_stage{false};              ///< The hidden table beside it is there,
+  bool knows_loads{false};            ///< and the range's list of loads.
   std::string not_staged;             ///< Why its rows cannot wait beside it, as a sentence; empty: they can.
 };
 /// kUndefinedTable when the range has no such table. nullopt: the database's own range.

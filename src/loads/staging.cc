@@ -1,5 +1,6 @@
 #include "loads/staging.h"
 
+#include <iterator>
 #include <utility>
 
 #include "base/crc32c.h"
@@ -40,6 +41,11 @@ asio::awaitable<Result<void>> Staging::repeat(Attempt attempt, Patience::Until u
   for (Patience patience(until);;) {
     auto done = co_await in_transaction(attempt);
     if (done.ok()) co_return done;
+    if (pace_ == Pace::kTogether && wants_one_by_one(done.error())) {
+      pace_ = Pace::kAlone;
+      way_ = Way::kByRow;
+      continue;
+    }
     if (auto again = co_await patience.after(std::move(done).error()); !again.ok()) co_return again;
   }
 }
@@ -60,37 +66,36 @@ asio::awaitable<Result<void>> Staging::in_transaction(Attempt attempt) {
   co_return done;
 }
 
-asio::awaitable<Result<Row>> Staging::own_row(gateway::Session& session) {
+asio::awaitable<Result<Row>> Staging::look(gateway::Session& session) {
   auto rows = co_await read_rows(
-      session, statement("SELECT state, batches, rows, checksum FROM outlast_load_txn WHERE txn = ?1", {txn()}));
+      session,
+      statement("SELECT state, batches, rows, checksum, "
+                // by its trigger, so that a table that was renamed meanwhile is found
+                "(SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger' AND name = ?2 || ':insert'), "
+                "(SELECT count(*) FROM outlast_load_txn o WHERE o.stage = ?2 AND o.txn <> ?1 AND o.state IN "
+                "('staging', 'prepared')), "
+                "(SELECT group_concat('\"' || replace(name, '\"', '\"\"') || '\"', ', ') FROM pragma_table_xinfo(?2) "
+                "WHERE hidden = 0 AND name <> 'outlast_txn') "
+                "FROM outlast_load_txn WHERE txn = ?1",
+                {txn(), Value(stage_)}));
   if (!rows.ok()) co_return std::move(rows).error();
   co_return rows->empty() ? Row() : std::move(rows->front());
 }
 
 /// The hidden tables, and this load among them.
-asio::awaitable<Result<void>> Staging::open_once(gateway::Session& session) {
-  auto there = co_await read_rows(session, statement("SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN "
-                                                     "(?1, 'outlast_load_txn') ORDER BY name = ?1",
-                                                     {Value(stage_)}));
-  if (!there.ok()) co_return std::move(there).error();
-  if (there->empty() || text_of(there->front().front()) == stage_)
-    if (auto made = co_await run_each(session, {std::string(kTxnTable)}); !made.ok()) co_return made;
-  if (there->empty() || text_of(there->back().front()) != stage_)
-    if (auto made = co_await make_stage(session); !made.ok()) co_return made;
-  auto noted = co_await run_write(
-      session, statement("INSERT INTO outlast_load_txn VALUES (?1, ?2, 'staging', 0, 0, 0, ?3, ?4) ON CONFLICT DO "
-                         "NOTHING",
-                         {txn(), Value(stage_), Value(std::int64_t{load_.filter}), Value(cluster_.wall_micros())}));
-  if (!noted.ok()) co_return std::move(noted).error();
-  co_return Result<void>();
-}
-
-asio::awaitable<Result<void>> Staging::make_stage(gateway::Session& session) {
+asio::awaitable<Result<std::vector<Step>>> Staging::opening(gateway::Session& session) {
   auto shape = co_await read_shape(session, load_.table, range_);
   if (!shape.ok()) co_return std::move(shape).error();
-  auto texts = staging_sql(*shape);
-  if (!texts.ok()) co_return std::move(texts).error();
-  co_return co_await run_each(session, *std::move(texts));
+  std::vector<Step> steps;
+  if (!shape->knows_loads) steps.push_back({std::string(kTxnTable)});
+  if (!shape->has_stage) {
+    auto texts = staging_sql(*shape);
+    if (!texts.ok()) co_return std::move(texts).error();
+    for (std::string& text : *texts) steps.push_back({std::move(text)});
+  }
+  steps.push_back({"INSERT INTO outlast_load_txn VALUES (?1, ?2, 'staging', 0, 0, 0, ?3, ?4) ON CONFLICT DO NOTHING",
+                   {{txn(), Value(stage_), Value(std::int64_t{load_.filter}), Value(cluster_.wall_micros())}}});
+  co_return steps;
 }
 
 asio::awaitable<Result<void>> Staging::add(std::vector<std::string> columns, PackedRows rows, bool last,
@@ -100,15 +105,11 @@ asio::awaitable<Result<void>> Staging::add(std::vector<std::string> columns, Pac
                  .filter = load_.filter,
                  .first_column = "outlast_txn",
                  .first_value = load_.txn};
-  batch_.way = way_of(batch_.into);
+  if (pace_ == Pace::kTogether) way_ = way_of(batch_.into);
   batch_.checksum = crc32c(rows.bytes(), static_cast<std::uint32_t>(part_.checksum));
   batch_.rows = std::move(rows);
   batch_.last = last;
   auto added = co_await repeat(&Staging::add_once, until);
-  if (!added.ok() && wants_rows(added.error())) {
-    batch_.way = Way::kByRow;
-    added = co_await repeat(&Staging::add_once, until);
-  }
   batch_.rows = PackedRows();
   if (!added.ok()) co_return of_the_table(std::move(added).error());
   ++part_.batches;
@@ -117,52 +118,53 @@ asio::awaitable<Result<void>> Staging::add(std::vector<std::string> columns, Pac
   co_return Result<void>();
 }
 
-/// True: this batch is not here yet. False: it is, from an attempt whose answer got lost.
-asio::awaitable<Result<bool>> Staging::claim_batch(gateway::Session& session) {
+asio::awaitable<Result<void>> Staging::add_once(gateway::Session& session) {
+  std::vector<Step> steps;
+  if (part_.batches == 0) {
+    auto first = co_await opening(session);
+    if (!first.ok()) co_return std::move(first).error();
+    steps = *std::move(first);
+  }
+  for (Step& step : adding()) steps.push_back(std::move(step));
+  auto rows = co_await run_steps(session, range_, std::move(steps), pace_);
+  if (!rows.ok()) co_return std::move(rows).error();
+  if (rows->empty()) co_return co_await claimed_before(session);
+  batch_.kept = number_of(rows->front().front()) - part_.rows;
+  co_return Result<void>();
+}
+
+/// The batch is claimed, or is here already, from an attempt whose answer got lost: then there is no row at the end.
+std::vector<Step> Staging::adding() const {
   const std::int64_t next = part_.batches + 1;
-  auto claimed = co_await run_write(
-      session, statement("UPDATE outlast_load_txn SET batches = ?2, checksum = ?3 WHERE txn = ?1 AND state = 'staging' "
-                         "AND batches = ?2 - 1 AND checksum = ?4",
-                         {txn(), Value(next), Value(batch_.checksum), Value(part_.checksum)}));
-  if (!claimed.ok()) co_return std::move(claimed).error();
-  if (*claimed == 1) co_return true;
-  auto row = co_await own_row(session);
+  std::vector<Step> steps{
+      {.sql =
+           "UPDATE outlast_load_txn SET batches = ?2, checksum = ?3 WHERE txn = ?1 AND state = 'staging' AND batches "
+           "= ?2 - 1 AND checksum = ?4 AND rows = ?5",
+       .params = {{txn(), Value(next), Value(batch_.checksum), Value(part_.checksum), Value(part_.rows)}},
+       .must_change = true}};
+  if (!batch_.rows.empty()) {
+    gateway::Statement insert = insert_statement(batch_.into, batch_.rows, way_);
+    steps.push_back({std::move(insert.sql), std::move(insert.params)});
+  }
+  steps.push_back(
+      {.sql = "UPDATE outlast_load_txn SET rows = rows + " + std::string(batch_.rows.empty() ? "0" : "changes()") +
+              ", state = ?2, changed = ?3 WHERE txn = ?1",
+       .params = {{txn(), Value(std::string(batch_.last ? "prepared" : "staging")), Value(cluster_.wall_micros())}},
+       .must_change = true,
+       .counts = true});
+  steps.push_back({"SELECT rows FROM outlast_load_txn WHERE txn = ?1", {{txn()}}});
+  return steps;
+}
+
+asio::awaitable<Result<void>> Staging::claimed_before(gateway::Session& session) {
+  auto row = co_await look(session);
   if (!row.ok()) co_return std::move(row).error();
   const std::string state = row->empty() ? std::string() : text_of(row->front());
   if (state != "staging" && state != "prepared") co_return aborted();
-  if (number_of(row->at(1)) != next || number_of(row->at(3)) != batch_.checksum)
+  if (number_of(row->at(1)) != part_.batches + 1 || number_of(row->at(3)) != batch_.checksum)
     co_return Error(Errc::kInternal, "a batch of a load is missing in range " + part_.range.to_string());
   batch_.kept = number_of(row->at(2)) - part_.rows;
-  co_return false;
-}
-
-asio::awaitable<Result<void>> Staging::add_once(gateway::Session& session) {
-  if (part_.batches == 0)
-    if (auto opened = co_await open_once(session); !opened.ok()) co_return opened;
-  auto fresh = co_await claim_batch(session);
-  if (!fresh.ok()) co_return std::move(fresh).error();
-  if (!*fresh) co_return Result<void>();
-  co_return co_await insert_batch(session);
-}
-
-asio::awaitable<Result<void>> Staging::insert_batch(gateway::Session& session) {
-  batch_.kept = 0;
-  if (!batch_.rows.empty()) {
-    gateway::Statement insert = insert_statement(batch_.into, batch_.rows, batch_.way);
-    insert.internal = true;
-    insert.range = range_;
-    auto inserted = co_await run_write(session, std::move(insert));
-    if (!inserted.ok()) co_return std::move(inserted).error();
-    batch_.kept = *inserted;
-  }
-  auto counted = co_await run_write(
-      session, statement("UPDATE outlast_load_txn SET rows = rows + ?2, state = ?3, changed = ?4 WHERE txn = ?1 AND "
-                         "rows = ?5",
-                         {txn(), Value(batch_.kept), Value(std::string(batch_.last ? "prepared" : "staging")),
-                          Value(cluster_.wall_micros()), Value(part_.rows)}));
-  if (!counted.ok()) co_return std::move(counted).error();
-  if (*counted == 1) co_return Result<void>();
-  co_return Error(Errc::kInternal, "range " + part_.range.to_string() + " does not hold what the load sent there");
+  co_return Result<void>();
 }
 
 asio::awaitable<Result<void>> Staging::apply(Patience::Until until) {
@@ -170,78 +172,50 @@ asio::awaitable<Result<void>> Staging::apply(Patience::Until until) {
 }
 
 asio::awaitable<Result<void>> Staging::apply_once(gateway::Session& session) {
-  auto mine = co_await run_write(
-      session, statement("UPDATE outlast_load_txn SET state = 'applied', changed = ?2 WHERE txn = ?1 AND state = "
-                         "'prepared'",
-                         {txn(), Value(cluster_.wall_micros())}));
-  if (!mine.ok()) co_return std::move(mine).error();
-  auto row = co_await own_row(session);
+  auto row = co_await look(session);
   if (!row.ok()) co_return std::move(row).error();
   const std::string state = row->empty() ? "unknown" : text_of(row->front());
-  if (state != "applied")
+  if (state == "applied") co_return Result<void>();  // done before
+  if (state != "prepared")
     co_return Error(Errc::kInternal, "range " + part_.range.to_string() + " has a committed load as " + state);
-  if (*mine == 0) co_return Result<void>();  // done before
-  auto table = co_await table_of_stage(session);
-  if (!table.ok()) co_return std::move(table).error();
-  auto last = co_await is_last(session);
-  if (!last.ok()) co_return std::move(last).error();
-  // The table's guards are for writes beside loads, and slow; the last load takes them away.
-  if (*last)
-    if (auto open = co_await run_each(session, unguarding_sql(load_.table)); !open.ok()) co_return open;
-  if (!table->empty())
-    if (auto moved = co_await move_rows(session, *table, number_of(row->at(2))); !moved.ok()) co_return moved;
-  co_return co_await drop_rows(session, *last);
-}
-
-/// By its trigger, so that a table that was renamed meanwhile is found. Empty: it was dropped, and its rows with it.
-asio::awaitable<Result<std::string>> Staging::table_of_stage(gateway::Session& session) {
-  auto target =
-      co_await read_rows(session, statement("SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger' AND name = ?1",
-                                            {Value(stage_ + ":insert")}));
-  if (!target.ok()) co_return std::move(target).error();
-  co_return target->empty() ? std::string() : text_of(target->front().front());
-}
-
-asio::awaitable<Result<void>> Staging::move_rows(gateway::Session& session, std::string table, std::int64_t expected) {
-  auto columns = co_await read_rows(
-      session,
-      statement("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0 AND name <> 'outlast_txn'", {Value(stage_)}));
-  if (!columns.ok()) co_return std::move(columns).error();
-  std::string names;
-  for (const Row& column : *columns) names += (names.empty() ? "" : ", ") + name_sql(text_of(column.front()));
-  auto moved =
-      co_await run_write(session, statement("INSERT INTO " + name_sql(table) + "(" + names + ") SELECT " + names +
-                                                " FROM " + name_sql(stage_) + " WHERE outlast_txn = ?1",
-                                            {txn()}));
+  auto moved = co_await run_steps(session, range_, applying(*row), pace_);
   if (!moved.ok()) co_return std::move(moved).error();
-  if (*moved == expected) co_return Result<void>();
-  co_return Error(Errc::kInternal, "range " + part_.range.to_string() + " holds " + std::to_string(*moved) +
+  const std::int64_t expected = number_of(row->at(2)), now = moved->empty() ? expected : number_of((*moved)[0][0]);
+  if (now == expected) co_return Result<void>();
+  co_return Error(Errc::kInternal, "range " + part_.range.to_string() + " holds " + std::to_string(now) +
                                        " staged rows of a load and not " + std::to_string(expected));
 }
 
-/// No other load has rows in the hidden table.
-asio::awaitable<Result<bool>> Staging::is_last(gateway::Session& session) {
-  auto others = co_await read_rows(
-      session, statement("SELECT 1 FROM outlast_load_txn WHERE stage = ?1 AND state IN ('staging', 'prepared') LIMIT 1",
-                         {Value(stage_)}));
-  if (!others.ok()) co_return std::move(others).error();
-  co_return others->empty();
+/// Gives how many rows were moved, if there is still a table for them.
+std::vector<Step> Staging::applying(const Row& look) const {
+  const std::string table = text_of(look.at(4)), names = text_of(look.at(6));
+  const bool last = number_of(look.at(5)) == 0;  // no other load has rows in the hidden table
+  std::vector<Step> steps{{"UPDATE outlast_load_txn SET state = 'applied', changed = ?2 WHERE txn = ?1",
+                           {{txn(), Value(cluster_.wall_micros())}}}};
+  std::vector<Step> drop = dropping(last);
+  // The table's guards are for writes beside loads, and slow; the last load takes them away before its rows move.
+  const auto hidden = std::prev(drop.end());
+  steps.insert(steps.end(), std::make_move_iterator(drop.begin()), std::make_move_iterator(hidden));
+  if (!table.empty()) {
+    steps.push_back({"INSERT INTO " + name_sql(table) + "(" + names + ") SELECT " + names + " FROM " +
+                         name_sql(stage_) + " WHERE outlast_txn = ?1",
+                     {{txn()}}});
+    steps.push_back({.sql = "SELECT changes()", .counts = true});
+  }
+  steps.push_back(std::move(*hidden));
+  return steps;
 }
 
-asio::awaitable<Result<void>> Staging::run_each(gateway::Session& session, std::vector<std::string> texts) {
-  for (std::string& text : texts)
-    if (auto done = co_await run_write(session, statement(std::move(text))); !done.ok())
-      co_return std::move(done).error();
-  co_return Result<void>();
-}
-
-/// The last load of a table takes the hidden table with it.
-asio::awaitable<Result<void>> Staging::drop_rows(gateway::Session& session, bool last) {
-  if (last) co_return co_await run_each(session, {"DROP TABLE IF EXISTS " + name_sql(stage_)});
-  auto deleted =
-      co_await run_write(session, statement("DELETE FROM " + name_sql(stage_) + " WHERE outlast_txn = ?1", {txn()}));
-  if (!deleted.ok()) co_return std::move(deleted).error();
-  co_return Result<void>();
+/// Takes the load's rows out of the hidden table; the last load of a table takes all that is hidden with it.
+std::vector<Step> Staging::dropping(bool last) const {
+  std::vector<Step> steps;
+  if (!last) {
+    steps.push_back({"DELETE FROM " + name_sql(stage_) + " WHERE outlast_txn = ?1", {{txn()}}});
+    return steps;
+  }
+  for (std::string& text : unguarding_sql(load_.table)) steps.push_back({std::move(text)});
+  steps.push_back({"DROP TABLE IF EXISTS " + name_sql(stage_)});
+  return steps;
 }
 
 asio::awaitable<Result<void>> Staging::sweep(Patience::Until until) {
@@ -251,22 +225,20 @@ asio::awaitable<Result<void>> Staging::sweep(Patience::Until until) {
 asio::awaitable<Result<void>> Staging::sweep_once(gateway::Session& session) {
   if (auto made = co_await run_write(session, statement(std::string(kTxnTable))); !made.ok())
     co_return std::move(made).error();
-  auto row = co_await own_row(session);
+  auto row = co_await look(session);
   if (!row.ok()) co_return std::move(row).error();
   const std::string before = row->empty() ? std::string() : text_of(row->front());
   if (before == "applied")
     co_return Error(Errc::kInternal, "range " + part_.range.to_string() + " has applied a load that was aborted");
-  auto noted = co_await run_write(
-      session, statement("INSERT INTO outlast_load_txn VALUES (?1, ?2, 'aborted', 0, 0, 0, 0, ?3) ON CONFLICT (txn) DO "
-                         "UPDATE SET state = 'aborted', changed = excluded.changed",
-                         {txn(), Value(stage_), Value(cluster_.wall_micros())}));
-  if (!noted.ok()) co_return std::move(noted).error();
-  if (before != "staging" && before != "prepared") co_return Result<void>();
-  auto last = co_await is_last(session);
-  if (!last.ok()) co_return std::move(last).error();
-  if (*last)
-    if (auto open = co_await run_each(session, unguarding_sql(load_.table)); !open.ok()) co_return open;
-  co_return co_await drop_rows(session, *last);
+  std::vector<Step> steps{
+      {"INSERT INTO outlast_load_txn VALUES (?1, ?2, 'aborted', 0, 0, 0, 0, ?3) ON CONFLICT (txn) DO "
+       "UPDATE SET state = 'aborted', changed = excluded.changed",
+       {{txn(), Value(stage_), Value(cluster_.wall_micros())}}}};
+  if (before == "staging" || before == "prepared")
+    for (Step& step : dropping(number_of(row->at(5)) == 0)) steps.push_back(std::move(step));
+  auto swept = co_await run_steps(session, range_, std::move(steps), pace_);
+  if (!swept.ok()) co_return std::move(swept).error();
+  co_return Result<void>();
 }
 
 asio::awaitable<Result<void>> Staging::forget(Patience::Until until) {

@@ -7,7 +7,7 @@
 #include "gateway/cluster.h"
 #include "loads/label.h"
 #include "loads/packed_rows.h"
-#include "loads/steps.h"
+#include "loads/script.h"
 
 namespace outlast::loads {
 
@@ -42,21 +42,18 @@ class Staging {
   using Attempt = boost::asio::awaitable<Result<void>> (Staging::*)(gateway::Session&);
   boost::asio::awaitable<Result<void>> repeat(Attempt attempt, Patience::Until until);
   boost::asio::awaitable<Result<void>> in_transaction(Attempt attempt);
-  boost::asio::awaitable<Result<void>> open_once(gateway::Session& session);
   boost::asio::awaitable<Result<void>> add_once(gateway::Session& session);
-  boost::asio::awaitable<Result<void>> insert_batch(gateway::Session& session);
+  boost::asio::awaitable<Result<std::vector<Step>>> opening(gateway::Session& session);
+  std::vector<Step> adding() const;
+  boost::asio::awaitable<Result<void>> claimed_before(gateway::Session& session);
   boost::asio::awaitable<Result<void>> apply_once(gateway::Session& session);
+  std::vector<Step> applying(const Row& look) const;
   boost::asio::awaitable<Result<void>> sweep_once(gateway::Session& session);
   boost::asio::awaitable<Result<void>> forget_once(gateway::Session& session);
-  boost::asio::awaitable<Result<std::string>> table_of_stage(gateway::Session& session);
-  boost::asio::awaitable<Result<void>> move_rows(gateway::Session& session, std::string table, std::int64_t expected);
-  boost::asio::awaitable<Result<bool>> is_last(gateway::Session& session);
-  boost::asio::awaitable<Result<void>> run_each(gateway::Session& session, std::vector<std::string> texts);
-  boost::asio::awaitable<Result<void>> drop_rows(gateway::Session& session, bool last);
-  boost::asio::awaitable<Result<void>> make_stage(gateway::Session& session);
-  boost::asio::awaitable<Result<bool>> claim_batch(gateway::Session& session);
-  /// This load's row: state, batches, rows, checksum; empty when the range does not know it.
-  boost::asio::awaitable<Result<Row>> own_row(gateway::Session& session);
+  /// What a range knows of the load: state, batches, rows, checksum, the staging table's table (text, empty: gone), how
+  /// many other loads have rows there, its columns. Empty when it does not know the load.
+  boost::asio::awaitable<Result<Row>> look(gateway::Session& session);
+  std::vector<Step> dropping(bool last) const;
   gateway::Statement statement(std::string sql, Row values = {}) const;
   executor::Value txn() const { return load_.txn; }
 
@@ -69,10 +66,11 @@ class Staging {
   struct Batch {
     Insertion into;
     PackedRows rows;
-    Way way{Way::kAtOnce};
     bool last{false};
     std::int64_t checksum{0}, kept{0};
   } batch_;  ///< The one that add() works on.
+  Way way_{Way::kAtOnce};
+  Pace pace_{Pace::kTogether};
 };
 
 }  // namespace outlast::loads

@@ -5,6 +5,7 @@
 
 #include "executor/row_batch.h"
 #include "executor/rows_table.h"
+#include "executor/script.h"
 #include "executor/sqlite_error.h"
 #include "tests/support/fake_functions.h"
 
@@ -188,7 +189,27 @@ asio::awaitable<Result<gateway::Rows>> FakeSession::run(gateway::Statement state
   co_return *std::move(done);
 }
 
+/// Several statements in one request, as the executor runs them; only inside of a transaction.
+asio::awaitable<std::optional<Result<gateway::Rows>>> FakeSession::run_script(gateway::Statement script) {
+  if (cluster_.older) co_return failed(Error(Errc::kSyntax, "cannot run several commands as one statement"));
+  gateway::Rows all;
+  const auto steps = executor::split_script(script.sql);
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    gateway::Statement one = script;
+    one.sql = steps[i].sql;
+    one.params = {script.params.at(i)};
+    auto done = *co_await run_here(std::move(one));
+    if (!done.ok()) co_return done;
+    if (all.columns.empty()) all.columns = done->columns;
+    all.bytes += done->bytes;
+    if (steps[i].must_change && done->changes == 0) break;
+  }
+  co_return all;
+}
+
 asio::awaitable<std::optional<Result<gateway::Rows>>> FakeSession::run_here(gateway::Statement statement) {
+  if (statement.internal && !executor::split_script(statement.sql).empty())
+    co_return co_await run_script(std::move(statement));
   if (auto started = start_transaction(statement.range); !started.ok()) co_return failed(std::move(started).error());
   auto prepared = prepare(statement.sql);
   if (!prepared.ok()) co_return failed(std::move(prepared).error());

@@ -46,6 +46,7 @@ class FakeSession final : public gateway::Session {
   };
   // Optional: what co_spawn hands over must have a default value.
   boost::asio::awaitable<std::optional<Result<gateway::Rows>>> run_here(gateway::Statement statement);
+  boost::asio::awaitable<std::optional<Result<gateway::Rows>>> run_script(gateway::Statement script);
   boost::asio::awaitable<std::optional<Result<gateway::Rows>>> fetch_here(std::uint64_t portal, std::uint64_t max_rows);
   Result<StatementPtr> prepare(const std::string& sql);
   Result<void> execute(const std::string& sql);

@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "base/parse.h"
-#include "sql/session/row_stream.h"
+#include "sql/types.h"
 
 namespace outlast::server {
 namespace asio = boost::asio;
