@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Stream loads into an ordinary and into a partitioned table on three nodes against PostgreSQL's COPY with two synchronous
-standbys, the same CSV rows, in one run. See bench/README.md."""
+"""Stream loads into an ordinary and into a partitioned table on three nodes against PostgreSQL's COPY into such tables with
+two synchronous standbys, the same CSV rows, in one run. See bench/README.md."""
 import argparse
 import http.client
 import io
@@ -17,7 +17,8 @@ from postgres import Postgres
 
 WANTED = 0.7
 COLUMNS = "(id bigint PRIMARY KEY, owner integer NOT NULL, note text NOT NULL)"
-SERVERS = ("postgres", "plain", "parts")
+PEERS = {"plain": "postgres", "parts": "postgres_parts"}  # ours: the table of PostgreSQL that is made alike
+SERVERS = ("postgres", "postgres_parts", "plain", "parts")
 SIZES = ((1_000, 60), (10_000, 12), (100_000, 3))  # rows of a load, loads of a sample
 
 
@@ -32,12 +33,12 @@ def bodies(first, rows, loads):
                     for i in range(rows)).encode() for load in range(loads)]
 
 
-def copy_all(address, texts):
+def copy_all(address, table, texts):
     connection = Target(*address).connect("postgres")
     with connection.cursor() as cursor:
         yield
         for text in texts:
-            cursor.copy_expert("COPY item (id, owner, note) FROM STDIN (FORMAT csv)", io.BytesIO(text))
+            cursor.copy_expert(f"COPY {table} (id, owner, note) FROM STDIN (FORMAT csv)", io.BytesIO(text))
     connection.close()
 
 
@@ -54,18 +55,18 @@ def put_all(address, table, texts):
     connection.close()
 
 
-def work(address, table, texts, barrier):
-    sending = copy_all(address, texts) if table is None else put_all(address, table, texts)
+def work(send, address, table, texts, barrier):
+    sending = send(address, table, texts)
     next(sending)
     barrier.wait(60)
     for _ in sending:
         pass
 
 
-def run(address, table, texts, clients):
+def run(send, address, table, texts, clients):
     """Seconds until all are in, the texts shared out among the clients."""
     barrier = multiprocessing.Barrier(clients + 1)
-    workers = [multiprocessing.Process(target=work, daemon=True, args=(address, table, texts[c::clients], barrier))
+    workers = [multiprocessing.Process(target=work, daemon=True, args=(send, address, table, texts[c::clients], barrier))
                for c in range(clients)]
     for worker in workers:
         worker.start()
@@ -74,7 +75,7 @@ def run(address, table, texts, clients):
     for worker in workers:
         worker.join()
     if any(worker.exitcode for worker in workers):
-        raise RuntimeError(f"a client of {table or 'PostgreSQL'} failed")
+        raise RuntimeError(f"a client of {table} failed: {send.__name__}")
     return time.monotonic() - began
 
 
@@ -86,9 +87,9 @@ def measure(systems, options):
                 texts = bodies(first, rows, max(loads, clients))
                 first += rows * len(texts)
                 for server in SERVERS if number % 2 == 0 else reversed(SERVERS):
-                    address, table, cpu = systems[server]
+                    send, address, table, cpu = systems[server]
                     before, total = cpu(), rows * len(texts)
-                    per_second = total / run(address, table, texts, clients)
+                    per_second = total / run(send, address, table, texts, clients)
                     samples.setdefault((rows, clients, server), []).append((per_second, 1e6 * (cpu() - before) / total))
                     say(f"round {number + 1}, {rows} rows, {clients} clients, {server}: {per_second:,.0f} rows/s")
     return samples
@@ -100,19 +101,21 @@ def summarize(samples):
         row = {"rows": size, "clients": clients, "server": server, "runs": [round(rate) for rate, _ in runs],
                "per_second": statistics.median(rate for rate, _ in runs),
                "cpu_us": statistics.median(cpu for _, cpu in runs)}
-        if server != "postgres":
-            pairs = zip(runs, samples[size, clients, "postgres"])
-            row["ratio"] = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
+        if server in PEERS:
+            for name, peer in (("ratio", PEERS[server]), ("ratio_to_ordinary", "postgres")):
+                pairs = zip(runs, samples[size, clients, peer])
+                row[name] = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
             row["pass"] = row["ratio"] >= WANTED
         rows.append(row)
     return rows
 
 
 def table(rows):
-    print(f"{'rows a load':>11}{'clients':>8}{'server':>10}{'rows/s':>10}{'CPU us/row':>12}{'ratio':>7}")
+    print(f"{'rows a load':>11}{'clients':>8}{'server':>16}{'rows/s':>10}{'CPU us/row':>12}{'ratio':>7}{'to ordinary':>13}")
     for r in rows:
-        ratio = f"{r['ratio']:7.2f}  {'ok' if r['pass'] else 'WORSE THAN WANTED'}" if "ratio" in r else ""
-        print(f"{r['rows']:11,}{r['clients']:8}{r['server']:>10}{r['per_second']:10,.0f}{r['cpu_us']:12.1f}{ratio}")
+        ratio = (f"{r['ratio']:7.2f}{r['ratio_to_ordinary']:13.2f}  {'ok' if r['pass'] else 'WORSE THAN WANTED'}"
+                 if "ratio" in r else "")
+        print(f"{r['rows']:11,}{r['clients']:8}{r['server']:>16}{r['per_second']:10,.0f}{r['cpu_us']:12.1f}{ratio}")
 
 
 def main():
@@ -127,16 +130,21 @@ def main():
     options.clients = options.clients or [1, 4]
     with Postgres() as postgres, Cluster(3) as cluster:
         with postgres.connect().cursor() as cursor:
-            cursor.execute(f"CREATE TABLE item {COLUMNS}")
+            cursor.execute(f"CREATE TABLE plain {COLUMNS}")
+            cursor.execute(f"CREATE TABLE parts {COLUMNS} PARTITION BY HASH (id)")
+            for part in range(options.partitions):
+                cursor.execute(f"CREATE TABLE part_{part} PARTITION OF parts FOR VALUES WITH "
+                               f"(MODULUS {options.partitions}, REMAINDER {part})")
         with cluster.connect(0).cursor() as cursor:
             cursor.execute(f"CREATE TABLE plain {COLUMNS}")
             cursor.execute(f"CREATE TABLE parts {COLUMNS} PARTITION BY HASH (id) PARTITIONS {options.partitions}")
         cluster.wait_replicated(3, ranges=1 + options.partitions)
         node = cluster.leaseholder_of("defaultdb")
         host, _, port = cluster.facts(node)["http_addr"].rpartition(":")
-        systems = {"postgres": (postgres.address(), None, postgres.cpu_seconds)}
-        for name in ("plain", "parts"):
-            systems[name] = ((host, int(port)), name, cluster.cpu_seconds)
+        systems = {}
+        for name, peer in PEERS.items():
+            systems[peer] = (copy_all, postgres.address(), name, postgres.cpu_seconds)
+            systems[name] = (put_all, (host, int(port)), name, cluster.cpu_seconds)
         rows = summarize(measure(systems, options))
     table(rows)
     if options.json:
