@@ -224,6 +224,22 @@ TEST(Pace, EstimatesWithinAFifthAfterTheFirstTenth) {
   }
 }
 
+TEST(Pace, TheFirstInstantIsNoSpeed) {
+  CopyLoad load{.bytes_left = 600'000, .senders = {{kN4, 300'000}, {kN5, 300'000}}};
+  Pace limited, free;
+  for (const auto& [pace, limit] : {std::pair(&limited, 10'000U), std::pair(&free, 0U)}) {
+    load.rate_max = limit;
+    load.bytes_left = 600'000;
+    pace->sample(Instant(1h), load);
+    load.bytes_left -= 10;  // connections are being made
+    pace->sample(Instant(1h) + 100ms, load);
+  }
+  ASSERT_TRUE(limited.estimate().eta);
+  EXPECT_NEAR(std::chrono::duration<double>(*limited.estimate().eta).count(), 30, 1) << "what the limit says";
+  EXPECT_EQ(limited.estimate().bottleneck, Bottleneck::kLimit);
+  EXPECT_FALSE(free.estimate().eta);
+}
+
 TEST(Pace, NamesTheLimitAndTheSlowTarget) {
   Pace limited, uneven;
   Instant now{1h};

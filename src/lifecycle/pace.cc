@@ -85,8 +85,9 @@ Estimate Pace::estimate() const {
     out.at_least = duration(std::max(share, largest) / limit);
   else if (best_rate_ > 0)
     out.at_least = duration(left / best_rate_);
-  if (out.rate <= 0) return out;
-  double longest = left / out.rate;
+  const bool brief = samples_.back().at - samples_.front().at < kBrief;
+  if (out.rate <= 0 || (brief && limit == 0)) return out;
+  double longest = brief ? 0 : left / out.rate;
   out.bottleneck = Bottleneck::kCopying;
   if (limit > 0 && out.rate >= 0.8 * limit * static_cast<double>(std::max<std::size_t>(1, last_.targets.size())))
     out.bottleneck = Bottleneck::kLimit;
@@ -94,7 +95,7 @@ Estimate Pace::estimate() const {
   for (const CopyLoad::Target& target : last_.targets) {
     const double rate_there = rate_of(target.node);
     const double takes = rate_there > 0 ? static_cast<double>(target.bytes_left) / rate_there : 0;
-    if (last_.targets.size() < 2 || takes <= 1.5 * longest) continue;
+    if (brief || last_.targets.size() < 2 || takes <= 1.5 * longest) continue;
     longest = takes;
     out.bottleneck = Bottleneck::kSlowTarget;
     out.node = target.node;

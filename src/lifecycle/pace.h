@@ -34,7 +34,7 @@ std::string_view to_string(Bottleneck bottleneck);
 
 struct Estimate {
   double rate{0};               ///< Bytes a second, measured over the last seconds.
-  std::optional<Duration> eta;  ///< None while nothing is measured.
+  std::optional<Duration> eta;  ///< None while nothing is measured, and no limit says how long it takes.
   Duration at_least{0};         ///< With limits used in full, or at the best speed that was measured.
   Bottleneck bottleneck{Bottleneck::kNone};
   NodeId node;  ///< The slow target.
@@ -45,6 +45,7 @@ struct Estimate {
 class Pace {
  public:
   static constexpr Duration kWindow = std::chrono::seconds(20);
+  static constexpr Duration kBrief = std::chrono::seconds(2);  ///< What was measured so far says nothing yet.
   /// `now` must not go back.
   void sample(Instant now, const CopyLoad& load);
   Estimate estimate() const;

@@ -55,7 +55,7 @@ void task_failures(const TaskStory& task, std::vector<std::string>& why) {
     if (node.in_absentia())
       why.push_back(fmt::format("the task says of node {}, which was live, that it was dead", node.node()));
   if (!task.moving() || seconds(*task.moving()) < kJudgedSeconds) return;
-  if (!task.eta_error()) return why.push_back("the task did not predict its end after a tenth of the bytes");
+  if (!task.eta_error()) return why.push_back("the task did not predict its end after a tenth of it");
   if (*task.eta_error() > kEtaErrorMax)
     why.push_back(fmt::format("the predicted end was {:.0f} % off, {:.0f} % are allowed", 100 * *task.eta_error(),
                               100 * kEtaErrorMax));
@@ -98,9 +98,8 @@ json::object to_json(const TaskStory& task) {
                    {"longest_silence_seconds", round3(seconds(task.longest_silence))},
                    {"run_by", std::move(runners)},
                    {"receipt", server::to_json(task.last)}};
-  if (task.predicted)
-    all["predicted"] = {{"at_seconds", round3(seconds(task.predicted->at))},
-                        {"eta_seconds", round3(seconds(task.predicted->eta))}};
+  if (const auto said = task.predicted())
+    all["predicted"] = {{"at_seconds", round3(seconds(said->at))}, {"eta_seconds", round3(seconds(said->eta))}};
   return all;
 }
 

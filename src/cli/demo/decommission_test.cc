@@ -36,8 +36,9 @@ proto::TaskStatus ended(const char* how) {
 TEST(TaskWatch, MeasuresThePredictionThatWasMadeAfterATenth) {
   TaskWatch watch(10s);
   watch.look(11s, status(100, 1'000));
-  watch.look(20s, status(91, 500'000));  // not a tenth yet
-  watch.look(21s, status(88, 90'000));
+  watch.look(12s, status(91, 500'000));  // not a tenth of the bytes yet
+  watch.look(20s, status(89, 400'000));  // nor of the time
+  watch.look(21s + 100ms, status(88, 89'910));
   watch.look(30s, status(50, 1'000));
   EXPECT_FALSE(watch.story().eta_error());
   watch.look(121s, status(0));
@@ -60,7 +61,7 @@ TEST(TaskWatch, IsNotDeceivedByARunnerThatDoesNotKnowYet) {
   watch.look(2s, no_sizes);
   watch.look(2s, status(0, 0));
   EXPECT_FALSE(watch.story().copied);
-  EXPECT_FALSE(watch.story().predicted);
+  EXPECT_TRUE(watch.story().predictions.empty());
   EXPECT_EQ(watch.share_copied(), 0);
   watch.look(3s, status(60));
   EXPECT_DOUBLE_EQ(watch.share_copied(), 0.4);
@@ -208,7 +209,7 @@ TEST(Bulk, IsSplitSoThatSeveralNodesCanBeSentAtOnce) {
 
 DecommissionReport good() {
   DecommissionReport r{.nodes = {2, 4}, .killed = true, .rate_max = kMiB};
-  r.task = TaskStory{.asked = 10s, .bytes = 100 * kMiB, .predicted = {{20s, 55s}}, .copied = 80s, .ended = 90s};
+  r.task = TaskStory{.asked = 10s, .bytes = 100 * kMiB, .predictions = {{20s, 55s}}, .copied = 80s, .ended = 90s};
   r.task->last.set_state("completed");
   for (const int node : {2, 4})
     r.doors.push_back({.node = node,
@@ -241,8 +242,8 @@ TEST(DecommissionReport, NamesWhatWasNotKept) {
       {[](auto& r) { r.task.reset(); }, "no node was decommissioned"},
       {[](auto& r) { r.task->last.set_state("failed"); }, "is failed"},
       {[](auto& r) { r.task->last.add_nodes()->set_in_absentia(true); }, "which was live"},
-      {[](auto& r) { r.task->predicted->eta = 90s; }, "50 % off"},
-      {[](auto& r) { r.task->predicted.reset(); }, "did not predict"},
+      {[](auto& r) { r.task->predictions[0].eta = 90s; }, "50 % off"},
+      {[](auto& r) { r.task->predictions.clear(); }, "did not predict"},
       {[](auto& r) { r.doors.pop_back(); }, "1 of 2 nodes"},
       {[](auto& r) { r.doors[0].membership = "decommissioning"; }, "node 2 is decommissioning"},
       {[](auto& r) { r.doors[0].fenced_for_good = false; }, "not fenced"},
@@ -271,7 +272,7 @@ TEST(DecommissionReport, NamesWhatWasNotKept) {
 TEST(DecommissionReport, DoesNotJudgeRatiosOfShortRuns) {
   DecommissionReport report = good();
   report.task->copied = 60s;
-  report.task->predicted->eta = 400s;
+  report.task->predictions[0].eta = 400s;
   for (QuietMove& move : report.quiet) move.bytes = 512 * kMiB - 1, move.copy_seconds = 1;
   EXPECT_TRUE(failures_of(report, 30, 9).empty());
   boost::json::object json;

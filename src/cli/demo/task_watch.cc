@@ -26,10 +26,18 @@ std::optional<Duration> TaskStory::moving() const {
   return *copied - asked;
 }
 
+std::optional<TaskStory::Prediction> TaskStory::predicted() const {
+  if (!copied) return std::nullopt;
+  const Duration from = asked + *moving() / 10;
+  const auto first = std::ranges::find_if(predictions, [&](const Prediction& each) { return each.at >= from; });
+  return first == predictions.end() ? std::nullopt : std::optional(*first);
+}
+
 std::optional<double> TaskStory::eta_error() const {
-  if (!copied || !predicted || *copied <= predicted->at) return std::nullopt;
-  const double real = seconds(*copied - predicted->at);
-  return std::abs(seconds(predicted->eta) - real) / real;
+  const auto said = predicted();
+  if (!said || *copied <= said->at) return std::nullopt;
+  const double real = seconds(*copied - said->at);
+  return std::abs(seconds(said->eta) - real) / real;
 }
 
 TaskWatch::TaskWatch(Duration asked) : moved_(asked) {
@@ -56,8 +64,9 @@ void TaskWatch::look_at_progress(Duration now, const proto::TaskStatus& status) 
   story_.bytes = std::max<std::uint64_t>(story_.bytes, status.bytes_at_start());
   if (story_.bytes == 0 || (!left_ && status.bytes_left() == 0)) return;
   left_ = status.bytes_left();
-  if (!story_.predicted && share_copied() >= 0.1 && status.eta_ms() >= 0)
-    story_.predicted = {now, std::chrono::milliseconds(status.eta_ms())};
+  const bool due = story_.predictions.empty() || now - story_.predictions.back().at >= 100ms;
+  if (due && share_copied() >= 0.1 && status.eta_ms() >= 0)
+    story_.predictions.push_back({now, std::chrono::milliseconds(status.eta_ms())});
   if (status.replicas_left() != 0)
     story_.copied.reset();
   else if (!story_.copied && *left_ == 0)

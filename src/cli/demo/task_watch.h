@@ -20,9 +20,10 @@ struct TaskStory {
     int ranges{0};
   };
   Duration asked{0};
-  std::uint64_t bytes{0};               ///< To be copied, as the task itself counted when it began.
-  std::optional<Prediction> predicted;  ///< The task's own, once a tenth of the bytes was copied.
-  std::optional<Duration> copied;       ///< No replica was left on the nodes that leave.
+  std::uint64_t bytes{0};  ///< To be copied, as the task itself counted when it began.
+  std::vector<Prediction>
+      predictions;                 ///< The task's own, since a tenth of the bytes was copied; ten a second at most.
+  std::optional<Duration> copied;  ///< No replica was left on the nodes that leave.
   std::optional<Duration> ended;
   std::vector<Stall> stalls;        ///< As the task named them, one for each time that the reason changed.
   Duration longest_silence{0};      ///< Longest time in which nothing moved, and nothing was named that it waits for.
@@ -30,6 +31,8 @@ struct TaskStory {
   proto::TaskStatus last;
 
   std::optional<Duration> moving() const;
+  /// The first one after a tenth of the bytes, and of the time that all of them took. Empty while it is not over.
+  std::optional<Prediction> predicted() const;
   /// |predicted - real| / real; empty: nothing was predicted, or it is not over.
   std::optional<double> eta_error() const;
 };
