@@ -240,6 +240,22 @@ TEST(Pace, TheFirstInstantIsNoSpeed) {
   EXPECT_FALSE(free.estimate().eta);
 }
 
+TEST(Pace, ATargetWhoseCopiesWaitIsNotSlow) {
+  Pace limited, free;
+  for (std::uint64_t second = 0; second <= 4; ++second)
+    for (const auto& [pace, limit] : {std::pair(&limited, 1'000U), std::pair(&free, 0U)})
+      pace->sample(Instant(1h) + second * 1s,
+                   {.bytes_left = 600'000 - 1'910 * second,
+                    .targets = {{kN4, 300'000 - 1'900 * second}, {kN5, 300'000 - (limit > 0 ? 900 : 10) * second}},
+                    .senders = {{NodeId(1), 300'000 - 955 * second}, {NodeId(2), 300'000 - 955 * second}},
+                    .rate_max = limit});
+  for (const Pace* pace : {&limited, &free}) {
+    EXPECT_NE(pace->estimate().bottleneck, Bottleneck::kSlowTarget);
+    ASSERT_TRUE(pace->estimate().eta);
+    EXPECT_LT(*pace->estimate().eta, 330s) << "600 kB at 2 kB a second";
+  }
+}
+
 TEST(Pace, SendersThatLeaveTakeNothingOver) {
   Pace pace;
   pace.sample(

@@ -61,6 +61,7 @@ double Pace::rate_of(NodeId target) const {
     const std::uint64_t before = left_on(samples_[i - 1].targets, target), after = left_on(samples_[i].targets, target);
     if (after < before) taken += before - after;
   }
+  if (taken * 100 < left_on(last_.targets, target)) return 0;  // its copies have hardly begun
   const double took = samples_.empty() ? 0 : seconds(samples_.back().at - samples_.front().at);
   return took <= 0 ? 0 : static_cast<double>(taken) / took;
 }
@@ -101,10 +102,13 @@ Estimate Pace::estimate() const {
   if (limit > 0 && out.rate >= 0.8 * limit * static_cast<double>(std::max<std::size_t>(1, last_.targets.size())))
     out.bottleneck = Bottleneck::kLimit;
   if (last_.largest_left * 2 > last_.bytes_left && last_.targets.size() <= 1) out.bottleneck = Bottleneck::kOneRange;
+  // When all that may be sent is sent, a target that gets little waits for its senders.
+  const bool all_send =
+      limit > 0 && senders_known && out.rate >= 0.8 * limit * static_cast<double>(last_.senders.size());
   for (const CopyLoad::Target& target : last_.targets) {
     const double rate_there = rate_of(target.node);
     const double takes = rate_there > 0 ? static_cast<double>(target.bytes_left) / rate_there : 0;
-    if (brief || last_.targets.size() < 2 || takes <= 1.5 * longest) continue;
+    if (brief || all_send || last_.targets.size() < 2 || takes <= 1.5 * longest) continue;
     longest = takes;
     out.bottleneck = Bottleneck::kSlowTarget;
     out.node = target.node;
