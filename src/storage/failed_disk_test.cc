@@ -124,6 +124,56 @@ TEST_F(FailedDiskTest, AMarkIsLeftThoughItCannotBeSynced) {
   EXPECT_EQ(store_->open(kRange).error().code, Errc::kCorrupt);
 }
 
+TEST_F(FailedDiskTest, AReplicaWhoseCreationFailedAnywhereIsRemovedAndCreatedAgain) {
+  const RangeId range{8};
+  SeededRandom random(1);
+  int failed = 0;
+  for (std::uint64_t point = 1;; ++point) {
+    disk_.fail_at(disk_.points() + point, Errc::kIo);
+    const bool created = store_->create({range, ReplicaId(point), "store"}).ok();
+    disk_.disarm();
+    ASSERT_TRUE(store_->remove(range).ok()) << "at point " << point;
+    ASSERT_TRUE(store_->create({range, ReplicaId(1000 + point), "store"}).ok()) << "at point " << point;
+    ASSERT_TRUE(store_->remove(range).ok());
+    disk_.crash();
+    disk_.restart(random, true);
+    restart();
+    ASSERT_EQ(store_->list().size(), 1U) << "no loss of power brings it back, at point " << point;
+    if (created) break;
+    ++failed;
+  }
+  EXPECT_GE(failed, 10) << "directories, files, their syncs, the name and its sync";
+}
+
+TEST_F(FailedDiskTest, ARemovalThatFailedAnywhereIsAskedForAgain) {
+  const RangeId range{8};
+  SeededRandom random(1);
+  int failed = 0;
+  for (std::uint64_t point = 1;; ++point) {
+    ASSERT_TRUE(store_->create({range, ReplicaId(point), "store"}).ok());
+    disk_.fail_at(disk_.points() + point, Errc::kIo);
+    const bool removed = store_->remove(range).ok();
+    disk_.disarm();
+    ASSERT_TRUE(store_->remove(range).ok()) << "at point " << point;
+    EXPECT_EQ(store_->list().size(), 1U);
+    disk_.crash();
+    disk_.restart(random, true);
+    restart();
+    ASSERT_EQ(store_->list().size(), 1U) << "no loss of power brings it back, at point " << point;
+    if (removed) break;
+    ++failed;
+  }
+  EXPECT_GE(failed, 5) << "the name, its sync, the files";
+}
+
+TEST_F(FailedDiskTest, ARemovalTakesWhatAHalfDoneExchangeForASnapshotLeft) {
+  ASSERT_TRUE(store_->create({RangeId(8), ReplicaId(1), "store"}).ok());
+  ASSERT_TRUE(disk_.rename(dir_.path() + "/ranges/8", dir_.path() + "/ranges/8.old").ok());
+  ASSERT_TRUE(store_->remove(RangeId(8)).ok());
+  restart();
+  EXPECT_EQ(store_->list().size(), 1U);
+}
+
 TEST_F(FailedDiskTest, TryingTheDiskLeavesNothingBehind) {
   EXPECT_TRUE(try_disk(disk_, dir_.path()).ok());
   EXPECT_FALSE(exists(disk_, dir_.path() + "/TRY"));

@@ -163,11 +163,11 @@ Result<std::unique_ptr<Replica>> DiskReplicaStore::create(const ReplicaIdentity&
   }
   TRY(ReplicaFiles::lay_out(disk_, temporary, identity, {}, ""));
   TRY(disk_.rename(temporary, path));
-  TRY(disk_.sync_dir(root_));
-  {
+  {  // also when the sync fails: what has its name is there, and must be removed before the next one
     const std::lock_guard lock(shelf_->mutex);
     shelf_->known[identity.range] = identity;
   }
+  TRY(disk_.sync_dir(root_));
   return open_in(path, identity, std::move(in_use));
 }
 
@@ -244,26 +244,34 @@ Result<std::unique_ptr<Replica>> DiskReplicaStore::finish_snapshot(const Replica
   return open_in(path, identity, std::move(in_use));
 }
 
+/// May be asked again after each failure: the range is known until no crash can bring its files back.
 Result<void> DiskReplicaStore::remove(RangeId range) {
   ASSIGN_OR_RETURN(const auto in_use, use(range));
+  const std::string path = path_of(range);
   incoming_.forget(range);
-  TRY(remove_tree(disk_, path_of(range) + ".incoming"));
+  TRY(remove_tree(disk_, path + ".incoming"));
+  TRY(remove_tree(disk_, path + ".old"));  // of an exchange that failed half-way: the next opening would take it back
   ReplicaId replica;
   {
     const std::lock_guard lock(shelf_->mutex);
     const auto known = shelf_->known.find(range);
     if (known == shelf_->known.end()) return {};
     replica = known->second.replica;
-    shelf_->known.erase(known);
   }
   // A name that comes once: the one before may still be on its way out.
-  const std::string removed = path_of(range) + kRemoved + "." + replica.to_string();
-  TRY(remove_tree(disk_, removed));
-  TRY(disk_.rename(path_of(range), removed));
+  const std::string removed = path + kRemoved + "." + replica.to_string();
+  if (exists(disk_, path)) {
+    TRY(remove_tree(disk_, removed));
+    TRY(disk_.rename(path, removed));
+  }
   TRY(disk_.sync_dir(root_));
-  files_->forget_under(path_of(range));
+  files_->forget_under(path);
+  {
+    const std::lock_guard lock(shelf_->mutex);
+    shelf_->known.erase(range);
+  }
   if (!options_.later) return remove_tree(disk_, removed);
-  // No crash brings it back from here on. What stays for want of success goes when the store is opened again.
+  // What stays for want of success goes when the store is opened again.
   options_.later([&disk = disk_, removed] { (void)remove_tree(disk, removed); });
   return {};
 }
