@@ -101,6 +101,7 @@ asio::awaitable<Result<std::optional<Started>>> PartitionedStatements::run_selec
     if (!described.ok()) co_return std::move(described).error();
     columns = std::move(described->columns);
   }
+  if (auto go = s_.check_cancelled(); !go.ok()) co_return std::move(go).error();  // while it was planned
   auto rows = co_await s_.gateway->run_plan(*std::move(run), mode.max_rows);
   if (!rows.ok()) co_return std::move(rows).error();
   if (rows->columns.size() != columns.size())

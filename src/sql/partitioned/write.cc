@@ -88,6 +88,7 @@ asio::awaitable<Result<std::vector<Value>>> PartitionedStatements::calculate_key
                                                                                   Values params) {
   auto plan = compute_plan(t, {.final_sql = std::move(sql)}, params);
   if (!plan.ok()) co_return std::move(plan).error();
+  if (auto go = s_.check_cancelled(); !go.ok()) co_return std::move(go).error();  // while it was planned
   auto rows = co_await s_.gateway->run_plan(*std::move(plan), 0);
   Values keys;
   for (;;) {

@@ -167,6 +167,7 @@ asio::awaitable<Result<Started>> run_in_range(SessionState& s, const Translated&
   statement.max_rows = mode.max_rows;
   statement.takes_lock = t.locks_rows;
   statement.range = range;
+  if (auto go = s.check_cancelled(); !go.ok()) co_return std::move(go).error();  // while it was planned
   auto rows = co_await s.gateway->run(std::move(statement));
   if (!rows.ok()) co_return std::move(rows).error();
   if (!t.returns_rows) co_return Started{std::nullopt, complete_tag(t.tag, rows->changes)};
