@@ -256,17 +256,6 @@ TEST(Pace, ATargetWhoseCopiesWaitIsNotSlow) {
   }
 }
 
-TEST(Pace, SendersThatLeaveTakeNothingOver) {
-  Pace pace;
-  pace.sample(
-      Instant(1h),
-      {.bytes_left = 101'000, .senders = {{kN4, 10'000, true}, {kN5, 51'000}, {NodeId(6), 40'000}}, .rate_max = 1'000});
-  pace.sample(
-      Instant(1h) + 1s,
-      {.bytes_left = 100'000, .senders = {{kN4, 10'000, true}, {kN5, 50'000}, {NodeId(6), 40'000}}, .rate_max = 1'000});
-  EXPECT_EQ(pace.estimate().eta, Duration(45s)) << "the two that stay share 90,000";
-}
-
 TEST(Pace, NamesTheLimitAndTheSlowTarget) {
   Pace limited, uneven;
   Instant now{1h};

@@ -66,14 +66,6 @@ double Pace::rate_of(NodeId target) const {
   return took <= 0 ? 0 : static_cast<double>(taken) / took;
 }
 
-/// What each sender that stays has to send if they share it out.
-double Pace::share_of_staying() const {
-  std::uint64_t bytes = 0, nodes = 0;
-  for (const CopyLoad::Target& sender : last_.senders)
-    if (!sender.leaves) bytes += sender.bytes_left, ++nodes;
-  return nodes == 0 ? 0 : static_cast<double>(bytes) / static_cast<double>(nodes);
-}
-
 Estimate Pace::estimate() const {
   Estimate out;
   out.rate = rate();
@@ -88,9 +80,8 @@ Estimate Pace::estimate() const {
   const std::size_t sharing = senders_known ? last_.senders.size() : std::max<std::size_t>(1, last_.targets_possible);
   const double share = left / static_cast<double>(sharing);
   // A node with more than its share hands over what has not begun: in the end it has half a replica more than others.
-  const double from_one = senders_known ? std::min(static_cast<double>(busiest->bytes_left),
-                                                   std::max(share, share_of_staying()) + largest / 2)
-                                        : share;
+  const double from_one =
+      senders_known ? std::min(static_cast<double>(busiest->bytes_left), share + largest / 2) : share;
   if (limit > 0)
     out.at_least = duration(std::max(share, largest) / limit);
   else if (best_rate_ > 0)

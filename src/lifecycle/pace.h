@@ -14,7 +14,6 @@ struct CopyLoad {
   struct Target {
     NodeId node;
     std::uint64_t bytes_left{0};
-    bool leaves{false};  ///< A sender that gets no further lease: it cannot take over what others have to send.
   };
   std::uint64_t bytes_left{0};
   std::uint64_t largest_left{0};    ///< One replica is copied as one stream.
@@ -59,7 +58,6 @@ class Pace {
   };
   double rate() const;
   double rate_of(NodeId target) const;
-  double share_of_staying() const;
 
   std::deque<Sample> samples_;
   CopyLoad last_;

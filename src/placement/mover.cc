@@ -33,10 +33,16 @@ struct Mover::Round {
     const NodeView* node = targets.find(id);
     return node != nullptr && node->health == NodeView::Health::kLive;
   }
+  bool sends(NodeId id) const {
+    const NodeView* node = targets.find(id);
+    return live(id) && !node->draining && !node->exiting && !node->store_failed;
+  }
   void look_at_line(const RangeView& range, const Standing& standing, std::uint64_t bytes) {
     if (!std::ranges::all_of(standing.coming, [&](NodeId id) { return range.queued(id); })) return;
     std::vector<NodeId> heirs = standing.stay;
     std::erase_if(heirs, [&](NodeId id) { return !targets.find(id)->takes_replicas(); });
+    // A leaving one, too: the only other member may have far more to send, and the lease leaves it with its replica.
+    std::ranges::copy_if(standing.leave, std::back_inserter(heirs), [&](NodeId id) { return sends(id); });
     in_line.push_back({&range, std::move(heirs), bytes});
   }
   /// Another member of S that would have sent the range's copies before its leaseholder, and others no later.
@@ -219,8 +225,8 @@ bool Mover::replace_slow(Round& round, const RangeView& range, const Standing& s
   const NodeId id = standing.coming.front();
   Watch& watch = watched_[range.range];
   const std::uint64_t missing = range.missing_on(id);
-  if (watch.node != id || missing < watch.missing || watch.since == Instant{}) {
-    watch = {id, missing, round.now, watch.node == id && missing >= watch.missing ? watch.tries : 0};
+  if (watch.node != id || watch.epoch != range.epoch || missing < watch.missing) {
+    watch = {id, range.epoch, missing, round.now, watch.node == id && missing >= watch.missing ? watch.tries : 0};
     return false;
   }
   if (missing == 0) return false;  // its promotion is its leaseholder's business

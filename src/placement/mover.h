@@ -75,6 +75,7 @@ class Mover {
   };
   struct Watch {  ///< Of a learner.
     NodeId node;
+    Epoch epoch;  ///< Another leaseholder begins anew.
     std::uint64_t missing{0};
     Instant since;
     int tries{0};

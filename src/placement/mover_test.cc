@@ -168,16 +168,48 @@ TEST_F(MoverTest, CopiesThatStandInLineGoFromWhoeverHasLessToSend) {
   after(0s);
   EXPECT_TRUE(after(1s).empty()) << "it may be a moment only";
   const Steps shared = after(1s);
-  ASSERT_EQ(shared.size(), 3U) << "node 2 sends 350, node 3 300";
+  ASSERT_EQ(shared.size(), 4U);
   for (const Step& step : shared) {
     EXPECT_EQ(step.kind, Kind::kTransferLease);
-    EXPECT_EQ(step.node, NodeId(3)) << "node 1 leaves";
     EXPECT_NE(step.range, RangeId(1));
     take(step);
   }
   EXPECT_TRUE(after(1s).empty()) << "nothing goes back";
-  EXPECT_EQ(mover_.state().senders.at(0).bytes_left, 350U);
-  EXPECT_EQ(mover_.state().senders.at(1).bytes_left, 300U);
+  ASSERT_EQ(mover_.state().senders.size(), 3U) << "node 1 leaves, and sends until its replicas have left";
+  EXPECT_EQ(mover_.state().senders[0].bytes_left, 200U);
+  EXPECT_EQ(mover_.state().senders[1].bytes_left, 250U);
+  EXPECT_EQ(mover_.state().senders[2].bytes_left, 200U);
+}
+
+TEST_F(MoverTest, ANodeThatLeavesSendsForOneThatHasMoreButNotWhileItDrains) {
+  view_.nodes[0].draining = true;
+  view_.nodes[2].exiting = true;
+  view_.ranges.clear();
+  for (std::uint64_t id = 1; id <= 4; ++id) view_.ranges.push_back(range_on(id, {2, 1, 3}, 100));
+  leaving_ = {kN1, NodeId(3)};
+  view_.nodes.push_back(testing::node_at(5));
+  for (int i = 0; i < 2; ++i)
+    for (const Step& step : after(0s)) take(step);
+  for (RangeView& range : view_.ranges) range.received = {{kN4, 0, true}, {NodeId(5), 0, true}};
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(after(1s).empty());
+  view_.nodes[2].exiting = false;
+  const Steps shared = after(1s);
+  EXPECT_EQ(shared.size(), 2U);
+  for (const Step& step : shared) EXPECT_EQ(step.node, NodeId(3));
+}
+
+TEST_F(MoverTest, ALearnerIsGivenTimeAgainWhenAnotherLeaseholderBegins) {
+  view_ = cluster_of(5);
+  view_.ranges = {range_on(1, {1, 2, 3}, 100)};
+  const Step added = after(0s).at(0);
+  take(added);
+  view_.ranges[0].received = {{added.node, 50}};
+  after(0s);
+  EXPECT_TRUE(after(3s).empty());
+  ++view_.ranges[0].epoch.value;
+  EXPECT_TRUE(after(3s).empty());
+  EXPECT_TRUE(after(3s).empty());
+  EXPECT_FALSE(after(1s).empty());
 }
 
 TEST_F(MoverTest, NodesOfAnotherTaskAreNoTargetDoNotStayAndAreNotCounted) {

@@ -61,6 +61,8 @@ class Leader : public std::enable_shared_from_this<Leader> {
   Epoch epoch() const { return epoch_; }
   Lsn durable() const { return held_->durable; }
   const std::map<NodeId, Member>& members() const { return members_; }
+  /// Learners whose snapshots have not begun: this node sends others first.
+  std::vector<NodeId> copies_in_line() const;
 
  private:
   struct Transfer;

@@ -118,6 +118,13 @@ void Leader::need_snapshot(Member& member) {
   sender->start();
 }
 
+std::vector<NodeId> Leader::copies_in_line() const {
+  std::vector<NodeId> nodes;
+  for (const auto& [id, sender] : snapshots_)
+    if (sender->waits()) nodes.push_back(id);
+  return nodes;
+}
+
 void Leader::snapshot_ended(NodeId id, std::uint64_t stream, const Result<void>& result) {
   Member* them = find(id);
   if (them == nullptr || them->stream != stream) return;

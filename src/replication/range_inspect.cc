@@ -69,7 +69,10 @@ std::optional<ReplicaState> RangeMachine::state() const {
   out.applied = held_->replica->applied();
   out.log_bytes = held_->replica->log_bytes();
   out.file_bytes = held_->replica->disk_bytes() - out.log_bytes;
-  if (receiver_ && out.role == ReplicaState::Role::kLearner) out.file_bytes = std::max(out.file_bytes, receiver_->next);
+  if (leader_) out.copies_in_line = leader_->copies_in_line();
+  if (out.role != ReplicaState::Role::kLearner) return out;
+  if (out.end.lsn == Lsn()) out.file_bytes = 0;  // the empty database that it was created with
+  if (receiver_) out.file_bytes = std::max(out.file_bytes, receiver_->next);
   return out;
 }
 

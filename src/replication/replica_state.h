@@ -2,6 +2,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "placement/range_config.h"
 #include "storage/log_entry.h"
@@ -30,8 +31,9 @@ struct ReplicaState {
   storage::LogPosition start{}, end{};  ///< What the log holds: behind start, up to end.
   Lsn synced{}, durable{}, applied{};
   std::uint64_t log_bytes{0};
-  std::uint64_t file_bytes{0};  ///< The database file; of a learner also what has come of a snapshot.
-  bool changing{false};         ///< A change of the record is under way; its outcome may be in doubt.
+  std::uint64_t file_bytes{0};         ///< The database file; of a learner also what has come of a snapshot.
+  std::vector<NodeId> copies_in_line;  ///< A leaseholder's: learners whose snapshots wait until others are sent.
+  bool changing{false};                ///< A change of the record is under way; its outcome may be in doubt.
   bool damaged() const { return role == Role::kDamaged; }
 };
 std::string_view to_string(ReplicaState::Role role);

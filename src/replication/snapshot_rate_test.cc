@@ -94,6 +94,39 @@ TEST(SnapshotRate, ALongLogIsNoSubstituteForAShortFile) {
   }
 }
 
+TEST(SnapshotRate, ALeaseholderSaysWhoseCopyWaitsAndThatLearnerThatItHasNothing) {
+  SimCluster cluster(13, 3, {}, [](Parameters& parameters) {
+    parameters.batch_bytes = 500;
+    parameters.snapshot_rate = 1'000;
+    parameters.snapshots_at_once = 1;
+  });
+  const auto until = [&](const std::function<bool()>& done) {
+    for (int i = 0; i < 20'000 && !done(); ++i) cluster.step(1ms);
+    return done();
+  };
+  cluster.create_range(kRange, kN1);
+  ASSERT_TRUE(until([&] { return cluster.leader(kRange) != nullptr; }));
+  for (int i = 0; i < 100; ++i) {
+    const auto before = cluster.acknowledged;
+    cluster.write(cluster.node(1), kRange);
+    ASSERT_TRUE(until([&] { return cluster.acknowledged > before; }));
+  }
+  ASSERT_TRUE(until([&] { return cluster.node(1).disk->ranges.at(kRange).start.lsn.value > 0; }));  // log was freed
+  for (const NodeId id : {kN2, kN3}) {
+    cluster.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, id, 3}, [](Result<void>) {});
+    ASSERT_TRUE(until([&] { return cluster.record(kRange)->find_learner(id) != nullptr; }));
+  }
+  const auto state = [&](std::uint32_t id) { return cluster.node(id).replicas->states({kRange}).at(0); };
+  cluster.step(1s);
+  EXPECT_EQ(state(1).copies_in_line, std::vector<NodeId>{kN3});
+  EXPECT_EQ(state(3).role, ReplicaState::Role::kLearner);
+  EXPECT_EQ(state(3).file_bytes, 0U) << "the empty database that it was made with is nothing";
+  EXPECT_GT(state(2).file_bytes, 0U);
+  EXPECT_TRUE(until([&] { return cluster.record(kRange)->find_insync(kN3) != nullptr; }));
+  EXPECT_TRUE(state(1).copies_in_line.empty());
+  EXPECT_EQ(cluster.violation, "");
+}
+
 TEST(SnapshotLine, TheTargetThatReceivesTheFewestIsNext) {
   testing_support::SimLoop loop;
   const auto line = std::make_shared<SnapshotLine>(loop, 2);

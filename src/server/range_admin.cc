@@ -36,6 +36,7 @@ proto::ReplicaState to_proto(const replication::ReplicaState& state, NodeId node
   }
   out.set_record_epoch(state.record_epoch.value);
   out.set_record_cfg(state.record_cfg.value);
+  for (const NodeId to : state.copies_in_line) out.add_copies_in_line(to.value);
   out.set_changing(state.changing);
   out.set_serving(state.role == Role::kLeaseholder);
   out.set_record_regressed(state.role == Role::kRefusing);

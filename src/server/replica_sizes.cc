@@ -18,7 +18,9 @@ void fill_sizes(placement::ClusterView& view, const Survey& seen) {
       // With a log the snapshot is there, and what it lacks now are commits.
       const bool whole = state->end_lsn() > 0;
       const std::uint64_t here = whole ? range.bytes : state->file_bytes();
-      range.received.push_back({ref.node, std::min(range.bytes, here), !whole && here == 0});
+      // Part of it may have come from a leaseholder before this one.
+      const bool in_line = leads != nullptr && std::ranges::count(leads->copies_in_line(), ref.node.value) > 0;
+      range.received.push_back({ref.node, std::min(range.bytes, here), !whole && (here == 0 || in_line)});
     }
   }
 }

@@ -278,7 +278,11 @@ TEST(ReplicaSizes, ARangeIsAsLargeAsItsLeaseholderSaysAndLearnersAsFarAsTheySay)
   EXPECT_EQ(view.ranges[1].bytes, 300U) << "its leaseholder did not answer";
   learner.set_file_bytes(400);
   EXPECT_EQ(received().bytes, 400U);
+  EXPECT_FALSE(received().queued);
+  seen.answers[NodeId(1)].mutable_replicas(0)->add_copies_in_line(3);
+  EXPECT_TRUE(received().queued) << "a new leaseholder sends others first";
   learner.set_end_lsn(17);
+  EXPECT_FALSE(received().queued);
   EXPECT_EQ(received().bytes, 1000U) << "it has the snapshot, and lacks commits only";
   learner.set_replica(99);
   for (auto& range : view.ranges) range.received.clear();

@@ -91,9 +91,7 @@ void DecommissionTask::look_at_moves(const placement::ClusterView& view, std::sp
       if (left.node == node.node) node.replicas = left.replicas, node.bytes = left.bytes, node.leases = left.leases;
   seen_.copy = {.bytes_left = state.bytes_left, .largest_left = state.largest_left, .rate_max = rate_max_};
   for (const auto& target : state.targets) seen_.copy.targets.push_back({target.node, target.bytes_left});
-  for (const auto& sender : state.senders)
-    seen_.copy.senders.push_back(
-        {sender.node, sender.bytes_left, std::ranges::find(leaving, sender.node) != leaving.end()});
+  for (const auto& sender : state.senders) seen_.copy.senders.push_back({sender.node, sender.bytes_left});
   seen_.copy.targets_possible = static_cast<std::size_t>(std::ranges::count_if(view.nodes, [&](const NodeView& node) {
     return node.takes_replicas() && std::ranges::find(leaving, node.id) == leaving.end();
   }));
