@@ -60,14 +60,14 @@ void DecommissionAct::step(Duration now) {
   if (phase_ == Phase::kUnderWay && now - looked_ >= kLookEvery) look(now);
 }
 
-/// Seven tenths of the run if all nodes sent equally, as they nearly do: more than a minute in a run of a minute and a
+/// Eight tenths of the run if all nodes sent equally, as they nearly do: more than a minute in a run of a minute and a
 /// half, with what the kill costs beside.
 void DecommissionAct::begin(Duration now) {
   if (!ports_.healed()) return;
   const auto tried = ports_.ask(request(proto::DecommissionRequest::DRY_RUN));
   if (const std::string why = refused(tried); !why.empty()) return fail(why);
   preflight_ = tried->preflight();
-  limit_ = rate_for(preflight_.bytes(), nodes_, run_ * 7 / 10);
+  limit_ = rate_for(preflight_.bytes(), nodes_, run_ * 8 / 10);
   if (auto set = ports_.limit(limit_); !set.ok()) return fail("the copying cannot be limited: " + set.error().message);
   const auto began = ports_.ask(request(proto::DecommissionRequest::BEGIN));
   if (const std::string why = refused(began); !why.empty()) return fail(why);

@@ -145,7 +145,7 @@ TEST_F(DecommissionActTest, LooksBeforeItGivesOneCommandForAllNodes) {
   EXPECT_EQ(requests_[1].action(), proto::DecommissionRequest::BEGIN);
   ASSERT_EQ(requests_[1].nodes_size(), 2);
   EXPECT_EQ(requests_[1].nodes(1), 4U);
-  EXPECT_EQ(limit_, 450 * kMiB / 5 / 63) << "seven tenths of 90 s";
+  EXPECT_EQ(limit_, 450 * kMiB / 5 / 72) << "eight tenths of 90 s";
 }
 
 TEST_F(DecommissionActTest, WaitsUntilEveryReplicaIsThere) {
