@@ -66,6 +66,38 @@ double Pace::rate_of(NodeId target) const {
   return took <= 0 ? 0 : static_cast<double>(taken) / took;
 }
 
+Pace::Sharing Pace::sharing() const {
+  const auto left = static_cast<double>(last_.bytes_left);
+  const auto busiest = std::ranges::max_element(last_.senders, {}, &CopyLoad::Target::bytes_left);
+  if (busiest == last_.senders.end()) {
+    const double each = left / static_cast<double>(std::max<std::size_t>(1, last_.targets_possible));
+    return {.each = each, .most = each};
+  }
+  const double each = left / static_cast<double>(last_.senders.size());
+  // A node with more than its share hands over what has not begun: in the end it has half a replica more than others.
+  const double most = each + static_cast<double>(last_.largest_left) / 2;
+  return {.each = each,
+          .most = std::min(static_cast<double>(busiest->bytes_left), most),
+          .known = true,
+          .busiest = busiest->node};
+}
+
+/// A target that takes much longer than `longest`; that is how long it takes then.
+void Pace::find_slow_target(Estimate& out, double& longest) const {
+  const auto limit = static_cast<double>(last_.rate_max);
+  // When all that may be sent is sent, a target that gets little waits for its senders.
+  const bool all_send =
+      limit > 0 && !last_.senders.empty() && out.rate >= 0.8 * limit * static_cast<double>(last_.senders.size());
+  if (all_send || last_.targets.size() < 2) return;
+  for (const CopyLoad::Target& target : last_.targets) {
+    const double rate_there = rate_of(target.node);
+    const double takes = rate_there > 0 ? static_cast<double>(target.bytes_left) / rate_there : 0;
+    if (takes <= 1.5 * longest) continue;
+    longest = takes;
+    out.bottleneck = Bottleneck::kSlowTarget, out.node = target.node;
+  }
+}
+
 Estimate Pace::estimate() const {
   Estimate out;
   out.rate = rate();
@@ -75,15 +107,9 @@ Estimate Pace::estimate() const {
   }
   const auto left = static_cast<double>(last_.bytes_left), largest = static_cast<double>(last_.largest_left);
   const auto limit = static_cast<double>(last_.rate_max);
-  const auto busiest = std::ranges::max_element(last_.senders, {}, &CopyLoad::Target::bytes_left);
-  const bool senders_known = busiest != last_.senders.end();
-  const std::size_t sharing = senders_known ? last_.senders.size() : std::max<std::size_t>(1, last_.targets_possible);
-  const double share = left / static_cast<double>(sharing);
-  // A node with more than its share hands over what has not begun: in the end it has half a replica more than others.
-  const double from_one =
-      senders_known ? std::min(static_cast<double>(busiest->bytes_left), share + largest / 2) : share;
+  const Sharing senders = sharing();
   if (limit > 0)
-    out.at_least = duration(std::max(share, largest) / limit);
+    out.at_least = duration(std::max(senders.each, largest) / limit);
   else if (best_rate_ > 0)
     out.at_least = duration(left / best_rate_);
   const bool brief = samples_.back().at - samples_.front().at < kBrief;
@@ -93,20 +119,10 @@ Estimate Pace::estimate() const {
   if (limit > 0 && out.rate >= 0.8 * limit * static_cast<double>(std::max<std::size_t>(1, last_.targets.size())))
     out.bottleneck = Bottleneck::kLimit;
   if (last_.largest_left * 2 > last_.bytes_left && last_.targets.size() <= 1) out.bottleneck = Bottleneck::kOneRange;
-  // When all that may be sent is sent, a target that gets little waits for its senders.
-  const bool all_send =
-      limit > 0 && senders_known && out.rate >= 0.8 * limit * static_cast<double>(last_.senders.size());
-  for (const CopyLoad::Target& target : last_.targets) {
-    const double rate_there = rate_of(target.node);
-    const double takes = rate_there > 0 ? static_cast<double>(target.bytes_left) / rate_there : 0;
-    if (brief || all_send || last_.targets.size() < 2 || takes <= 1.5 * longest) continue;
-    longest = takes;
-    out.bottleneck = Bottleneck::kSlowTarget;
-    out.node = target.node;
-  }
-  if (limit > 0 && senders_known && std::max(from_one / limit, seconds(out.at_least)) > longest) {
-    longest = from_one / limit;
-    out.bottleneck = Bottleneck::kLimit, out.node = busiest->node;
+  if (!brief) find_slow_target(out, longest);
+  if (limit > 0 && senders.known && std::max(senders.most / limit, seconds(out.at_least)) > longest) {
+    longest = senders.most / limit;
+    out.bottleneck = Bottleneck::kLimit, out.node = senders.busiest;
   }
   out.eta = std::max(duration(longest), out.at_least);
   return out;

@@ -56,7 +56,14 @@ class Pace {
     std::uint64_t done{0};  ///< Copied since the first sample, never less than before.
     std::vector<CopyLoad::Target> targets;
   };
+  struct Sharing {  ///< What each sender sends in the end, and the one that has most to send.
+    double each{0}, most{0};
+    bool known{false};
+    NodeId busiest;
+  };
   double rate() const;
+  Sharing sharing() const;
+  void find_slow_target(Estimate& out, double& longest) const;
   double rate_of(NodeId target) const;
 
   std::deque<Sample> samples_;
