@@ -17,6 +17,7 @@ struct RollingNode {
   bool draining{false}, drained{false};
   std::string blocker;  ///< In words: what its drain or its restart waits for now.
   std::uint64_t leases{0}, insync{0}, learners{0};
+  std::int64_t expected_until_micros{0};  ///< Wall clock: it is in maintenance until then; 0: it is not.
   /// The last restart that its supervisor finished, as its present process knows it.
   struct Receipt {
     std::uint64_t id{0};
@@ -44,7 +45,7 @@ struct RollingView {
 };
 
 struct RollingOrder {
-  enum class Kind : std::uint8_t { kDrain, kUndrain, kRestart } kind{Kind::kDrain};
+  enum class Kind : std::uint8_t { kDrain, kUndrain, kRestart, kExpect } kind{Kind::kDrain};
   NodeId node;
   Incarnation incarnation;  ///< Of the process that is meant.
   friend auto operator<=>(const RollingOrder&, const RollingOrder&) = default;
@@ -74,6 +75,7 @@ class RollingMachine {
   static constexpr Duration kReturnLimit = std::chrono::minutes(5);    ///< A process that is not there by then failed.
   static constexpr Duration kLeasesLimit = std::chrono::minutes(1);    ///< Leases are waited for no longer.
   static constexpr Duration kReplaceLimit = std::chrono::seconds(30);  ///< After a command that left the process alone.
+  static constexpr Duration kAway = std::chrono::minutes(10);  ///< In maintenance, again and again while it is away.
   static constexpr Duration kAnswerLimit = std::chrono::seconds(10);
   static constexpr Duration kRest = std::chrono::seconds(1);  ///< Of an order that was refused.
   static constexpr double kTooFew = 50;                       ///< Statements in a window: nothing is compared then.
@@ -115,7 +117,7 @@ class RollingMachine {
   void retry(const RollingView& view, RollingRecord& next);
   void step(Instant now, const RollingView& view, const RollingNode& seen, Node& node, Todo& todo);
   void step_command(Instant now, const RollingView& view, const RollingNode& seen, Node& node, Todo& todo);
-  void step_running(Instant now, const RollingView& view, const RollingNode& seen, Node& node);
+  void step_running(Instant now, const RollingView& view, const RollingNode& seen, Node& node, Todo& todo);
   void step_restarting(Instant now, const RollingView& view, const RollingNode& seen, Node& node, Todo& todo);
   void step_returning(Instant now, const RollingNode& seen, const RollingView& view, Node& node, Todo& todo);
   static std::uint64_t wanted_leases(const RollingView& view, const Node& node);
@@ -124,6 +126,7 @@ class RollingMachine {
   void begin_batch(const RollingView& view, RollingRecord& next);
   static void begin_turn(const RollingView& view, const RollingRecord& next, Node& node);
   void order(Instant now, RollingOrder wanted, Todo& todo);
+  void expect_back(Instant now, const RollingView& view, const RollingNode& seen, const Node& node, Todo& todo);
   Duration since(Instant now, const Node& node) const;
   bool claim_is_stale(Instant now, const Node& node);
   void wait_for(NodeId node, const std::string& what);

@@ -31,7 +31,7 @@ void RollingMachine::step(Instant now, const RollingView& view, const RollingNod
     case RollingStep::kCommand:
       return step_command(now, view, seen, node, todo);
     case RollingStep::kRunning:
-      return step_running(now, view, seen, node);
+      return step_running(now, view, seen, node, todo);
     case RollingStep::kRestarting:
       return step_restarting(now, view, seen, node, todo);
     case RollingStep::kReturning:
@@ -77,8 +77,17 @@ void RollingMachine::step_command(Instant now, const RollingView& view, const Ro
   if (may_go(view, node)) node.step = RollingStep::kRunning;
 }
 
-void RollingMachine::step_running(Instant now, const RollingView& view, const RollingNode& seen, Node& node) {
+/// A reboot may take longer than the time after which a node is dead: no replicas are to be built for that.
+void RollingMachine::expect_back(Instant now, const RollingView& view, const RollingNode& seen, const Node& node,
+                                 Todo& todo) {
+  const auto half = std::chrono::duration_cast<std::chrono::microseconds>(kAway).count() / 2;
+  if (seen.expected_until_micros < view.wall_micros + half) order(now, {Kind::kExpect, node.node, node.before}, todo);
+}
+
+void RollingMachine::step_running(Instant now, const RollingView& view, const RollingNode& seen, Node& node,
+                                  Todo& todo) {
   wait_for(node.node, "its command runs");
+  expect_back(now, view, seen, node, todo);
   if (!claim_is_stale(now, node)) return;
   // Nobody will say how the command ended.
   if (replaced(seen, node)) {
@@ -123,6 +132,7 @@ void RollingMachine::step_returning(Instant now, const RollingNode& seen, const 
                                     Todo& todo) {
   const Duration waited = since(now, node);
   if (!seen.live) {
+    if (!record_.options.command.empty()) expect_back(now, view, seen, node, todo);
     if (waited > kReturnLimit) return fail(node, "it is not back: see its log, and start it; then resume");
     return wait_for(node.node, "it starts");
   }

@@ -73,6 +73,7 @@ class RollingTest : public testing::Test {
     if (order.kind == Kind::kDrain) seen.draining = seen.drained = true;
     if (order.kind == Kind::kUndrain) seen.draining = seen.drained = false;
     if (order.kind == Kind::kRestart && restarts_work_) seen.incarnation = seen.incarnation.next();
+    if (order.kind == Kind::kExpect) seen.expected_until_micros = view_.wall_micros + RollingMachine::kAway / 1us;
     machine_->answered(order, std::uint64_t{7}, now_);
   }
   End run(int seconds) {
@@ -309,6 +310,21 @@ TEST_F(RollingCommandTest, ASilentCommandLineLosesItsClaim) {
   claim("b");
   run(1);
   EXPECT_EQ(stored(2).step, RollingStep::kRunning);
+}
+
+TEST_F(RollingCommandTest, ANodeIsInMaintenanceWhileItsCommandTakesItAway) {
+  EXPECT_EQ(node(2).expected_until_micros, 0) << "not while it drains";
+  claim("a");
+  run(2);
+  const auto first = node(2).expected_until_micros;
+  EXPECT_GT(first, 0);
+  node(2).live = false;
+  report("a", 0);
+  run(20);
+  EXPECT_EQ(node(2).expected_until_micros, first) << "it is long enough";
+  view_.wall_micros += std::chrono::microseconds(6min).count();
+  run(20);
+  EXPECT_EQ(node(2).expected_until_micros, first + std::chrono::microseconds(6min).count());
 }
 
 TEST_F(RollingCommandTest, APauseBacksOutOfWhatHasNotBegun) {

@@ -43,6 +43,10 @@ RollingRunner::Ports NodeRolling::ports() {
     restart(peer, request, std::move(done));
   };
   out.statements = [this](Peer peer, Callback<proto::StatementsReply> done) { statements(peer, std::move(done)); };
+  out.maintenance_until = [this](NodeId node) { return p_.state.maintenance_until(node); };
+  out.begin_maintenance = [this](NodeId node, std::int64_t until, std::string by, Callback<void> done) {
+    meta::begin_maintenance(p_.meta, {node, until, std::move(by)}, p_.loop.wall_micros(), std::move(done));
+  };
   out.store = [this](const meta::TaskMirror::EntryPtr& read, meta::TaskRecord next, Callback<void> done) {
     store(read, std::move(next), std::move(done));
   };

@@ -105,6 +105,7 @@ lifecycle::RollingNode RollingRunner::look_at(NodeId id, const placement::Cluste
     out.member = node->membership == placement::Membership::kActive;
     out.draining = node->draining;
   }
+  out.expected_until_micros = ports_.maintenance_until(id);
   if (const auto live = ports_.live(id)) out.live = true, out.incarnation = *live;
   const auto asked = running_->asked.find(id);
   if (asked == running_->asked.end() || asked->second.incarnation != out.incarnation) return out;
@@ -164,14 +165,18 @@ void RollingRunner::store(const RollingMachine::Todo& todo) {
 
 void RollingRunner::carry_out(const RollingOrder& order) {
   if (order.kind == RollingOrder::Kind::kRestart) return begin_restart(order);
+  const auto told = [this, alive = std::weak_ptr(alive_), order](const auto& result) {
+    if (!alive.expired()) answered(order, result.ok() ? Result<std::uint64_t>(0) : result.error());
+  };
+  if (order.kind == RollingOrder::Kind::kExpect) {
+    const auto away = std::chrono::duration_cast<std::chrono::microseconds>(RollingMachine::kAway).count();
+    return ports_.begin_maintenance(order.node, loop_.wall_micros() + away, by(), told);
+  }
   proto::DrainRequest request;
   request.set_action(order.kind == RollingOrder::Kind::kDrain ? proto::DrainRequest::DRAIN
                                                               : proto::DrainRequest::UNDRAIN);
   request.set_by(by());
-  ports_.drain({order.node, order.incarnation}, request,
-               [this, alive = std::weak_ptr(alive_), order](const Result<proto::DrainStatus>& status) {
-                 if (!alive.expired()) answered(order, status.ok() ? Result<std::uint64_t>(0) : status.error());
-               });
+  ports_.drain({order.node, order.incarnation}, request, told);
 }
 
 /// A restart of the node that goes on, whoever asked for it, is the one that is wanted: another leader frontend may

@@ -30,6 +30,8 @@ class RollingRunner {
     std::function<void(liveness::Peer, const proto::DrainRequest&, Callback<proto::DrainStatus>)> drain;
     std::function<void(liveness::Peer, const proto::RestartRequest&, Callback<RestartStatus>)> restart;
     std::function<void(liveness::Peer, Callback<proto::StatementsReply>)> statements;
+    std::function<std::int64_t(NodeId)> maintenance_until;  ///< Wall clock, microseconds; 0: it is in none.
+    std::function<void(NodeId, std::int64_t until_micros, std::string by, Callback<void>)> begin_maintenance;
     /// Stores the task if it is still what was read and the office is still held.
     std::function<void(const meta::TaskMirror::EntryPtr&, meta::TaskRecord next, Callback<void>)> store;
   };

@@ -39,7 +39,7 @@ class RollingRunnerTest : public testing::Test {
     out.metadata = [] { return true; };
     out.tasks = [this] { return std::vector<meta::TaskMirror::EntryPtr>{task_}; };
     out.view = [this] { return view_; };
-    out.live = [this](NodeId node) { return std::optional(incarnations_[node]); };
+    out.live = [this](NodeId node) { return node == away_ ? std::nullopt : std::optional(incarnations_[node]); };
     out.self = NodeId(1);
     out.drain = [](Peer, const proto::DrainRequest&, Callback<proto::DrainStatus> done) { done(proto::DrainStatus()); };
     out.restart = [this](Peer peer, const proto::RestartRequest& request, Callback<RestartStatus> done) {
@@ -59,6 +59,11 @@ class RollingRunnerTest : public testing::Test {
       reply.add_counts(statements_[peer] += 100);
       reply.add_counts(0);
       done(reply);
+    };
+    out.maintenance_until = [this](NodeId node) { return maintenance_[node]; };
+    out.begin_maintenance = [this](NodeId node, std::int64_t until, const std::string&, Callback<void> done) {
+      maintenance_[node] = until;
+      done({});
     };
     out.store = [this](const meta::TaskMirror::EntryPtr& read, meta::TaskRecord next, Callback<void> done) {
       if (read != task_) return done(Error(Errc::kMetaConflict, "changed"));
@@ -89,10 +94,12 @@ class RollingRunnerTest : public testing::Test {
   meta::TaskMirror::EntryPtr task_;
   std::uint64_t revision_{0};
   bool office_{true}, refused_{false};
+  NodeId away_;
   std::map<NodeId, Incarnation> incarnations_{
       {NodeId(1), Incarnation(5)}, {NodeId(2), Incarnation(5)}, {NodeId(3), Incarnation(5)}};
   std::set<NodeId> under_way_;
   std::map<NodeId, int> asked_;
+  std::map<NodeId, std::int64_t> maintenance_;
   std::map<Peer, std::uint64_t> statements_;
   std::optional<RollingRunner> runner_;
 };
@@ -128,6 +135,31 @@ TEST_F(RollingRunnerTest, AnotherLeaderAsksForNoSecondRestart) {
   run(5s);
   EXPECT_EQ(asked_[NodeId(2)], 1);
   EXPECT_EQ(record().find(NodeId(2))->restart, 9U);
+}
+
+TEST_F(RollingRunnerTest, ANodeThatACommandTakesAwayIsInMaintenanceUntilItIsBack) {
+  auto changed = record();
+  changed.options.command = "reboot";
+  RollingRecord::Node& node = *changed.find(NodeId(2));
+  node.step = RollingStep::kReturning;
+  node.before = incarnations_[NodeId(2)];
+  changed.baseline.emplace();
+  keep([&] {
+    auto task = task_->value;
+    task.body = encode(changed);
+    return task;
+  }());
+  away_ = NodeId(2);
+  runner_.emplace(loop_, ports());
+  runner_->start();
+  run(1s);
+  const auto soon = maintenance_[NodeId(2)] - loop_.wall_micros();
+  EXPECT_GT(soon, std::chrono::microseconds(9min).count());
+  EXPECT_LE(soon, std::chrono::microseconds(10min).count());
+  maintenance_[NodeId(2)] = loop_.wall_micros() + std::chrono::microseconds(2h).count();
+  const auto longer = maintenance_;
+  run(1min);
+  EXPECT_EQ(maintenance_, longer) << "an operator's is let be";
 }
 
 TEST_F(RollingRunnerTest, WithoutTheOfficeItDoesNothing) {

@@ -3,7 +3,9 @@
 #include <sys/mount.h>
 
 #include <filesystem>
+#include <map>
 
+#include "placement/range_config.h"
 #include "support/decommission_cluster.h"
 
 namespace outlast {
@@ -94,6 +96,40 @@ TEST_F(DecommissionAgainTest, AWipedNodeJoinsUnderANewIdAndTakesReplicas) {
   ASSERT_NO_FATAL_FAILURE(expect_gone(0, second));
   EXPECT_TRUE(holds(3, "big")) << "there was nobody else";
   ASSERT_NO_FATAL_FAILURE(expect_whole(3));
+}
+
+/// Three copies from each sender, two of them at once: the third waits far longer than a copy may that gets no byte.
+TEST_F(DecommissionAgainTest, CopiesThatWaitForTheirTurnAreMadeOnce) {
+  constexpr int kDatabases = 12;
+  ASSERT_NO_FATAL_FAILURE(start_nodes(4));
+  auto main = connect(0);
+  for (int i = 0; i < kDatabases; ++i) {
+    const std::string name = "d" + std::to_string(i);
+    must(main, "CREATE DATABASE " + name);
+    auto one = connect(0, name);
+    must(one, "CREATE TABLE t (id bigint PRIMARY KEY, v text)");
+    for (int row = 0; row < 5; ++row)
+      must(one, "INSERT INTO t VALUES (" + std::to_string(row) + ", repeat('x', 1000000))");
+  }
+  ASSERT_NO_FATAL_FAILURE(wait_replicated(3));
+  must(main, "SET CLUSTER SETTING kv.snapshot_rebalance.max_rate = '1MiB'");
+  const std::uint32_t gone = id(3);
+  const auto records = [&](int at) {
+    std::map<RangeId, placement::RangeConfig> all;
+    for (const auto& range : *cluster().ranges(at)) {
+      all[range.range] = placement::decode_range_config(admin(at).range(range.range, 5s)->record()).value();
+    }
+    return all;
+  };
+  const auto before = records(0);
+  EXPECT_EQ(until_over(0, begin(0, {3})).state(), "completed");
+  ASSERT_NO_FATAL_FAILURE(expect_gone(0, gone));
+  // Every node that stays has every range now, so nothing else has moved.
+  for (const auto& [range, config] : records(0)) {
+    const auto& had = before.at(range);
+    const int moved = had.find_insync(NodeId(gone)) != nullptr ? 1 : 0;
+    EXPECT_EQ(config.next_replica.value, had.next_replica.value + static_cast<std::uint64_t>(moved)) << range.value;
+  }
 }
 
 TEST_F(DecommissionAgainTest, ATargetWithoutSpaceIsNamedAndAnotherOneTaken) {

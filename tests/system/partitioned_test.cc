@@ -55,6 +55,7 @@ TEST_F(PartitionedTest, PartitionsAreSpreadChangedEverywhereAndDropped) {
 
 TEST_F(PartitionedTest, ATableWhoseGatewayDiesWhileItIsCreatedIsRemovedAndItsNameIsFree) {
   ASSERT_NO_FATAL_FAILURE(start_nodes(3));
+  ASSERT_NO_FATAL_FAILURE(wait_replicated(3));  // the one that dies may have the only replica of the table's home
   const std::string create = "CREATE TABLE t (id bigint PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS ";
   std::thread client([url = cluster().sql_url(2), &create] {
     auto connection = cli::PgConnection::connect(url, "defaultdb", 10s);
