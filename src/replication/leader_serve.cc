@@ -104,6 +104,8 @@ void Leader::opened(Result<std::shared_ptr<storage::Database>> database) {
   push_durable();
   push_config();
   check_room();
+  if (held_->replica->applied() < held_->log.tail().lsn) ++since_checkpoint_;  // pages of leaderships before
+  maybe_checkpoint();
   advance();
 }
 

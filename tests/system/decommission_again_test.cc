@@ -100,7 +100,7 @@ TEST_F(DecommissionAgainTest, AWipedNodeJoinsUnderANewIdAndTakesReplicas) {
 
 /// Three copies from each sender, two of them at once: the third waits far longer than a copy may that gets no byte.
 TEST_F(DecommissionAgainTest, CopiesThatWaitForTheirTurnAreMadeOnce) {
-  constexpr int kDatabases = 12;
+  constexpr int kDatabases = 11;  // 12 ranges: nine replicas on each of four nodes
   ASSERT_NO_FATAL_FAILURE(start_nodes(4));
   auto main = connect(0);
   for (int i = 0; i < kDatabases; ++i) {
@@ -112,7 +112,6 @@ TEST_F(DecommissionAgainTest, CopiesThatWaitForTheirTurnAreMadeOnce) {
       must(one, "INSERT INTO t VALUES (" + std::to_string(row) + ", repeat('x', 1000000))");
   }
   ASSERT_NO_FATAL_FAILURE(wait_replicated(3));
-  must(main, "SET CLUSTER SETTING kv.snapshot_rebalance.max_rate = '1MiB'");
   const std::uint32_t gone = id(3);
   const auto records = [&](int at) {
     std::map<RangeId, placement::RangeConfig> all;
@@ -121,7 +120,27 @@ TEST_F(DecommissionAgainTest, CopiesThatWaitForTheirTurnAreMadeOnce) {
     }
     return all;
   };
-  const auto before = records(0);
+  std::map<RangeId, placement::RangeConfig> before;
+  const auto spread = cluster().wait_until("replicas spread over four nodes", 60s, [&] {
+    before = records(0);
+    std::map<NodeId, int> replicas;
+    for (const auto& [range, config] : before) {
+      if (config.insync.size() != 3 || !config.learners.empty() || !config.removed.empty()) return false;
+      for (const auto& member : config.insync) ++replicas[member.node];
+    }
+    return std::ranges::all_of(replicas, [](const auto& each) { return each.second == 9; });
+  });
+  ASSERT_TRUE(spread.ok()) << spread.error().message;
+  const auto in_files = cluster().wait_until("checkpoints, so that files are copied and no logs", 20s, [&] {
+    return std::ranges::all_of(before, [&](const auto& each) {
+      const auto reply = admin(0).range(each.first, 5s);
+      return reply.ok() && std::ranges::all_of(reply->replicas(), [](const proto::ReplicaState& state) {
+               return state.applied_lsn() == state.end_lsn();
+             });
+    });
+  });
+  ASSERT_TRUE(in_files.ok()) << in_files.error().message;
+  must(main, "SET CLUSTER SETTING kv.snapshot_rebalance.max_rate = '1MiB'");
   EXPECT_EQ(until_over(0, begin(0, {3})).state(), "completed");
   ASSERT_NO_FATAL_FAILURE(expect_gone(0, gone));
   // Every node that stays has every range now, so nothing else has moved.
