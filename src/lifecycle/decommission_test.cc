@@ -240,6 +240,14 @@ TEST(Pace, TheFirstInstantIsNoSpeed) {
   EXPECT_FALSE(free.estimate().eta);
 }
 
+TEST(Pace, WhatComesBeforeTheFirstByteIsNoSlowness) {
+  Pace pace;
+  for (std::uint64_t tenth = 0; tenth <= 60; ++tenth)  // three seconds in which replicas are made, then 1,000 a second
+    pace.sample(Instant(1h) + tenth * 100ms, {.bytes_left = 100'000 - (tenth < 30 ? 0 : (tenth - 30) * 100)});
+  ASSERT_TRUE(pace.estimate().eta);
+  EXPECT_NEAR(std::chrono::duration<double>(*pace.estimate().eta).count(), 97, 35) << "194 if they counted";
+}
+
 TEST(Pace, ATargetWhoseCopiesWaitIsNotSlow) {
   Pace limited, free;
   for (std::uint64_t second = 0; second <= 4; ++second)

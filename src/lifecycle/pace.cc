@@ -43,6 +43,8 @@ void Pace::sample(Instant now, const CopyLoad& load) {
   }
   samples_.push_back({now, done, load.targets});
   while (samples_.size() > 2 && samples_[1].at + kWindow <= now) samples_.pop_front();
+  // Before the first byte nothing is slow: replicas are made, and what is seen of them is a second old.
+  while (samples_.size() > 2 && samples_[1].done == 0 && samples_[1].at + kSeen <= now) samples_.pop_front();
   last_ = load;
   // A short window would take a burst for a speed.
   if (now - samples_.front().at >= kWindow / 4) best_rate_ = std::max(best_rate_, rate());

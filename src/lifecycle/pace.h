@@ -46,6 +46,7 @@ class Pace {
  public:
   static constexpr Duration kWindow = std::chrono::seconds(20);
   static constexpr Duration kBrief = std::chrono::seconds(2);  ///< What was measured so far says nothing yet.
+  static constexpr Duration kSeen = std::chrono::seconds(1);   ///< As old are the sizes that a sample counts, at most.
   /// `now` must not go back.
   void sample(Instant now, const CopyLoad& load);
   Estimate estimate() const;

@@ -101,7 +101,7 @@ void Leader::read_for(Member& member) {
 /// the learner where it was.
 bool Leader::snapshot_is_shorter() const {
   const std::uint64_t log = held_->replica->log_bytes();
-  return opened_ && held_->replica->applied() > Lsn() && log > node().parameters.log_bytes_shipped &&
+  return held_->replica->applied() > Lsn() && log > node().parameters.log_bytes_shipped &&
          held_->replica->disk_bytes() - log < 2 * log;
 }
 

@@ -94,6 +94,41 @@ TEST(SnapshotRate, ALongLogIsNoSubstituteForAShortFile) {
   }
 }
 
+TEST(SnapshotRate, WhoTakesOverSendsItsFileAtTheRateToo) {
+  SimCluster cluster(13, 3, {}, [](Parameters& parameters) {
+    parameters.batch_bytes = 500;
+    parameters.snapshot_rate = 1'000;
+    parameters.log_bytes_shipped = 100;
+  });
+  const auto until = [&](const std::function<bool()>& done) {
+    for (int i = 0; i < 20'000 && !done(); ++i) cluster.step(1ms);
+    return done();
+  };
+  for (const std::uint32_t id : {1U, 2U}) cluster.node(id).disk->log_keep = 1'000'000;
+  cluster.create_range(kRange, kN1);
+  ASSERT_TRUE(until([&] { return cluster.leader(kRange) != nullptr; }));
+  const auto add = [&](NodeId id) {
+    cluster.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, id, 3}, [](Result<void>) {});
+  };
+  add(kN2);
+  ASSERT_TRUE(until([&] { return cluster.record(kRange)->find_insync(kN2) != nullptr; }));
+  for (int i = 0; i < 600; ++i) {
+    const auto before = cluster.acknowledged;
+    cluster.write(cluster.node(1), kRange);
+    ASSERT_TRUE(until([&] { return cluster.acknowledged > before; }));
+  }
+  for (const std::uint32_t id : {1U, 2U})
+    ASSERT_TRUE(until([&] { return cluster.node(id).disk->ranges.at(kRange).applied.lsn.value > 0; }));
+  add(kN3);
+  ASSERT_TRUE(until([&] { return cluster.record(kRange)->find_learner(kN3) != nullptr; }));
+  cluster.step(500ms);
+  cluster.kill(cluster.node(1));
+  const int before = cluster.node(2).disk->snapshots;
+  ASSERT_TRUE(until([&] { return cluster.record(kRange)->find_insync(kN3) != nullptr; }));
+  EXPECT_EQ(cluster.node(2).disk->snapshots, before + 1) << "and not the log, as fast as it goes";
+  EXPECT_EQ(cluster.violation, "");
+}
+
 TEST(SnapshotRate, ALeaseholderSaysWhoseCopyWaitsAndThatLearnerThatItHasNothing) {
   SimCluster cluster(13, 3, {}, [](Parameters& parameters) {
     parameters.batch_bytes = 500;
