@@ -5,30 +5,45 @@
 namespace outlast::replication::testing {
 namespace {
 
+bool until(SimCluster& cluster, Duration limit, const std::function<bool()>& done, Duration step = 1ms) {
+  for (Duration passed{}; passed < limit && !done(); passed += step) cluster.step(step);
+  return done();
+}
+/// A range that node 1 leads.
+void begin(SimCluster& cluster, Duration limit, Duration step = 1ms) {
+  cluster.create_range(kRange, kN1);
+  ASSERT_TRUE(until(cluster, limit, [&] { return cluster.leader(kRange) != nullptr; }, step));
+}
+/// Commits, each acknowledged before the next.
+void write(SimCluster& cluster, int commits, Duration limit, Duration step = 1ms) {
+  for (int i = 0; i < commits; ++i) {
+    const auto before = cluster.acknowledged;
+    cluster.write(cluster.node(1), kRange);
+    ASSERT_TRUE(until(cluster, limit, [&] { return cluster.acknowledged > before; }, step));
+  }
+}
+void add(SimCluster& cluster, NodeId id, int rf = 3) {
+  cluster.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, id, rf}, [](Result<void>) {});
+}
+bool log_was_freed(SimCluster& cluster) {
+  return cluster.node(1).disk->ranges.at(kRange).start.lsn.value > 0;
+}
+
 TEST(SnapshotRate, PacesASnapshotAndCanBeRaisedWhileTheNodeRuns) {
   SimCluster cluster(13, 3);
-  const auto until = [&](const std::function<bool()>& done, Duration limit) {
-    for (Duration passed{}; passed < limit && !done(); passed += 1ms) cluster.step(1ms);
-    return done();
-  };
   cluster.parameters.batch_bytes = 500;  // the simulated file has 3,000 bytes
   cluster.parameters.snapshot_rate = 1'000;
   for (auto& node : cluster.nodes()) cluster.kill(*node);
   cluster.step(200ms);
   for (auto& node : cluster.nodes()) cluster.start(*node);
   cluster.step(20ms);
-  cluster.create_range(kRange, kN1);
-  ASSERT_TRUE(until([&] { return cluster.leader(kRange) != nullptr; }, 5s));
-  for (int i = 0; i < 100; ++i) {
-    const auto before = cluster.acknowledged;
-    cluster.write(cluster.node(1), kRange);
-    ASSERT_TRUE(until([&] { return cluster.acknowledged > before; }, 5s));
-  }
-  ASSERT_TRUE(until([&] { return cluster.node(1).disk->ranges.at(kRange).start.lsn.value > 0; }, 5s));  // log was freed
+  ASSERT_NO_FATAL_FAILURE(begin(cluster, 5s));
+  ASSERT_NO_FATAL_FAILURE(write(cluster, 100, 5s));
+  ASSERT_TRUE(until(cluster, 5s, [&] { return log_was_freed(cluster); }));
   const auto fill = [&](std::uint32_t id) {
     const Instant began = cluster.world.now();
-    cluster.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, NodeId(id), 3}, [](Result<void>) {});
-    EXPECT_TRUE(until([&] { return cluster.record(kRange)->find_insync(NodeId(id)) != nullptr; }, 20s));
+    add(cluster, NodeId(id));
+    EXPECT_TRUE(until(cluster, 20s, [&] { return cluster.record(kRange)->find_insync(NodeId(id)) != nullptr; }));
     return cluster.world.now() - began;
   };
   EXPECT_GE(fill(2), 2500ms);  // the first piece at once, five more of half a second each
@@ -43,25 +58,19 @@ std::uint64_t pieces_ahead(std::size_t window_bytes) {
     parameters.batch_bytes = 500;
     parameters.window_bytes = window_bytes;
   });
-  const auto until = [&](const std::function<bool()>& done) {
-    for (int i = 0; i < 500'000 && !done(); ++i) cluster.step(10us);
-    return done();
-  };
-  cluster.create_range(kRange, kN1);
-  EXPECT_TRUE(until([&] { return cluster.leader(kRange) != nullptr; }));
-  for (int i = 0; i < 100; ++i) {
-    const auto before = cluster.acknowledged;
-    cluster.write(cluster.node(1), kRange);
-    EXPECT_TRUE(until([&] { return cluster.acknowledged > before; }));
-  }
-  EXPECT_TRUE(until([&] { return cluster.node(1).disk->ranges.at(kRange).start.lsn.value > 0; }));
-  cluster.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, kN2, 2}, [](Result<void>) {});
+  begin(cluster, 5s, 10us);
+  write(cluster, 100, 5s, 10us);
+  EXPECT_TRUE(until(cluster, 5s, [&] { return log_was_freed(cluster); }, 10us));
+  add(cluster, kN2, 2);
   std::uint64_t most = 0;
-  EXPECT_TRUE(until([&] {
-    using Body = proto::RangeMessage;
-    most = std::max<std::uint64_t>(most, cluster.sent[Body::kSnapshotChunk] - cluster.sent[Body::kSnapshotAck]);
-    return cluster.record(kRange)->find_insync(kN2) != nullptr;
-  }));
+  EXPECT_TRUE(until(
+      cluster, 5s,
+      [&] {
+        using Body = proto::RangeMessage;
+        most = std::max<std::uint64_t>(most, cluster.sent[Body::kSnapshotChunk] - cluster.sent[Body::kSnapshotAck]);
+        return cluster.record(kRange)->find_insync(kN2) != nullptr;
+      },
+      10us));
   EXPECT_EQ(cluster.violation, "");
   return most;
 }
@@ -75,21 +84,12 @@ TEST(SnapshotRate, PiecesGoAsFarAheadAsTheReceiverTakesThem) {
 TEST(SnapshotRate, ALongLogIsNoSubstituteForAShortFile) {
   for (const std::size_t shipped : {std::size_t{100}, std::size_t{4} << 20}) {
     SimCluster cluster(13, 2, {}, [&](Parameters& parameters) { parameters.log_bytes_shipped = shipped; });
-    const auto until = [&](const std::function<bool()>& done) {
-      for (int i = 0; i < 5'000 && !done(); ++i) cluster.step(1ms);
-      return done();
-    };
     cluster.node(1).disk->log_keep = 1'000'000;
-    cluster.create_range(kRange, kN1);
-    ASSERT_TRUE(until([&] { return cluster.leader(kRange) != nullptr; }));
-    for (int i = 0; i < 600; ++i) {
-      const auto before = cluster.acknowledged;
-      cluster.write(cluster.node(1), kRange);
-      ASSERT_TRUE(until([&] { return cluster.acknowledged > before; }));
-    }
-    ASSERT_TRUE(until([&] { return cluster.node(1).disk->ranges.at(kRange).applied.lsn.value > 0; }));
-    cluster.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, kN2, 2}, [](Result<void>) {});
-    ASSERT_TRUE(until([&] { return cluster.record(kRange)->find_insync(kN2) != nullptr; }));
+    ASSERT_NO_FATAL_FAILURE(begin(cluster, 5s));
+    ASSERT_NO_FATAL_FAILURE(write(cluster, 600, 5s));
+    ASSERT_TRUE(until(cluster, 5s, [&] { return cluster.node(1).disk->ranges.at(kRange).applied.lsn.value > 0; }));
+    add(cluster, kN2, 2);
+    ASSERT_TRUE(until(cluster, 5s, [&] { return cluster.record(kRange)->find_insync(kN2) != nullptr; }));
     EXPECT_EQ(cluster.node(1).disk->snapshots, shipped == 100 ? 1 : 0);
   }
 }
@@ -100,31 +100,19 @@ TEST(SnapshotRate, WhoTakesOverSendsItsFileAtTheRateToo) {
     parameters.snapshot_rate = 1'000;
     parameters.log_bytes_shipped = 100;
   });
-  const auto until = [&](const std::function<bool()>& done) {
-    for (int i = 0; i < 20'000 && !done(); ++i) cluster.step(1ms);
-    return done();
-  };
   for (const std::uint32_t id : {1U, 2U}) cluster.node(id).disk->log_keep = 1'000'000;
-  cluster.create_range(kRange, kN1);
-  ASSERT_TRUE(until([&] { return cluster.leader(kRange) != nullptr; }));
-  const auto add = [&](NodeId id) {
-    cluster.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, id, 3}, [](Result<void>) {});
-  };
-  add(kN2);
-  ASSERT_TRUE(until([&] { return cluster.record(kRange)->find_insync(kN2) != nullptr; }));
-  for (int i = 0; i < 600; ++i) {
-    const auto before = cluster.acknowledged;
-    cluster.write(cluster.node(1), kRange);
-    ASSERT_TRUE(until([&] { return cluster.acknowledged > before; }));
-  }
+  ASSERT_NO_FATAL_FAILURE(begin(cluster, 20s));
+  add(cluster, kN2);
+  ASSERT_TRUE(until(cluster, 20s, [&] { return cluster.record(kRange)->find_insync(kN2) != nullptr; }));
+  ASSERT_NO_FATAL_FAILURE(write(cluster, 600, 20s));
   for (const std::uint32_t id : {1U, 2U})
-    ASSERT_TRUE(until([&] { return cluster.node(id).disk->ranges.at(kRange).applied.lsn.value > 0; }));
-  add(kN3);
-  ASSERT_TRUE(until([&] { return cluster.record(kRange)->find_learner(kN3) != nullptr; }));
+    ASSERT_TRUE(until(cluster, 20s, [&] { return cluster.node(id).disk->ranges.at(kRange).applied.lsn.value > 0; }));
+  add(cluster, kN3);
+  ASSERT_TRUE(until(cluster, 20s, [&] { return cluster.record(kRange)->find_learner(kN3) != nullptr; }));
   cluster.step(500ms);
   cluster.kill(cluster.node(1));
   const int before = cluster.node(2).disk->snapshots;
-  ASSERT_TRUE(until([&] { return cluster.record(kRange)->find_insync(kN3) != nullptr; }));
+  ASSERT_TRUE(until(cluster, 20s, [&] { return cluster.record(kRange)->find_insync(kN3) != nullptr; }));
   EXPECT_EQ(cluster.node(2).disk->snapshots, before + 1) << "and not the log, as fast as it goes";
   EXPECT_EQ(cluster.violation, "");
 }
@@ -135,21 +123,12 @@ TEST(SnapshotRate, ALeaseholderSaysWhoseCopyWaitsAndThatLearnerThatItHasNothing)
     parameters.snapshot_rate = 1'000;
     parameters.snapshots_at_once = 1;
   });
-  const auto until = [&](const std::function<bool()>& done) {
-    for (int i = 0; i < 20'000 && !done(); ++i) cluster.step(1ms);
-    return done();
-  };
-  cluster.create_range(kRange, kN1);
-  ASSERT_TRUE(until([&] { return cluster.leader(kRange) != nullptr; }));
-  for (int i = 0; i < 100; ++i) {
-    const auto before = cluster.acknowledged;
-    cluster.write(cluster.node(1), kRange);
-    ASSERT_TRUE(until([&] { return cluster.acknowledged > before; }));
-  }
-  ASSERT_TRUE(until([&] { return cluster.node(1).disk->ranges.at(kRange).start.lsn.value > 0; }));  // log was freed
+  ASSERT_NO_FATAL_FAILURE(begin(cluster, 20s));
+  ASSERT_NO_FATAL_FAILURE(write(cluster, 100, 20s));
+  ASSERT_TRUE(until(cluster, 20s, [&] { return log_was_freed(cluster); }));
   for (const NodeId id : {kN2, kN3}) {
-    cluster.node(1).replicas->place({placement::Step::Kind::kAddReplica, kRange, id, 3}, [](Result<void>) {});
-    ASSERT_TRUE(until([&] { return cluster.record(kRange)->find_learner(id) != nullptr; }));
+    add(cluster, id);
+    ASSERT_TRUE(until(cluster, 20s, [&] { return cluster.record(kRange)->find_learner(id) != nullptr; }));
   }
   const auto state = [&](std::uint32_t id) { return cluster.node(id).replicas->states({kRange}).at(0); };
   cluster.step(1s);
@@ -157,7 +136,7 @@ TEST(SnapshotRate, ALeaseholderSaysWhoseCopyWaitsAndThatLearnerThatItHasNothing)
   EXPECT_EQ(state(3).role, ReplicaState::Role::kLearner);
   EXPECT_EQ(state(3).file_bytes, 0U) << "the empty database that it was made with is nothing";
   EXPECT_GT(state(2).file_bytes, 0U);
-  EXPECT_TRUE(until([&] { return cluster.record(kRange)->find_insync(kN3) != nullptr; }));
+  EXPECT_TRUE(until(cluster, 20s, [&] { return cluster.record(kRange)->find_insync(kN3) != nullptr; }));
   EXPECT_TRUE(state(1).copies_in_line.empty());
   EXPECT_EQ(cluster.violation, "");
 }

@@ -37,6 +37,11 @@ class FailedDiskTest : public ::testing::Test {
     connection_.reset(), database_.reset(), sink_.reset(), replica_.reset(), store_.reset();
     store_ = std::move(open_replica_store(disk_, dir_.path(), options_)).value();
   }
+  void lose_power(Random& random) {
+    disk_.crash();
+    disk_.restart(random, true);
+    restart();
+  }
   bool insert() { return run_sql(*connection_, "INSERT INTO t VALUES(randomblob(900))") == SQLITE_OK; }
   std::string dir() const { return dir_.path() + "/ranges/7"; }
 
@@ -99,10 +104,8 @@ TEST_F(FailedDiskTest, AnOnlyReplicaIsSalvagedWithTheEndOfItsLogWrittenAgain) {
   const LogPosition end = (*salvaged)->log_end();
   EXPECT_EQ(end.lsn, Lsn(3));
   salvaged->reset();
-  disk_.crash();
   SeededRandom random(1);
-  disk_.restart(random, true);
-  restart();
+  lose_power(random);
   EXPECT_EQ(store_->salvage(kRange).error().code, Errc::kNotFound) << "the mark is gone for good";
   auto opened = store_->open(kRange);
   ASSERT_TRUE(opened.ok()) << opened.error().to_string();
@@ -135,9 +138,7 @@ TEST_F(FailedDiskTest, AReplicaWhoseCreationFailedAnywhereIsRemovedAndCreatedAga
     ASSERT_TRUE(store_->remove(range).ok()) << "at point " << point;
     ASSERT_TRUE(store_->create({range, ReplicaId(1000 + point), "store"}).ok()) << "at point " << point;
     ASSERT_TRUE(store_->remove(range).ok());
-    disk_.crash();
-    disk_.restart(random, true);
-    restart();
+    lose_power(random);
     ASSERT_EQ(store_->list().size(), 1U) << "no loss of power brings it back, at point " << point;
     if (created) break;
     ++failed;
@@ -156,9 +157,7 @@ TEST_F(FailedDiskTest, ARemovalThatFailedAnywhereIsAskedForAgain) {
     disk_.disarm();
     ASSERT_TRUE(store_->remove(range).ok()) << "at point " << point;
     EXPECT_EQ(store_->list().size(), 1U);
-    disk_.crash();
-    disk_.restart(random, true);
-    restart();
+    lose_power(random);
     ASSERT_EQ(store_->list().size(), 1U) << "no loss of power brings it back, at point " << point;
     if (removed) break;
     ++failed;

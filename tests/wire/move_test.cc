@@ -182,17 +182,12 @@ TEST(SqlMove, CancelFindsTheSessionWhereItIs) {
   send(client, kLong);
   ASSERT_TRUE(eventually([&] { return workers.new_worker.load().busy == 1; }));
   EXPECT_FALSE(workers.new_worker.cancel(client.pid, "nope"));
-  const auto be32 = [](std::uint32_t v) {
-    return std::string{static_cast<char>(v >> 24), static_cast<char>(v >> 16), static_cast<char>(v >> 8),
-                       static_cast<char>(v)};
-  };
   std::atomic<bool> done{false};
   std::thread presser([&] {  // the statement may not have reached SQLite yet when the first request comes
     while (!done) {
       WireClient cancel;
       EXPECT_TRUE(cancel.connect("127.0.0.1", workers.port()).ok());
-      EXPECT_TRUE(
-          cancel.send(be32(16) + be32(80877102) + be32(static_cast<std::uint32_t>(client.pid)) + client.key).ok());
+      EXPECT_TRUE(cancel.send(cancel_request(client.pid, client.key)).ok());
       until(cancel, "nothing");
       ::usleep(20'000);
     }

@@ -139,14 +139,7 @@ TEST_F(Partitioned, CancelEndsTheFinalStatement) {
   // Once: it counts while the statement is planned, too, and another one might come upon the next statement.
   WireClient other;
   ASSERT_TRUE(other.connect("127.0.0.1", server_.port()).ok());
-  const auto be32 = [](std::uint32_t v) {
-    return std::string{static_cast<char>(v >> 24), static_cast<char>(v >> 16), static_cast<char>(v >> 8),
-                       static_cast<char>(v)};
-  };
-  ASSERT_TRUE(other
-                  .send(be32(static_cast<std::uint32_t>(12 + client_.key.size())) + be32(80877102) +
-                        be32(static_cast<std::uint32_t>(client_.pid)) + client_.key)
-                  .ok());
+  ASSERT_TRUE(other.send(cancel_request(client_.pid, client_.key)).ok());
   const std::string answer = until(client_, "ReadyForQuery");
   EXPECT_TRUE(has(answer, "ErrorResponse ERROR 57014")) << answer;
   expect("SELECT count(*) FROM t", "DataRow \"20\"");

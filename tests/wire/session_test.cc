@@ -49,14 +49,10 @@ TEST(SqlSession, CancelEndsTheStatementAndTheSessionGoesOn) {
   WireClient client = started(server);
   ASSERT_TRUE(client.send(bytes_of(kLong)).ok());
   ASSERT_TRUE(eventually([&] { return server.server().load().busy == 1; }));
-  const auto be32 = [](std::uint32_t v) {
-    return std::string{static_cast<char>(v >> 24), static_cast<char>(v >> 16), static_cast<char>(v >> 8),
-                       static_cast<char>(v)};
-  };
   const auto cancel = [&](const std::string& key) {
     WireClient other;
     EXPECT_TRUE(other.connect("127.0.0.1", server.port()).ok());
-    EXPECT_TRUE(other.send(be32(16) + be32(80877102) + be32(static_cast<std::uint32_t>(client.pid)) + key).ok());
+    EXPECT_TRUE(other.send(cancel_request(client.pid, key)).ok());
     EXPECT_EQ(until(other, "ReadyForQuery"), "close\n");  // never an answer
   };
   std::string wrong = client.key;

@@ -18,6 +18,9 @@ Result<std::vector<Word>> split_words(std::string_view line);
 /// The bytes of the frontend message that a script line names, e.g. `Parse "s" "select $1" 23`. See README.md.
 Result<std::string> encode_message(const std::vector<Word>& words);
 
+/// What a connection sends instead of its start-up to end the statement of another one.
+std::string cancel_request(std::int32_t pid, std::string_view key);
+
 struct BackendMessage {
   char type{0};
   std::string body;

@@ -158,6 +158,11 @@ Result<std::vector<Word>> split_words(std::string_view line) {
   return words;
 }
 
+std::string cancel_request(std::int32_t pid, std::string_view key) {
+  return be32(static_cast<std::uint32_t>(12 + key.size())) + be32(80877102) + be32(static_cast<std::uint32_t>(pid)) +
+         std::string(key);
+}
+
 Result<std::string> encode_message(const std::vector<Word>& words) {
   const auto at = [&](std::size_t i) { return i < words.size() ? words[i].text : std::string(); };
   const std::string kind = at(0);
